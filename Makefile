@@ -1,0 +1,102 @@
+# Two commands matter: `make demo` and `make test`. Each sets up all it needs; what is there already is not made again.
+#
+#   make demo          the whole product on this machine, stays up until Ctrl-C     (ONCE=1: verify, take down, exit with the result)
+#   make test          every test with coverage                                    (T=tests/unit: only these, without thresholds)
+#   make check         lint, format, types, layers, generated files up to date
+#   make generate      write crds/ and docs/reference/ from the models
+#   make bench         performance against a floor in the same run; table and JSON
+#   make clean         remove what the above made here (the cache of binaries stays: `rm -r ~/.cache/shuren` removes that)
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+WORKERS ?= 2
+
+.PHONY: help setup packages binaries demo test check generate bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: packages $(STAMPS)/installed binaries
+
+# ---------------------------------------------------------------------------------------------------------------- Debian packages
+# Judged by what they bring, not by dpkg: a Java or HAProxy from elsewhere is as good.
+packages:
+	@missing=(); \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || missing+=(python3); \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
+	command -v java >/dev/null || missing+=(default-jre-headless); \
+	[ -e "$${ZOOKEEPER_JAR:-/usr/share/java/zookeeper.jar}" ] || missing+=(zookeeper); \
+	command -v haproxy >/dev/null || missing+=(haproxy); \
+	[ $${#missing[@]} -eq 0 ] && exit 0; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  echo "These Debian packages are missing. As root, run:" >&2; \
+	  echo "  apt-get update && apt-get install -y --no-install-recommends $${missing[*]}" >&2; \
+	  exit 1; \
+	fi; \
+	echo "set-up: Debian packages $${missing[*]}"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null
+
+# ------------------------------------------------------------------------------------------------------------ virtual environment
+$(STAMPS)/venv: | packages
+	@$(PYTHON) -c 'import sys; sys.exit("shuren needs Python 3.11 or newer, " + sys.executable + " is " + sys.version.split()[0] + ": make PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	@echo "set-up: virtual environment in $(VENV)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dependencies: constraints.txt | $(STAMPS)/venv
+	@echo "set-up: $$(grep -c == constraints.txt) Python packages, each by its hash"
+	@began=$$SECONDS; $(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes --only-binary :all: --no-deps -r constraints.txt; \
+	echo "set-up: Python packages there after $$((SECONDS - began)) s"
+	@touch $@
+
+$(STAMPS)/installed: pyproject.toml $(STAMPS)/dependencies
+	@echo "set-up: shuren itself, editable"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+# ------------------------------------------------------------------------------------------------- API server, etcd, kubectl, helm
+# Found in KUBEBUILDER_ASSETS or the cache ($SHUREN_CACHE, else ~/.cache/shuren), else built once from Go modules.
+binaries: $(STAMPS)/installed
+	@$(BIN)/python -m shuren.devenv.binaries
+
+# ------------------------------------------------------------------------------------------------------------------------ commands
+demo: setup
+	@$(BIN)/shuren demo --state-dir .sandbox/demo $(if $(ONCE),--once)
+
+# The order of rooms is from quick to slow. pytest's closing line must stay the last line of this target.
+TESTED := $(wildcard tests/unit tests/model tests/contract tests/component tests/integration tests/chart)
+test: setup
+ifdef T
+	@$(BIN)/pytest $(T)
+else
+	@rm -f .coverage .coverage.*
+	@$(BIN)/pytest $(TESTED) --numprocesses $(WORKERS) --dist worksteal \
+	  --cov --cov-report= --cov-fail-under 70 --cov-room domain=70 --cov-room runtime=95
+endif
+
+check: $(STAMPS)/installed
+	@echo "check: ruff"; $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@echo "check: types of the product"; $(BIN)/mypy
+	@echo "check: types of the tests"; $(BIN)/mypy tests
+	@echo "check: layers"; $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+	@echo "check: generated files"; $(BIN)/python -m shuren.api.crdgen --check && $(BIN)/python -m shuren.api.docgen --check
+
+generate: $(STAMPS)/installed
+	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen
+
+bench: setup
+	@$(BIN)/python -m pytest tests/bench -p no:randomly -q -s
+
+clean:
+	@[ ! -x $(BIN)/shuren ] || for place in .sandbox/*/; do [ ! -d "$$place" ] || $(BIN)/shuren sandbox down --state-dir "$$place"; done
+	@rm -rf $(VENV) .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist
+	@find operator tests -name __pycache__ -type d -prune -exec rm -rf {} +
