@@ -1,0 +1,206 @@
+"""From what Marathon has to what the spec asks for: adopt, create, change, scale, or leave a difference alone."""
+
+from __future__ import annotations
+
+from shuren.domain.app import rollout, status, supervise, victims
+from shuren.domain.app.plan import Action, AppPlan, KillTasks, PutApp, ScaleApp, WriteKind
+from shuren.domain.app.snapshot import Adoption, Desired, DriftPolicy, OnFailure, Policy, RevisionState, Snapshot
+from shuren.domain.app.status import Finding, Phase
+from shuren.domain.app.work import SETTLE, Work, assemble, lock, preparations, report
+from shuren.domain.marathon.diff import DifferenceKind
+from shuren.domain.marathon.state import ActualApp
+
+
+def towards(s: Snapshot, desired: Desired) -> AppPlan:
+    """The next steps for a spec that nothing holds up."""
+    work = assemble(s, desired)
+    if s.management.policy is Policy.OBSERVE_ONLY:
+        return _observe(work)
+    if s.app is None:
+        return _create(work)
+    if not s.owned:
+        refused = _adoption_refused(work)
+        if refused is not None:
+            return report(s, refused)
+    failed = work.record is not None and work.record.state is RevisionState.FAILED
+    if failed and s.rollout.on_failure is not OnFailure.IGNORE:
+        return _after_failure(work, s.app)
+    if work.drifted and s.management.drift is not DriftPolicy.CORRECT:
+        return _leave_drift(work, s.app)
+    match work.gap.kind:
+        case DifferenceKind.NONE:
+            return supervise.watch(work, s.app)
+        case DifferenceKind.SCALE:
+            return _scale(work, s.app)
+        case DifferenceKind.CONFIG:
+            return _change(work, s.app)
+
+
+def _observe(work: Work) -> AppPlan:
+    """Status only: no finalizer, no claim, nothing in Marathon."""
+    s = work.s
+    if s.app is None:
+        message = f"observing only: {work.desired.app_id} does not exist in Marathon and is not created"
+        return report(s, Finding(phase=Phase.HELD, reason="ObserveOnly", message=message, in_sync=False))
+    now = rollout.standing(s.app, desired=s.app.instances)
+    ready = now.complete or (now.serving and status.was_ready(s))
+    finding = Finding(
+        phase=Phase.READY if ready else Phase.HELD,
+        reason="Ready" if ready else "InstancesNotReady",
+        message="observing only" + ("" if ready else "; not all instances are ready" + status.waiting_clause(s)),
+        in_sync=not work.gap,
+        drift=work.gap.changes,
+    )
+    return report(s, finding)
+
+
+# ---------------------------------------------------------------------------------------------------- create, adopt
+
+
+def _unready_dependencies(s: Snapshot) -> Finding | None:
+    unready = [d for d in s.dependencies if not d.ready]
+    if not unready:
+        return None
+    names = ", ".join(f"{d.name}{'' if d.exists else ' (does not exist)'}" for d in unready)
+    return Finding(
+        phase=Phase.WAITING, reason="DependencyNotReady", message=f"waiting until Ready: {names} (spec.dependsOn)", in_sync=False
+    )
+
+
+def _create(work: Work) -> AppPlan:
+    s = work.s
+    if work.record is not None and work.record.state is RevisionState.FAILED and s.owned and s.rollout.on_failure is not OnFailure.IGNORE:
+        return report(s, supervise.failed_finding(work, work.record.failure))
+    if work.applied and s.management.drift is not DriftPolicy.CORRECT:
+        message = f"{work.desired.app_id} was deleted in Marathon and spec.management.drift is {s.management.drift.value}"
+        in_sync = s.management.drift is DriftPolicy.IGNORE
+        return report(s, Finding(phase=Phase.HELD, reason="DeletedInMarathon", message=message, in_sync=in_sync))
+    waiting = _unready_dependencies(s)
+    if waiting is not None:
+        return report(s, waiting)
+    put = PutApp(app_id=work.desired.app_id, definition=work.body, kind=WriteKind.CREATE, corrects_drift=work.applied)
+    finding = Finding(phase=Phase.PROGRESSING, reason="Creating", message=f"creating {work.desired.app_id} in Marathon", in_sync=False)
+    return report(s, finding, actions=(*preparations(work), put), requeue_after=SETTLE)
+
+
+def _adoption_refused(work: Work) -> Finding | None:
+    s, adoption = work.s, work.s.management.adoption
+    key = s.resource.key
+    if s.claim is not None and (s.claim.namespace, s.claim.name) == (key.namespace, key.name):
+        return None  # an earlier resource of this very name made it, and went without its finalizer's work
+    if adoption is Adoption.ADOPT or (adoption is Adoption.ADOPT_IF_IDENTICAL and not work.gap):
+        return None
+    if adoption is Adoption.REFUSE:
+        how = "nothing would change" if not work.gap else f"{len(work.gap.changes)} fields differ"
+        message = (
+            f"{work.desired.app_id} exists in Marathon and no resource owns it ({how}); set spec.management.adoption to AdoptIfIdentical "
+            "or Adopt to take it over, or choose another spec.id"
+        )
+        return Finding(phase=Phase.STALLED, reason="NotAdopted", message=message, in_sync=not work.gap)
+    sample = "; ".join(str(c) for c in work.gap.changes[:5])
+    message = (
+        f"{work.desired.app_id} exists in Marathon and differs in {len(work.gap.changes)} fields ({sample}); make the spec equal, or set "
+        "spec.management.adoption: Adopt, which changes the app and restarts its tasks"
+    )
+    return Finding(phase=Phase.STALLED, reason="NotIdentical", message=message, in_sync=False)
+
+
+# ---------------------------------------------------------------------------------------------------- change, scale
+
+
+def _change(work: Work, app: ActualApp) -> AppPlan:
+    s = work.s
+    waiting = _unready_dependencies(s)
+    if waiting is not None:
+        return report(s, waiting)
+    force, held = lock(work, app)
+    if held is not None:
+        return held
+    drifted = work.drifted
+    if work.instances < app.instances and not drifted:
+        smaller = _remove(work, app, force=force)
+        if smaller is not None:
+            # a full write with fewer instances would let Marathon choose the victims: they go first, by our own choice
+            finding = Finding(
+                phase=Phase.PROGRESSING, reason="Scaling", message="removing surplus instances before the change", in_sync=False
+            )
+            return report(s, finding, actions=(*preparations(work), smaller), requeue_after=SETTLE)
+    put = PutApp(
+        app_id=work.desired.app_id,
+        definition=work.body,
+        kind=WriteKind.CONFIG,
+        changes=work.gap.changes,
+        corrects_drift=drifted,
+        force=force,
+    )
+    finding = Finding(
+        phase=Phase.PROGRESSING,
+        reason="CorrectingDrift" if drifted else "Updating",
+        message=f"writing revision {work.desired.revision} to Marathon",
+        drift=work.gap.changes if drifted else (),
+        in_sync=False,
+    )
+    return report(s, finding, actions=(*preparations(work), put), requeue_after=SETTLE)
+
+
+def _scale(work: Work, app: ActualApp, *, finding: Finding | None = None) -> AppPlan:
+    """Bring the number of instances about. `finding` replaces the usual report (a roll-back scales as well)."""
+    s = work.s
+    force, held = lock(work, app)
+    if held is not None:
+        return held
+    drift = work.gap.changes if work.drifted else ()
+    found = finding or Finding(
+        phase=Phase.PROGRESSING,
+        reason="CorrectingDrift" if drift else "Scaling",
+        message=f"scaling to {work.instances} instances",
+        in_sync=False,
+        drift=drift,
+    )
+    actions = () if finding is not None else preparations(work)
+    step: Action | None = _remove(work, app, force=force)
+    if work.instances >= app.instances:
+        step = ScaleApp(app_id=app.id, instances=work.instances, before=app.instances, force=force)
+    return report(s, found, actions=(*actions, step) if step is not None else actions, requeue_after=SETTLE)
+
+
+def _remove(work: Work, app: ActualApp, *, force: bool) -> Action | None:
+    """The next step of making the app smaller by the victims decision; None when every victim waits for its gates."""
+    removal = victims.choose(app, max(0, app.instances - work.instances))
+    if removal.shrink:
+        return ScaleApp(app_id=app.id, instances=app.instances - removal.shrink, before=app.instances, force=force)
+    if removal.kill:
+        return KillTasks(app_id=app.id, task_ids=removal.kill, force=force)
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------- differences that stay
+
+
+def _leave_drift(work: Work, app: ActualApp) -> AppPlan:
+    """Somebody else's change is not corrected; a number of instances that is newly asked for is still brought about."""
+    s = work.s
+    if not status.was_settled(s) and app.instances != work.instances and s.resource.generation != status.former_generation(s):
+        return _scale(work, app)
+    now = rollout.standing(app, desired=app.instances)
+    ready = now.complete or (now.serving and status.was_ready(s))
+    ignored = s.management.drift is DriftPolicy.IGNORE
+    finding = Finding(
+        phase=Phase.READY if ready else Phase.HELD,
+        reason="Ready" if ready else "InstancesNotReady",
+        message="all instances are ready" if ready else "not all instances are ready" + status.waiting_clause(s),
+        in_sync=ignored,
+        drift=() if ignored else work.gap.changes,
+        current=work.desired.revision,
+    )
+    return report(s, finding)
+
+
+def _after_failure(work: Work, app: ActualApp) -> AppPlan:
+    """The revision that is asked for has failed before and is not tried again."""
+    if work.gap.kind is not DifferenceKind.CONFIG:
+        return supervise.failed_runs_on(work, app)
+    finding = supervise.rolled_back(work, app)
+    if not app.deployments and app.instances != work.instances:
+        return _scale(work, app, finding=finding)
+    return report(work.s, finding, requeue_after=SETTLE if finding.phase is Phase.PROGRESSING else None)

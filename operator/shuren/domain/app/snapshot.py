@@ -1,0 +1,262 @@
+"""Everything that a decision about one PaasApp needs, as values. `controllers.paasapp.gather` fills it; nothing here does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+
+from shuren.domain.identity import Claim, ObjectKey
+from shuren.domain.json import Document, JsonValue
+from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
+
+FINALIZER = "paas.shurenyun.com/marathon-app"
+FORCE_ORPHAN = "paas.shurenyun.com/force-orphan"
+OWNER_LABEL = "paas.shurenyun.com/app-uid"
+"""Label of what a PaasApp owns in Kubernetes; its value is the uid, since names may be longer than a label's value."""
+
+
+PENDING = "Pending"
+"""Reason while something has not been read yet: neither good nor bad news."""
+
+
+class Policy(Enum):
+    """What the operator may do in Marathon."""
+
+    FULL = "Full"
+    OBSERVE_ONLY = "ObserveOnly"
+    NO_DELETE = "NoDelete"
+
+
+class Adoption(Enum):
+    """What to do with an unclaimed app of the same id."""
+
+    REFUSE = "Refuse"
+    ADOPT_IF_IDENTICAL = "AdoptIfIdentical"
+    ADOPT = "Adopt"
+
+
+class Deletion(Enum):
+    """What happens in Marathon when the resource goes."""
+
+    DELETE = "Delete"
+    ORPHAN = "Orphan"
+
+
+class DriftPolicy(Enum):
+    """What to do about changes that somebody else made."""
+
+    CORRECT = "Correct"
+    WARN = "Warn"
+    IGNORE = "Ignore"
+
+
+class OnFailure(Enum):
+    """What follows a failed roll-out."""
+
+    ROLLBACK = "Rollback"
+    PAUSE = "Pause"
+    IGNORE = "Ignore"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Management:
+    """`spec.management`, with defaults."""
+
+    policy: Policy = Policy.FULL
+    adoption: Adoption = Adoption.REFUSE
+    deletion: Deletion = Deletion.DELETE
+    drift: DriftPolicy = DriftPolicy.CORRECT
+    ignore_paths: tuple[str, ...] = ()
+    suspend: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutPolicy:
+    """`spec.rollout`, with defaults. Seconds."""
+
+    deadline: float = 600.0
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    max_unhealthy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something that stops a pass, as a condition's reason and message."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """The PaasApp itself."""
+
+    key: ObjectKey
+    uid: str
+    generation: int
+    deleting: bool = False
+    finalizers: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    status: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    """What the spec asks for. `definition` is the complete Marathon app, patches and secret values included; it is never shown.
+
+    `revision` names the spec and the digests of what it refers to, without `instances`: scaling makes no revision. `secret_paths` are JSON
+    pointers whose values must not be shown. `advice` are findings about known traps, `warnings` sentences about what was ignored.
+    """
+
+    app_id: str
+    definition: Document
+    revision: str
+    secret_paths: tuple[str, ...] = ()
+    advice: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def instances(self) -> int:
+        """How many instances are asked for."""
+        value = self.definition.get("instances", 1)
+        return value if isinstance(value, int) else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependency:
+    """A PaasApp named in `dependsOn`, and whether it is Ready."""
+
+    name: str
+    exists: bool
+    ready: bool
+
+
+class RevisionState(Enum):
+    """TRYING: its roll-out has begun. GOOD: it ended well. FAILED: it did not, and is not tried again."""
+
+    TRYING = "Trying"
+    GOOD = "Good"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One ControllerRevision of ours.
+
+    `app_id` is the id under which it ran: what is good under one id cannot be restored under another. `marathon_version` is Marathon's own
+    name for it once it was good, else empty. `failure` says in a sentence why it failed, else empty.
+    """
+
+    name: str
+    hash: str
+    number: int
+    state: RevisionState
+    app_id: str = ""
+    marathon_version: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """An app id that this resource has claimed besides the desired one: under an older id, or in the cluster it has left.
+
+    `locked_by_others`: a deployment that touches other apps too holds it, so that deleting it by force would hurt them. With `reachable`
+    False nothing is known of it, maybe not even the id (then empty).
+    """
+
+    cluster: str
+    app_id: str
+    app: ActualApp | None
+    reachable: bool = True
+    locked_by_others: bool = False
+    deletion_wait: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterView:
+    """The MesosCluster that the resource names. `unreachable_for` is in seconds, None while Marathon answers.
+
+    `synced`: a whole picture of Marathon and of the claims has been read in this session, and it is newer than our own last write to
+    this app. `agents` is None when Mesos is not read.
+    """
+
+    name: str
+    exists: bool = True
+    connected: bool = True
+    problem: Problem | None = None
+    synced: bool = True
+    unreachable_for: float | None = None
+    grace: float = 60.0
+    info: MarathonInfo = field(default_factory=lambda: MarathonInfo(version="", framework_id=None, leader=None))
+    agents: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Marathon refused to take `body` (a digest of what was sent) at `at` (monotonic seconds): its words, with field paths."""
+
+    body: str
+    message: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What the controller remembers from pass to pass. Losing it costs a longer wait, never a wrong step.
+
+    `revision` is the one that is watched, `measure` the furthest that its roll-out has come, `progress_at` when (monotonic seconds), and
+    `deadline` the moment for people (RFC 3339) at which it fails without further progress. `unhealthy_since` is when a new instance was
+    first seen unhealthy in a row. `deployments` are ids that our own writes got, newest last.
+    """
+
+    revision: str = ""
+    measure: tuple[int, ...] = ()
+    progress_at: float | None = None
+    deadline: str = ""
+    unhealthy_since: float | None = None
+    deployments: tuple[str, ...] = ()
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One look at the world. `now` is aware UTC time for people, `monotonic` seconds for intervals.
+
+    `desired` is None exactly when `problem` (the user must act: Stalled) or `waiting` (it will pass: e.g. a Secret is missing) says why.
+    `holder_gone`: the claim belongs to a resource that does not exist any more. `deletion_wait` is how many seconds the guard on deletions
+    asks to wait.
+    """
+
+    resource: Resource
+    management: Management
+    rollout: RolloutPolicy
+    cluster: ClusterView
+    desired: Desired | None = None
+    problem: Problem | None = None
+    waiting: Problem | None = None
+    dependencies: tuple[Dependency, ...] = ()
+    claim: Claim | None = None
+    holder_gone: bool = False
+    app: ActualApp | None = None
+    deployment: Deployment | None = None
+    queue: QueueItem | None = None
+    revisions: tuple[Revision, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
+    deletion_wait: float = 0.0
+    memory: Memory = field(default_factory=Memory)
+    now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    monotonic: float = 0.0
+
+    @property
+    def owned(self) -> bool:
+        """Whether the claim on the desired id is ours."""
+        return self.claim is not None and self.claim.uid == self.resource.uid
+
+    @property
+    def wanted_instances(self) -> int:
+        """How many instances there should be: what the spec says, or what is found when the number belongs to somebody else."""
+        if self.app is not None and (self.desired is None or "/instances" in self.management.ignore_paths):
+            return self.app.instances
+        return self.desired.instances if self.desired is not None else 0

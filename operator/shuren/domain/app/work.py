@@ -1,0 +1,152 @@
+"""What the steps of a decision share: the body that would be written, how it differs from Marathon's, whose lock is on the app."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shuren.domain.app import revisions, status
+from shuren.domain.app.plan import Action, AddFinalizer, AppPlan, ClaimId, RecordRevision
+from shuren.domain.app.snapshot import FINALIZER, Desired, Memory, Revision, RevisionState, Snapshot
+from shuren.domain.app.status import Finding, Phase
+from shuren.domain.json import JsonValue
+from shuren.domain.marathon.diff import Difference, DifferenceKind, difference
+from shuren.domain.marathon.normalise import normalise
+from shuren.domain.marathon.overlay import keep_ignored
+from shuren.domain.marathon.render import full_body
+from shuren.domain.marathon.state import ActualApp
+
+SETTLE = 5.0
+"""Seconds after which a pass that waits for Marathon looks again although no event came."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One pass that nothing holds up. `body` is the complete definition we would write, `gap` how Marathon's differs from it."""
+
+    s: Snapshot
+    desired: Desired
+    body: Mapping[str, Any]
+    gap: Difference
+    record: Revision | None
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether the revision that is asked for is also the last one that was tried."""
+        return self.record is not None and self.record == revisions.newest(self.s.revisions)
+
+    @property
+    def applied(self) -> bool:
+        """Whether Marathon had exactly this revision once, so that a difference now is somebody else's doing."""
+        return self.s.owned and self.is_newest and self.record is not None and self.record.state is RevisionState.GOOD
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the difference is somebody else's doing: the revision was applied and (for the instances) this generation was."""
+        if not self.applied or not self.gap:
+            return False
+        return self.gap.kind is DifferenceKind.CONFIG or status.was_settled(self.s)
+
+    @property
+    def instances(self) -> int:
+        """How many instances the body asks for."""
+        return int(self.body["instances"])
+
+
+def assemble(s: Snapshot, desired: Desired) -> Work:
+    """The work of a pass, with what other owners hold (`ignorePaths`, an inherited role) kept as it is found."""
+    record = revisions.find(s.revisions, desired.revision)
+    if s.app is None:
+        body = {**full_body(desired.definition), "id": desired.app_id}
+        return Work(s=s, desired=desired, body=body, gap=Difference(changes=()), record=record)
+    role = s.app.definition.get("role")
+    whole = full_body(desired.definition, role=str(role) if role else None)
+    body = {**keep_ignored(whole, s.app.definition, s.management.ignore_paths), "id": desired.app_id}
+    gap = difference(
+        normalise(body, info=s.cluster.info),
+        normalise(s.app.definition, info=s.cluster.info),
+        secret=("/env", *desired.secret_paths),
+    )
+    return Work(s=s, desired=desired, body=body, gap=gap, record=record)
+
+
+def report(
+    s: Snapshot, finding: Finding, *, actions: tuple[Action, ...] = (), requeue_after: float | None = None, memory: Memory | None = None
+) -> AppPlan:
+    """A plan that says what was found."""
+    return AppPlan(
+        actions=actions,
+        conditions=status.conditions(s, finding),
+        facts=status.facts(s, finding),
+        requeue_after=requeue_after,
+        memory=s.memory if memory is None else memory,
+    )
+
+
+def silent(s: Snapshot, *, requeue_after: float | None) -> AppPlan:
+    """A plan that leaves everything as it is: nothing is known better than before."""
+    return AppPlan(requeue_after=requeue_after, memory=s.memory)
+
+
+def preparations(work: Work) -> tuple[Action, ...]:
+    """What comes before any write to Marathon: finalizer, claim, the record of the revision."""
+    s = work.s
+    actions: list[Action] = []
+    if FINALIZER not in s.resource.finalizers:
+        actions.append(AddFinalizer())
+    if not s.owned:
+        actions.append(ClaimId(app_id=work.desired.app_id, replaces=s.claim.uid if s.claim is not None else ""))
+    if not work.is_newest:
+        adopted = s.app.version if s.app is not None and not s.owned and not work.gap else ""
+        actions.append(RecordRevision(revision=work.desired.revision, number=revisions.next_number(s.revisions), adopted=adopted))
+    return tuple(actions)
+
+
+def signature(body: Mapping[str, JsonValue]) -> str:
+    """A short name of a request body, to know it again; not reversible, since bodies hold secrets."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+# ---------------------------------------------------------------------------------------------------- locks
+
+_OURS = frozenset({"Creating", "Updating", "CorrectingDrift", "Scaling", "RollingOut", "RollingBack"})
+"""Reasons under which the deployment in the status is one that we began."""
+
+
+def is_ours(s: Snapshot, deployment: str) -> bool:
+    """Whether we began this deployment, by what this process remembers or the former status says."""
+    if deployment in s.memory.deployments:
+        return True
+    return status.former_deployment(s).get("id") == deployment and status.former_reason(s) in _OURS
+
+
+def lock(work: Work, app: ActualApp) -> tuple[bool, AppPlan | None]:
+    """(force, None) when the app may be written; (False, plan) when a deployment that is not ours holds it.
+
+    A deployment of ours is replaced, since the spec has changed since it began. So is one that holds the app while a revision of ours other
+    than the desired is being tried: the spec has changed again. A foreign one is waited for, until the spec changes while we wait.
+    """
+    s = work.s
+    if not app.deployments:
+        return False, None
+    holder = app.deployments[0]
+    last = revisions.newest(s.revisions)
+    ours = all(is_ours(s, d) for d in app.deployments)
+    superseded = last is not None and last.state is RevisionState.TRYING and last.hash != work.desired.revision
+    waited = (
+        status.former_reason(s) == "Locked"
+        and status.former_deployment(s).get("id") == holder
+        and status.former_generation(s) < s.resource.generation
+    )
+    if ours or superseded or waited:
+        return True, None
+    finding = Finding(
+        phase=Phase.PROGRESSING,
+        reason="Locked",
+        message=f"deployment {holder}, which this operator did not start, holds the app; waiting for it to end",
+        in_sync=False,
+    )
+    return False, report(s, finding, requeue_after=SETTLE)
