@@ -1,0 +1,1 @@
+"""What runs beside traffic (load-balancer agent, DNS); it reads ZooKeeper only and needs no Kubernetes."""

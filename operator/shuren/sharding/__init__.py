@@ -1,0 +1,1 @@
+"""The library that applications import: key -> slot -> member. The pure part is `shuren.sharding.core`; standard library only."""
