@@ -1,0 +1,1 @@
+"""Marathon 1.11 over httpx."""

@@ -1,0 +1,264 @@
+"""The `Marathon` port over httpx.
+
+Any of several URLs will do: a standby forwards to the leader. A URL that does not answer is left for the next one; a write is sent to
+another URL only if the first was never reached. A write whose answer is lost raises UnknownOutcome and is never sent again from here.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from shuren.clients.marathon import parse
+from shuren.clients.marathon.refusals import refuse
+from shuren.clients.marathon.stream import events as read_events
+from shuren.domain.errors import Gone, Locked, UnknownOutcome, Unreachable
+from shuren.domain.json import Document
+from shuren.domain.marathon.state import ActualApp, Deployment, DeploymentRef, MarathonEvent, MarathonInfo, QueueItem
+
+_EMBED = (
+    ("embed", "apps.tasks"),
+    ("embed", "apps.counts"),
+    ("embed", "apps.deployments"),
+    ("embed", "apps.lastTaskFailure"),
+    ("embed", "apps.readiness"),
+)
+_EMBED_ONE = (("embed", "app.tasks"), ("embed", "app.readiness"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """Basic (`username`, `password`) or a token, sent as `Authorization: token=…`; all empty: none."""
+
+    username: str = ""
+    password: str = ""
+    token: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """The Authorization header, if any."""
+        if self.token:
+            return {"Authorization": f"token={self.token}"}
+        if self.username:
+            value = httpx.BasicAuth(self.username, self.password)
+            request = next(value.auth_flow(httpx.Request("GET", "http://unused")))
+            return {"Authorization": request.headers["Authorization"]}
+        return {}
+
+
+class MarathonClient:
+    """See the port. `credentials` may be replaced at any time; the next request uses the new ones."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        credentials: Credentials | None = None,
+        tls: ssl.SSLContext | None = None,
+        timeout: float = 10.0,
+        silence: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self.credentials = credentials or Credentials()
+        self._silence = silence
+        self._http = httpx.AsyncClient(
+            verify=tls if tls is not None else True,
+            timeout=httpx.Timeout(timeout, connect=3.0, pool=None),
+            limits=httpx.Limits(max_connections=16),
+            headers={"User-Agent": "shuren", "Accept": "application/json"},
+            transport=transport,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    # ------------------------------------------------------------------------------------------------ reads
+
+    async def info(self) -> MarathonInfo:
+        """See the port."""
+        return parse.info(await self._read("/v2/info"))
+
+    async def apps(self) -> tuple[ActualApp, ...]:
+        """See the port."""
+        found: tuple[ActualApp, ...] = await self._read("/v2/apps", _EMBED, decode=parse.apps_text)
+        return found
+
+    async def app(self, app_id: str) -> ActualApp | None:
+        """See the port."""
+        try:
+            document = await self._read(f"/v2/apps{_quoted(app_id)}", _EMBED_ONE)
+        except Gone:
+            return None
+        if not isinstance(document, Mapping) or "app" not in document:
+            raise parse.Malformed(f"Marathon's answer about {app_id} is not as promised: no `app`")
+        return parse.app(document["app"])
+
+    async def deployments(self) -> tuple[Deployment, ...]:
+        """See the port."""
+        return parse.deployments(await self._read("/v2/deployments"))
+
+    async def queue(self) -> tuple[QueueItem, ...]:
+        """See the port."""
+        return parse.queue(await self._read("/v2/queue"))
+
+    async def app_at(self, app_id: str, version: str) -> Document | None:
+        """See the port."""
+        try:
+            document = await self._read(f"/v2/apps{_quoted(app_id)}/versions/{quote(version)}")
+        except Gone:
+            return None
+        if not isinstance(document, dict):
+            raise parse.Malformed(f"Marathon's version {version} of {app_id} is not an object")
+        return document
+
+    # ------------------------------------------------------------------------------------------------ writes
+
+    async def put_apps(self, definitions: Sequence[Document], *, force: bool = False) -> DeploymentRef:
+        """See the port."""
+        params = {"force": _boolean(force), "partialUpdate": "false"}
+        if len(definitions) == 1:
+            app_id = str(definitions[0]["id"])
+            return parse.deployment_ref(await self._write("PUT", f"/v2/apps{_quoted(app_id)}", params, definitions[0]))
+        return parse.deployment_ref(await self._write("PUT", "/v2/apps", params, list(definitions)))
+
+    async def patch_apps(self, members: Sequence[Document], *, force: bool = False) -> DeploymentRef:
+        """See the port."""
+        if len(members) == 1:
+            return await self.patch_app(str(members[0]["id"]), members[0], force=force)
+        params = {"force": _boolean(force), "partialUpdate": "true"}
+        return parse.deployment_ref(await self._write("PUT", "/v2/apps", params, list(members)))
+
+    async def patch_app(self, app_id: str, fields: Document, *, force: bool = False) -> DeploymentRef:
+        """See the port."""
+        params = {"force": _boolean(force), "partialUpdate": "true"}
+        return parse.deployment_ref(await self._write("PUT", f"/v2/apps{_quoted(app_id)}", params, fields))
+
+    async def restore(self, app_id: str, version: str, *, force: bool = False) -> DeploymentRef:
+        """See the port."""
+        params = {"force": _boolean(force), "partialUpdate": "true"}
+        return parse.deployment_ref(await self._write("PUT", f"/v2/apps{_quoted(app_id)}", params, {"version": version}))
+
+    async def restart(self, app_id: str, *, force: bool = False) -> DeploymentRef:
+        """See the port."""
+        return parse.deployment_ref(await self._write("POST", f"/v2/apps{_quoted(app_id)}/restart", {"force": _boolean(force)}))
+
+    async def delete_app(self, app_id: str, *, force: bool = False) -> DeploymentRef | None:
+        """See the port."""
+        try:
+            return parse.deployment_ref(await self._write("DELETE", f"/v2/apps{_quoted(app_id)}", {"force": _boolean(force)}))
+        except Gone:
+            return None
+
+    async def kill_tasks(self, task_ids: Sequence[str], *, scale: bool = False, force: bool = False) -> DeploymentRef | None:
+        """See the port."""
+        params = {"scale": _boolean(scale), "force": _boolean(force)}
+        answer = await self._write("POST", "/v2/tasks/delete", params, {"ids": list(task_ids)})
+        return parse.deployment_ref(answer) if scale else None
+
+    async def cancel_deployment(self, deployment_id: str, *, force: bool) -> DeploymentRef | None:
+        """See the port."""
+        try:
+            answer = await self._write("DELETE", f"/v2/deployments/{quote(deployment_id)}", {"force": _boolean(force)})
+        except Gone:
+            return None
+        return None if force or answer is None else parse.deployment_ref(answer)
+
+    async def reset_delay(self, app_id: str) -> None:
+        """See the port."""
+        try:
+            await self._write("DELETE", f"/v2/queue{_quoted(app_id)}/delay", {})
+        except Gone:
+            return
+
+    # ------------------------------------------------------------------------------------------------ events
+
+    async def events(self) -> AsyncIterator[MarathonEvent]:
+        """See the port. A standby answers 302; it is followed by hand, since a client library would drop the Authorization header."""
+        timeout = httpx.Timeout(self._silence, connect=3.0)
+        headers = {"Accept": "text/event-stream", **self.credentials.headers()}
+        url = f"{self._urls[0]}/v2/events"
+        for _ in range(3):
+            try:
+                async with self._http.stream("GET", url, headers=headers, timeout=timeout) as answer:
+                    if answer.is_redirect:
+                        url = str(answer.next_request.url) if answer.next_request is not None else url
+                        continue
+                    if answer.status_code != httpx.codes.OK:
+                        refuse(answer.status_code, await answer.aread(), "read events")
+                    async for event in read_events(answer.aiter_raw()):
+                        yield event
+            except httpx.HTTPError as error:
+                self._rotate()
+                raise Unreachable(f"Marathon's event stream has ended: {error!r}") from error
+            raise Unreachable("Marathon has closed the event stream")
+        raise Unreachable("Marathon's event stream only redirects")
+
+    # ------------------------------------------------------------------------------------------------ one request
+
+    def _rotate(self) -> None:
+        self._urls.append(self._urls.pop(0))
+
+    async def _read(self, path: str, params: Sequence[tuple[str, str]] = (), *, decode: Callable[[bytes], Any] = json.loads) -> Any:
+        last: httpx.HTTPError | None = None
+        for _ in range(len(self._urls)):
+            try:
+                answer = await self._http.get(self._urls[0] + path, params=list(params), headers=self.credentials.headers())
+            except httpx.HTTPError as error:
+                last = error
+                self._rotate()
+                continue
+            return _answered(answer, f"GET {path}", decode)
+        raise Unreachable(f"Marathon does not answer at {', '.join(self._urls)}: {last!r}") from last
+
+    async def _write(self, method: str, path: str, params: Mapping[str, str], body: Any = None) -> Any:
+        what = f"{method} {path}"
+        headers = self.credentials.headers()
+        content = None
+        if body is not None:
+            content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+            headers["Content-Type"] = "application/json"
+        last: httpx.HTTPError | None = None
+        for _ in range(len(self._urls)):
+            try:
+                answer = await self._http.request(method, self._urls[0] + path, params=params, headers=headers, content=content)
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+                last = error
+                self._rotate()
+                continue
+            except httpx.HTTPError as error:
+                self._rotate()
+                raise UnknownOutcome(f"{what}: sent, but no answer came: {error!r}") from error
+            if answer.status_code in {httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT}:
+                raise UnknownOutcome(f"{what}: a standby lost the leader while forwarding it")
+            return _answered(answer, what)
+        raise Unreachable(f"Marathon does not answer at {', '.join(self._urls)}: {last!r}") from last
+
+
+def _answered(answer: httpx.Response, what: str, decode: Callable[[bytes], Any] = json.loads) -> Any:
+    if answer.status_code >= httpx.codes.BAD_REQUEST:
+        refuse(answer.status_code, answer.content, what)
+    if not answer.content:
+        return None
+    try:
+        return decode(answer.content)
+    except ValueError as error:
+        raise parse.Malformed(f"{what}: the answer is not JSON") from error
+
+
+def _quoted(app_id: str) -> str:
+    return quote(app_id)
+
+
+def _boolean(value: bool) -> str:  # noqa: FBT001 - a value to be written down
+    return "true" if value else "false"
+
+
+__all__ = ["Credentials", "Locked", "MarathonClient"]

@@ -1,0 +1,1 @@
+"""Mesos masters over HTTP: the little of the operator API that the product reads."""

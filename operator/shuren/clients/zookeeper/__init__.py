@@ -1,0 +1,1 @@
+"""ZooKeeper through kazoo, bridged to asyncio, and the fence around every write of the operator."""

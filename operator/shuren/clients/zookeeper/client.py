@@ -1,0 +1,315 @@
+"""The `ZooKeeper` port over kazoo.
+
+kazoo runs its own threads; their results and watches are handed to the event loop with `call_soon_threadsafe`. Retrying is left to the
+caller's queue: kazoo's own command retry is off, so that a lost connection is told at once as Unreachable (reads) or UnknownOutcome
+(writes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kazoo import exceptions
+from kazoo.client import KazooClient, TransactionRequest
+from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.states import KazooState
+from kazoo.security import make_digest_acl
+
+from shuren.domain.errors import Conflict, Denied, Exists, Gone, ShurenError, UnknownOutcome, Unreachable
+from shuren.ports.zookeeper import Check, Create, Delete, Node, Operation, Session, SetData, require_size
+
+log = logging.getLogger(__name__)
+
+_STATES = {
+    KazooState.CONNECTED: Session.CONNECTED,
+    KazooState.SUSPENDED: Session.SUSPENDED,
+    KazooState.LOST: Session.LOST,
+}
+_LOST = (
+    exceptions.ConnectionLoss,
+    exceptions.ConnectionClosedError,
+    exceptions.SessionExpiredError,
+    exceptions.OperationTimeoutError,
+    KazooTimeoutError,
+)
+_DENIED = (exceptions.NoAuthError, exceptions.AuthFailedError, exceptions.InvalidACLError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """Credentials of the `digest` scheme; what we create is then open to them only."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+class _Async(Protocol):
+    """What kazoo's asynchronous calls return."""
+
+    def rawlink(self, callback: Callable[[_Async], None]) -> None: ...
+
+    def get(self) -> Any: ...
+
+
+class ZooKeeperClient:
+    """See the port. `hosts` as `a:2181,b:2181`; `session_timeout` in seconds."""
+
+    def __init__(
+        self, hosts: str, *, session_timeout: float = 10.0, digest: Digest | None = None, request_timeout: float = 10.0, **kazoo: Any
+    ) -> None:
+        acl = [make_digest_acl(digest.username, digest.password, all=True)] if digest else None
+        auth = [("digest", f"{digest.username}:{digest.password}")] if digest else None
+        self._kazoo = KazooClient(
+            hosts=hosts,
+            timeout=session_timeout,
+            default_acl=acl,
+            auth_data=auth,
+            connection_retry={"max_delay": 2.0, "max_tries": -1},
+            **kazoo,
+        )
+        self._timeout = request_timeout
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._session = Session.LOST
+        self._listeners: list[Callable[[Session], None]] = []
+        self._watches: dict[str, list[Callable[[], None]]] = {}
+        self._armed: set[str] = set()
+        self._callbacks: dict[str, Callable[[object], None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def connect(self, *, within: float = 15.0) -> None:
+        """Start the session; Unreachable when no server answers in time (the client then goes on trying in the background)."""
+        self._loop = asyncio.get_running_loop()
+        self._kazoo.add_listener(self._state_changed)
+        started = self._kazoo.start_async()
+        answered = await self._loop.run_in_executor(None, started.wait, within)
+        if not answered:
+            raise Unreachable(f"ZooKeeper does not answer at {self._kazoo.hosts}")
+        self._session = Session.CONNECTED
+
+    async def close(self) -> None:
+        """See the port."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._stop)
+        for task in list(self._tasks):
+            task.cancel()
+
+    def _stop(self) -> None:
+        self._kazoo.stop()
+        self._kazoo.close()
+
+    # ------------------------------------------------------------------------------------------------ session
+
+    @property
+    def session(self) -> Session:
+        """See the port."""
+        return self._session
+
+    def on_session(self, listener: Callable[[Session], None]) -> None:
+        """See the port."""
+        self._listeners.append(listener)
+
+    def _state_changed(self, state: str) -> None:
+        """Called in kazoo's thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._set_session, _STATES[state])
+
+    def _set_session(self, session: Session) -> None:
+        if session is self._session:
+            return
+        self._session = session
+        if session is Session.CONNECTED:
+            # whatever changed while we were away was not told: wake everybody, and arm again
+            self._armed.clear()
+            for path in list(self._watches):
+                self._arm(path)
+                self._wake(path)
+        for listener in list(self._listeners):
+            listener(session)
+
+    # ------------------------------------------------------------------------------------------------ calls
+
+    async def _call(self, begin: Callable[[], _Async]) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def settle(result: _Async) -> None:
+            if future.done():
+                return
+            try:
+                future.set_result(result.get())
+            except Exception as error:  # noqa: BLE001 - whatever kazoo raises is mapped by the caller
+                future.set_exception(error)
+
+        def done(result: _Async) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, result)
+
+        begin().rawlink(done)
+        return await asyncio.wait_for(future, self._timeout)
+
+    async def _read(self, begin: Callable[[], _Async], what: str) -> Any:
+        try:
+            return await self._call(begin)
+        except exceptions.NoNodeError:
+            return None
+        except _DENIED as error:
+            raise Denied(f"{what}: ZooKeeper refuses our credentials or the node's ACL excludes them") from error
+        except (*_LOST, TimeoutError) as error:
+            raise Unreachable(f"{what}: ZooKeeper does not answer: {error!r}") from error
+        except exceptions.KazooException as error:
+            raise Unreachable(f"{what}: {error!r}") from error
+
+    async def get(self, path: str) -> Node | None:
+        """See the port."""
+        found = await self._read(lambda: self._kazoo.get_async(path), f"get {path}")
+        return None if found is None else Node(data=found[0], version=found[1].version)
+
+    async def children(self, path: str) -> tuple[str, ...] | None:
+        """See the port."""
+        found = await self._read(lambda: self._kazoo.get_children_async(path), f"children of {path}")
+        return None if found is None else tuple(sorted(found))
+
+    async def get_many(self, paths: Sequence[str]) -> tuple[Node | None, ...]:
+        """See the port: all requests are on their way before the first answer is read."""
+        return tuple(await asyncio.gather(*(self.get(path) for path in paths)))
+
+    async def commit(self, operations: Sequence[Operation]) -> tuple[int | None, ...]:
+        """See the port."""
+        if not operations:
+            return ()
+        require_size(operations)
+        if self._session is not Session.CONNECTED:
+            # kazoo would keep it and send it whenever a server is found again, long after the caller has looked and decided anew
+            raise Unreachable("ZooKeeper does not answer; nothing was written")
+        transaction = self._transaction(operations)
+        what = f"write {', '.join(operation.path for operation in operations[:3])}{' …' if len(operations) > 3 else ''}"  # noqa: PLR2004
+        try:
+            results = await self._call(transaction.commit_async)
+        except _DENIED as error:
+            raise Denied(f"{what}: ZooKeeper refuses our credentials or the node's ACL excludes them") from error
+        except (*_LOST, TimeoutError) as error:
+            raise UnknownOutcome(f"{what}: sent, but no answer came: {error!r}") from error
+        except exceptions.KazooException as error:
+            raise Unreachable(f"{what}: {error!r}") from error
+        return _outcome(operations, results)
+
+    def _transaction(self, operations: Sequence[Operation]) -> TransactionRequest:
+        transaction = self._kazoo.transaction()
+        for operation in operations:
+            match operation:
+                case Create(path=path, data=data, ephemeral=ephemeral):
+                    transaction.create(path, data, ephemeral=ephemeral)
+                case SetData(path=path, data=data, version=version):
+                    transaction.set_data(path, data, version)
+                case Delete(path=path, version=version):
+                    transaction.delete(path, version)
+                case Check(path=path, version=version):
+                    transaction.check(path, version)
+        return transaction
+
+    async def ensure_path(self, path: str) -> None:
+        """See the port."""
+        parts = path.strip("/").split("/")
+        for depth in range(1, len(parts) + 1):
+            here = "/" + "/".join(parts[:depth])
+            if await self.get(here) is None:
+                try:
+                    await self.commit([Create(path=here)])
+                except Exists:
+                    continue
+
+    # ------------------------------------------------------------------------------------------------ watches
+
+    def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See the port."""
+        self._watches.setdefault(path, []).append(wake)
+        # one object per path: kazoo keeps a set, so that a watch left again before it has fired does not pile up
+        self._callbacks.setdefault(path, lambda _: self._fired(path))
+        self._arm(path)
+
+        def end() -> None:
+            wakes = self._watches.get(path, [])
+            if wake in wakes:
+                wakes.remove(wake)
+            if not wakes:
+                self._watches.pop(path, None)
+                self._callbacks.pop(path, None)
+
+        return end
+
+    def _wake(self, path: str) -> None:
+        for wake in list(self._watches.get(path, ())):
+            wake()
+
+    def _arm(self, path: str) -> None:
+        if path in self._armed or self._loop is None:
+            return
+        self._armed.add(path)
+        task = self._loop.create_task(self._arm_now(path))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _arm_now(self, path: str) -> None:
+        """Leave one-shot watches for existence, data and children; the first that fires takes them as used up."""
+        fired = self._callbacks.get(path)
+        if fired is None:
+            self._armed.discard(path)
+            return
+        try:
+            there = await self._call(lambda: self._kazoo.exists_async(path, watch=fired))
+            if there is not None:
+                await self._call(lambda: self._kazoo.get_children_async(path, watch=fired))
+        except (exceptions.KazooException, KazooTimeoutError, TimeoutError, ShurenError) as error:
+            # armed again with the next session; the caller's own resync covers the time until then
+            self._armed.discard(path)
+            log.debug("watch of %s could not be left: %r", path, error)
+
+    def _fired(self, path: str) -> None:
+        """Called in kazoo's thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._rearm, path)
+
+    def _rearm(self, path: str) -> None:
+        if path not in self._watches:
+            self._armed.discard(path)
+            return
+        self._armed.discard(path)
+        if self._session is Session.CONNECTED:
+            self._arm(path)
+            self._wake(path)
+
+
+def _outcome(operations: Sequence[Operation], results: Sequence[Any]) -> tuple[int | None, ...]:
+    """New versions, or the error of the first operation that failed (the others only say that they were rolled back)."""
+    for index, (operation, result) in enumerate(zip(operations, results, strict=True)):
+        if not isinstance(result, Exception) or isinstance(result, (exceptions.RolledBackError, exceptions.RuntimeInconsistency)):
+            continue
+        raise _refusal(operation, result, index)
+    if any(isinstance(result, Exception) for result in results):
+        raise Unreachable("ZooKeeper rolled the transaction back without a reason")
+    return tuple(
+        result.version if isinstance(operation, SetData) else 0 if isinstance(operation, Create) else None
+        for operation, result in zip(operations, results, strict=True)
+    )
+
+
+def _refusal(operation: Operation, error: Exception, index: int) -> ShurenError:
+    match error:
+        case exceptions.NodeExistsError():
+            return Exists(f"{operation.path} exists", index=index)
+        case exceptions.NoNodeError():
+            return Gone(f"{operation.path} does not exist (or its parent)", index=index)
+        case exceptions.BadVersionError():
+            return Conflict(f"{operation.path} was changed by somebody else", index=index)
+        case exceptions.NotEmptyError():
+            return Conflict(f"{operation.path} has children", index=index)
+        case exceptions.NoChildrenForEphemeralsError():
+            return Conflict(f"the parent of {operation.path} is ephemeral and takes no children", index=index)
+        case exceptions.NoAuthError():
+            return Denied(f"{operation.path}: its ACL excludes us")
+        case _:
+            return Unreachable(f"{operation.path}: {error!r}")
