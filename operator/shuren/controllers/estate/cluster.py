@@ -1,0 +1,435 @@
+"""One connected cluster, as the kinds see it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from shuren.controllers.estate.claims import Claims
+from shuren.controllers.estate.committer import CommitPolicy, Committer
+from shuren.controllers.estate.connection import Connection, Identity
+from shuren.controllers.estate.mirror import Mirror
+from shuren.controllers.estate.pace import Pace
+from shuren.domain.app.snapshot import ClusterView, Problem
+from shuren.domain.cluster import Blocked, ClusterSettings, Counts, Credentials, MesosSummary, Obstacle, PartView
+from shuren.domain.errors import NotOurs, ShurenError
+from shuren.domain.guard import DeletionLimit, wait_before_deleting
+from shuren.domain.identity import Claim, ObjectKey
+from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
+from shuren.domain.tenancy import Tenancy
+from shuren.ports.clock import Clock
+from shuren.ports.leadership import Leadership
+from shuren.ports.marathon import Marathon
+from shuren.ports.zookeeper import FencedZooKeeper, Session
+
+log = logging.getLogger(__name__)
+
+_RETRY = 1.0
+_RETRY_SLOWEST = 15.0
+_MESOS_BEAT = 30.0
+_FOREIGN = "ForeignInstallation"
+_FOREIGN_BEAT = 30.0
+
+
+class Listener(Protocol):
+    """Hears that something may have changed; whoever listens enqueues keys and returns at once."""
+
+    def apps_changed(self, cluster: str, app_ids: frozenset[str]) -> None:
+        """These apps, their deployments, queue items or claims look different, or were just read again because somebody asked."""
+
+    def all_changed(self, cluster: str) -> None:
+        """Every app of the cluster: first picture read, given up after the grace period, or back again."""
+
+    def cluster_changed(self, cluster: str) -> None:
+        """The cluster itself: reachability, leadership of its root, counts."""
+
+
+class Cluster:
+    """Settings, mirror, claims and reachability of one cluster. Made and ended by the registry; kinds only read and write through it."""
+
+    def __init__(
+        self,
+        *,
+        settings: ClusterSettings,
+        credentials: Credentials,
+        connection: Connection,
+        leadership: Leadership,
+        identity: Identity,
+        listener: Listener,
+        clock: Clock,
+        pace: Pace | None = None,
+        chance: Callable[[], float] = lambda: 0.5,
+    ) -> None:
+        self.settings = settings
+        self.credentials = credentials
+        self.connection = connection
+        self._leadership = leadership
+        self._identity = identity
+        self._listener = listener
+        self._clock = clock
+        self.claims = Claims(zookeeper=connection.zookeeper, clock=clock, changed=self._apps_changed, state_changed=self._state_changed)
+        self.mirror = Mirror(
+            marathon=connection.marathon,
+            clock=clock,
+            apps_changed=self._apps_changed,
+            state_changed=self._state_changed,
+            expected=lambda: self.claims.app_ids if self.claims.synced else frozenset(),
+            pace=pace,
+            chance=chance,
+        )
+        self.obstacle: Obstacle | None = None
+        """What a person must do before the cluster can be used, as found while using it: the root belongs to another installation."""
+        self.summary: MesosSummary | None = None
+        """What Mesos last said; None when it is not read or has never answered."""
+        self._mesos_silent_since: float | None = clock.monotonic()
+        self._mesos_error = ""
+        self._session_lost_since: float | None = None
+        self._deletions: deque[float] = deque(maxlen=100_000)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._take_over_wanted = asyncio.Event()
+        self._state = asyncio.Event()
+        self._complete = False
+        self.writes = Committer(
+            marathon=connection.marathon,
+            leadership=leadership,
+            clock=clock,
+            written=self.look_at,
+            policy=CommitPolicy(
+                requests_per_second=settings.marathon.requests_per_second, deployments=settings.marathon.max_concurrent_deployments
+            ),
+        )
+        connection.zookeeper.on_session(self._session_changed)
+
+    # ------------------------------------------------------------------------------------------------ what kinds read
+
+    @property
+    def name(self) -> str:
+        """Of the MesosCluster."""
+        return self.settings.name
+
+    @property
+    def marathon(self) -> Marathon:
+        """For reads of single things (stored versions) and writes that no group commit takes."""
+        return self.connection.marathon
+
+    @property
+    def zookeeper(self) -> FencedZooKeeper:
+        """Our root."""
+        return self.connection.zookeeper
+
+    @property
+    def info(self) -> MarathonInfo:
+        """What Marathon says of itself; neutral values before it was first read."""
+        return self.mirror.info or MarathonInfo(version="", framework_id=None, leader=None)
+
+    @property
+    def synced(self) -> bool:
+        """Whether a whole picture of Marathon and of the claims has been read."""
+        return self.mirror.synced and self.claims.synced
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process may write below the root: it leads, and has taken the epoch over."""
+        return self._leadership.held() and self.zookeeper.epoch is not None
+
+    @property
+    def epoch(self) -> int:
+        """The fencing epoch, 0 before it was taken over."""
+        held = self.zookeeper.epoch
+        return 0 if held is None else held.number
+
+    @property
+    def unreachable_for(self) -> float | None:
+        """Seconds since Marathon, or ZooKeeper if it is longer, stopped answering; None while both answer."""
+        views = (self.marathon_view, self.zookeeper_view)
+        away = [view.unreachable_for for view in views if view.unreachable_for is not None]
+        return max(away) if away else None
+
+    @property
+    def marathon_view(self) -> PartView:
+        """Whether Marathon answers."""
+        return PartView(unreachable_for=self._since(self.mirror.unreachable_since), error=self.mirror.error, denied=self.mirror.denied)
+
+    @property
+    def zookeeper_view(self) -> PartView:
+        """Whether there is a ZooKeeper session and claims can be read."""
+        since = [at for at in (self._session_lost_since, self.claims.unreachable_since) if at is not None]
+        return PartView(unreachable_for=self._since(min(since) if since else None), error=self.claims.error)
+
+    @property
+    def mesos_view(self) -> PartView | None:
+        """Whether Mesos answers; None when it is not read."""
+        if self.connection.mesos is None:
+            return None
+        return PartView(unreachable_for=self._since(self._mesos_silent_since), error=self._mesos_error)
+
+    @property
+    def agents(self) -> int | None:
+        """Active agents; None when Mesos is not read or has never answered."""
+        return None if self.summary is None else self.summary.agents
+
+    @property
+    def counts(self) -> Counts | None:
+        """None before the first picture."""
+        if not self.synced:
+            return None
+        return Counts(
+            apps=self.mirror.app_count,
+            managed=self.claims.count,
+            tasks=self.mirror.task_count,
+            deployments=self.mirror.deployment_count,
+        )
+
+    def _since(self, at: float | None) -> float | None:
+        return None if at is None else self._clock.monotonic() - at
+
+    # ------------------------------------------------------------------------------------------------ what the app kinds use
+
+    @property
+    def view(self) -> ClusterView:
+        """What decisions about apps need to know."""
+        problem = self.obstacle
+        return ClusterView(
+            name=self.name,
+            connected=self.leading,
+            problem=None if problem is None else Problem(reason=problem.reason, message=problem.message),
+            synced=self.synced,
+            unreachable_for=self.unreachable_for,
+            grace=self.settings.unreachable_grace,
+            info=self.info,
+            agents=self.agents,
+        )
+
+    @property
+    def tenancy(self) -> Tenancy:
+        """Who may claim which ids."""
+        return self.settings.tenancy
+
+    @property
+    def deletion_limit(self) -> DeletionLimit:
+        """How many apps may be deleted per minute."""
+        return self.settings.deletions
+
+    @property
+    def app_count(self) -> int:
+        """How many apps Marathon has."""
+        return self.mirror.app_count
+
+    def app(self, app_id: str) -> ActualApp | None:
+        """The app as last read."""
+        return self.mirror.app(app_id)
+
+    def deployment(self, app_id: str) -> Deployment | None:
+        """The running deployment that touches the app."""
+        return self.mirror.deployment(app_id)
+
+    def queue_item(self, app_id: str) -> QueueItem | None:
+        """What waits to be launched for the app; `delay_seconds` counts from now."""
+        item = self.mirror.queue_item(app_id)
+        if item is None or item.delay_seconds <= 0:
+            return item
+        passed = self._clock.monotonic() - self.mirror.progress_read_at
+        return replace(item, delay_seconds=max(0.0, item.delay_seconds - passed))
+
+    def shows(self, app_id: str, since: float) -> bool:
+        """Whether the picture of the app was read at or after this moment (monotonic seconds)."""
+        return self.mirror.as_of(app_id) >= since
+
+    def look_at(self, app_id: str) -> None:
+        """Something was written, or is not shown yet: read it soon; `apps_changed` follows even if nothing changed."""
+        self.mirror.look_at([app_id])
+
+    def claim(self, app_id: str) -> Claim | None:
+        """Who owns the id, as last read or written."""
+        return self.claims.get(app_id)
+
+    def claims_of(self, uid: str) -> tuple[Claim, ...]:
+        """All claims of one resource."""
+        return self.claims.of(uid)
+
+    async def take(self, app_id: str, *, uid: str, key: ObjectKey, replaces: str = "") -> None:
+        """Claim an id by compare-and-set. See `Claims.claim` for the errors."""
+        self._leadership.check()
+        claim = Claim(app_id=app_id, uid=uid, namespace=key.namespace, name=key.name, epoch=self.epoch)
+        await self.claims.claim(claim, replaces=replaces)
+
+    async def release(self, app_id: str, *, uid: str) -> None:
+        """Give an id back; nothing happens when this resource does not hold it."""
+        self._leadership.check()
+        await self.claims.release(Claim(app_id=app_id, uid=uid, namespace="", name="", epoch=self.epoch))
+
+    # ------------------------------------------------------------------------------------------------ the guard on deletions
+
+    @property
+    def deletion_wait(self) -> float:
+        """Seconds that the guard makes the next deletion of an app wait; 0 when it may go."""
+        now = self._clock.monotonic()
+        while self._deletions and now - self._deletions[0] >= 60:  # noqa: PLR2004 - the guard's window, a minute
+            self._deletions.popleft()
+        return wait_before_deleting(self.settings.deletions, apps=self.mirror.app_count, recent=self._deletions, now=now)
+
+    def deleted(self) -> None:
+        """Count a deletion that was just sent."""
+        self._deletions.append(self._clock.monotonic())
+        if self.deletion_wait > 0:
+            self._listener.cluster_changed(self.name)
+
+    # ------------------------------------------------------------------------------------------------ running
+
+    def start(self) -> None:
+        """Begin to mirror."""
+        work = {
+            "mirror": self.mirror.run(),
+            "claims": self.claims.run(),
+            "epoch": self._hold_epoch(),
+            "reachability": self._tell_reachability(),
+            "mesos": self._read_mesos(),
+        }
+        self._tasks = [asyncio.create_task(coroutine, name=f"{what} of {self.name}") for what, coroutine in work.items()]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """These tasks end only by cancellation; anything else is a mistake in the program, and must not go unseen."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        log.critical("%s ended by a mistake in the program", task.get_name(), exc_info=error)
+        self.obstacle = Obstacle(
+            kind=Blocked.STALLED, reason="InternalError", message=f"the operator must be restarted: {task.get_name()} ended: {error!r}"
+        )
+        self._listener.cluster_changed(self.name)
+
+    async def close(self) -> None:
+        """Stop mirroring and end the connection."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+        await self.writes.close()
+        await self.connection.close()
+
+    def take_over(self) -> None:
+        """This process has begun to lead: raise the epoch as soon as ZooKeeper answers."""
+        self._take_over_wanted.set()
+
+    def reconfigure(self, settings: ClusterSettings) -> None:
+        """Settings that need no other connection."""
+        self.settings = settings
+        self._state.set()
+
+    async def rotate(self, credentials: Credentials) -> None:
+        """Use new credentials and look at once whether they are taken."""
+        await self.connection.rotate(credentials)
+        self.credentials = credentials
+        self.mirror.look_at_everything()
+
+    async def _hold_epoch(self) -> None:
+        """Once per term: raise the epoch. A process that was fenced never raises it again in the same term."""
+        failures = 0
+        while True:
+            await self._take_over_wanted.wait()
+            try:
+                self._leadership.check()
+                epoch = await self.zookeeper.take_over(holder=self._identity.holder, installation=self._identity.installation)
+            except NotOurs as error:
+                self.obstacle = Obstacle(kind=Blocked.STALLED, reason=_FOREIGN, message=str(error))
+                self._listener.cluster_changed(self.name)
+                await self._clock.sleep(_FOREIGN_BEAT)
+                continue
+            except ShurenError as error:
+                if not self._leadership.held():
+                    self._take_over_wanted.clear()
+                    continue
+                failures += 1
+                log.info("epoch of %s not taken over yet: %s", self.name, error)
+                await self._clock.sleep(min(_RETRY * 2 ** (failures - 1), _RETRY_SLOWEST))
+                continue
+            else:
+                failures = 0
+                self._take_over_wanted.clear()
+                log.info("holding epoch %d of %s", epoch.number, self.name)
+                if self.obstacle is not None and self.obstacle.reason == _FOREIGN:
+                    self.obstacle = None
+            self._listener.cluster_changed(self.name)
+            self._listener.all_changed(self.name)
+
+    async def _read_mesos(self) -> None:
+        mesos = self.connection.mesos
+        while mesos is not None:
+            try:
+                self.summary = await mesos.summary()
+            except ShurenError as error:
+                self._mesos_error = str(error)
+                if self._mesos_silent_since is None:
+                    self._mesos_silent_since = self._clock.monotonic()
+            else:
+                changed = self._mesos_silent_since is not None
+                self._mesos_silent_since, self._mesos_error = None, ""
+                if changed:
+                    self._listener.cluster_changed(self.name)
+            await self._clock.sleep(_MESOS_BEAT)
+
+    async def _tell_reachability(self) -> None:
+        """Tell all apps when the cluster counts as unreachable (after the grace period) and when it is back."""
+        given_up = False
+        while True:
+            self._state.clear()
+            away = self.unreachable_for
+            left = None if away is None else self.settings.unreachable_grace - away
+            if left is None or left > 0:
+                back = away is None and given_up
+                given_up = given_up and not back
+                if back:
+                    self._listener.all_changed(self.name)
+                if left is None or given_up:
+                    await self._state.wait()
+                else:
+                    await self._state_or(left)
+                continue
+            if not given_up:
+                given_up = True
+                self._listener.cluster_changed(self.name)
+                self._listener.all_changed(self.name)
+            await self._state.wait()
+
+    async def _state_or(self, seconds: float) -> None:
+        sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
+        waiter = asyncio.ensure_future(self._state.wait())
+        try:
+            await asyncio.wait({sleeper, waiter}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleeper, waiter):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    # ------------------------------------------------------------------------------------------------ signals
+
+    def _apps_changed(self, app_ids: frozenset[str]) -> None:
+        self._check_complete()
+        self._listener.apps_changed(self.name, app_ids)
+
+    def _state_changed(self) -> None:
+        self._check_complete()
+        self._state.set()
+        self._listener.cluster_changed(self.name)
+
+    def _check_complete(self) -> None:
+        if not self._complete and self.synced:
+            self._complete = True
+            self._listener.all_changed(self.name)
+            self._listener.cluster_changed(self.name)
+
+    def _session_changed(self, session: Session) -> None:
+        if session is Session.CONNECTED:
+            self._session_lost_since = None
+        elif self._session_lost_since is None:
+            self._session_lost_since = self._clock.monotonic()
+        self._state_changed()

@@ -1,0 +1,1 @@
+"""The kind MesosCluster: connects clusters and says how they are."""

@@ -1,0 +1,174 @@
+"""One pass over one PaasApp: gather, decide, apply, write the status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from shuren.controllers.paasapp import history, status, triggers
+from shuren.controllers.paasapp.apply import Applied, Applier
+from shuren.controllers.paasapp.gather import Adviser, Gatherer, Seen
+from shuren.controllers.paasapp.world import Clusters, References
+from shuren.domain.app.decide import REFUSAL_STANDS, decide, refused
+from shuren.domain.app.plan import AppPlan
+from shuren.domain.app.snapshot import Memory
+from shuren.domain.app.status import Finding, Phase
+from shuren.domain.app.work import SETTLE, report
+from shuren.domain.errors import Conflict, Denied, Fenced, Gone, Invalid, Locked, NotOurs, Throttled
+from shuren.domain.identity import ObjectKey
+from shuren.ports.clock import Clock
+from shuren.ports.events import EventRecorder
+from shuren.ports.kubernetes import PAAS_APPS, Kubernetes, Object
+from shuren.ports.leadership import Leadership
+from shuren.runtime.controller import Outcome
+from shuren.runtime.store import Store
+
+log = logging.getLogger(__name__)
+
+_BEHIND = 0.2
+"""Seconds to wait for the watch to bring what we wrote ourselves."""
+_DENIED = 60.0
+
+
+class PaasAppController:
+    """Implements `runtime.controller.Controller` for the kind PaasApp.
+
+    Declares the indexes that it needs in `store` (before objects arrive, so make it early). Passes of different resources may run at the
+    same time; passes of one may not, which the queue sees to. `signal` asks for passes of other resources, those that wait for this one.
+    """
+
+    def __init__(
+        self,
+        *,
+        kubernetes: Kubernetes,
+        store: Store,
+        clusters: Clusters,
+        references: References,
+        leadership: Leadership,
+        clock: Clock,
+        signal: Callable[[Collection[ObjectKey]], None] = lambda _keys: None,
+        events: EventRecorder | None = None,
+        adviser: Adviser = lambda _definition, _cluster: (),
+    ) -> None:
+        self._kubernetes = kubernetes
+        self._store = store
+        self._references = references
+        self._leadership = leadership
+        self._clock = clock
+        self._signal = signal
+        self._events = events
+        self._memory: dict[ObjectKey, tuple[str, Memory]] = {}
+        self._written: dict[tuple[str, str], float] = {}
+        triggers.declare_indexes(store)
+        past = history.History(kubernetes=kubernetes, store=store)
+        self._gatherer = Gatherer(
+            store=store,
+            clusters=clusters,
+            references=references,
+            history=past,
+            clock=clock,
+            written=lambda cluster, app_id: self._written.get((cluster, app_id), float("-inf")),
+            adviser=adviser,
+        )
+        self._applier = Applier(
+            kubernetes=kubernetes,
+            store=store,
+            clusters=clusters,
+            history=past,
+            gatherer=self._gatherer,
+            leadership=leadership,
+            clock=clock,
+            wrote=self._wrote,
+        )
+
+    def _wrote(self, cluster: str, app_id: str) -> None:
+        self._written[cluster, app_id] = self._clock.monotonic()
+
+    async def reconcile(self, key: ObjectKey) -> Outcome:
+        """One pass; see the port."""
+        item = self._store.get(key)
+        if item is None:
+            self._forget(key)
+            return Outcome()
+        if self._store.behind(key):
+            return Outcome(requeue_after=_BEHIND)
+        seen, plan = self.plan(key, item)
+        if plan.actions:
+            log.info("%s: %s", key, plan)
+        applied = await self._applier.carry_out(seen, plan)
+        self._memory[key] = (seen.snapshot.resource.uid, applied.memory)
+        return await self._finish(seen, replace(plan, memory=applied.memory), applied)
+
+    def plan(self, key: ObjectKey, item: Object) -> tuple[Seen, AppPlan]:
+        """What a pass would do now, without doing it."""
+        uid, memory = self._memory.get(key, ("", Memory()))
+        seen = self._gatherer.look(key, item, memory if uid == item["metadata"]["uid"] else Memory())
+        return seen, decide(seen.snapshot)
+
+    def _forget(self, key: ObjectKey) -> None:
+        self._memory.pop(key, None)
+        self._references.require(key, frozenset())
+
+    # ------------------------------------------------------------------------------------------------ the end of a pass
+
+    async def _finish(self, seen: Seen, plan: AppPlan, applied: Applied) -> Outcome:
+        """Write the status, tell people, and say when to look again; or raise what the queue knows how to take."""
+        snapshot = replace(seen.snapshot, memory=applied.memory)
+        for notice in status.of_actions(applied.done):
+            self._tell(seen.item, notice)
+        error = applied.error
+        match error:
+            case None:
+                pass
+            case Fenced():
+                raise error
+            case Invalid():
+                message = applied.memory.refusal.message if applied.memory.refusal is not None else str(error)
+                plan = refused(snapshot, message, requeue_after=REFUSAL_STANDS)
+            case Denied():
+                finding = Finding(phase=Phase.UNKNOWN, reason="AccessDenied", message=str(error), in_sync=False)
+                plan = report(snapshot, finding, requeue_after=_DENIED)
+            case Throttled():
+                finding = Finding(phase=Phase.PROGRESSING, reason="Throttled", message=f"waiting: {error}", in_sync=False)
+                plan = report(snapshot, finding)
+            case Locked():
+                plan = replace(plan, requeue_after=SETTLE)
+            case _:
+                log.info("%s: %s: %s", seen.reading.resource.key, applied.failed, error)
+        await self._write_status(seen, snapshot, plan)
+        match error:
+            case None | Invalid() | Denied() | Locked():
+                return Outcome(requeue_after=plan.requeue_after)
+            case NotOurs():
+                raise Conflict(str(error)) from error
+            case _:
+                raise error
+
+    async def _write_status(self, seen: Seen, snapshot: Any, plan: AppPlan) -> None:
+        after = status.document(snapshot, plan)
+        key = seen.reading.resource.key
+        item = self._store.get(key)
+        before: Mapping[str, Any] = (item or {}).get("status") or {}
+        if after is None or item is None or after == before:
+            return
+        self._leadership.check()
+        try:
+            answer = await self._kubernetes.apply_status(
+                PAAS_APPS, key.namespace, key.name, after, manager=status.MANAGER, uid=snapshot.resource.uid
+            )
+        except Gone:
+            return
+        self._store.put(key, answer)
+        self._store.wrote(key, answer)
+        # the store has it already, so the watch will bring no news of it to those who wait for this resource
+        waiting = triggers.on_object(self._store, key, answer) - {key}
+        if waiting:
+            self._signal(waiting)
+        for notice in status.of_transition(before, after):
+            self._tell(seen.item, notice)
+
+    def _tell(self, item: Object, notice: status.Notice) -> None:
+        if self._events is not None:
+            self._events.record(item, severity=notice.severity, reason=notice.reason, action=notice.action, note=notice.note)

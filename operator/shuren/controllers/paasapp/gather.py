@@ -1,0 +1,237 @@
+"""Look at the world once: everything that a decision about one PaasApp needs, as one snapshot.
+
+Reads pictures and stores, never the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shuren.controllers.paasapp import reading
+from shuren.controllers.paasapp.history import History
+from shuren.controllers.paasapp.reading import Reading
+from shuren.controllers.paasapp.world import Cluster, Clusters, References
+from shuren.domain.app import revisions
+from shuren.domain.app.dependencies import circle
+from shuren.domain.app.render import Recipe, Rendered, missing, render
+from shuren.domain.app.snapshot import PENDING, ClusterView, Dependency, Desired, Elsewhere, Memory, Problem, Snapshot
+from shuren.domain.conditions import ConditionType
+from shuren.domain.errors import Invalid
+from shuren.domain.identity import Claim, ObjectKey
+from shuren.domain.json import Document
+from shuren.domain.marathon.paths import id_errors
+from shuren.domain.tenancy import Namespace, refusal
+from shuren.ports.clock import Clock
+from shuren.ports.kubernetes import NAMESPACES, PAAS_APPS, Object
+from shuren.runtime.store import Store
+
+Adviser = Callable[[Document, ClusterView], Sequence[Problem]]
+"""Known traps in a definition."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A snapshot with what applying it needs beyond: the resource's JSON, how it was read, digests for the record."""
+
+    snapshot: Snapshot
+    item: Object
+    reading: Reading
+    rendered: Rendered | None
+
+
+class Gatherer:
+    """See the module. `written` gives the moment (monotonic) of our last write to an app of a cluster."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clusters: Clusters,
+        references: References,
+        history: History,
+        clock: Clock,
+        written: Callable[[str, str], float],
+        adviser: Adviser = lambda _definition, _cluster: (),
+    ) -> None:
+        self._store = store
+        self._clusters = clusters
+        self._references = references
+        self._history = history
+        self._clock = clock
+        self._written = written
+        self._adviser = adviser
+
+    def look(self, key: ObjectKey, item: Object, memory: Memory) -> Seen:
+        """The snapshot of one resource."""
+        read = reading.read(key, item)
+        cluster = self._clusters.get(read.cluster)
+        view = self._view(read.cluster, cluster, read.app_id)
+        problem, waiting, rendered = self._render(read)
+        if problem is None and cluster is not None:
+            problem = self._tenancy_problem(read, cluster)
+        desired = None
+        if problem is None and waiting is None and rendered is not None:
+            desired = self._desired(read, item, rendered, view)
+        claim = cluster.claim(read.app_id) if cluster is not None else None
+        snapshot = Snapshot(
+            resource=read.resource,
+            management=read.management,
+            rollout=read.rollout,
+            cluster=view,
+            desired=desired,
+            problem=problem,
+            waiting=waiting,
+            dependencies=tuple(self._dependency(key, name) for name in read.depends_on),
+            claim=claim,
+            holder_gone=claim is not None and claim.uid != read.resource.uid and self._is_gone(claim),
+            app=cluster.app(read.app_id) if cluster is not None else None,
+            deployment=cluster.deployment(read.app_id) if cluster is not None else None,
+            queue=cluster.queue_item(read.app_id) if cluster is not None else None,
+            revisions=self._history.of(read.resource.uid),
+            elsewhere=self._elsewhere(read),
+            deletion_wait=cluster.deletion_wait if cluster is not None else 0.0,
+            memory=memory,
+            now=self._clock.now(),
+            monotonic=self._clock.monotonic(),
+        )
+        return Seen(snapshot=snapshot, item=item, reading=read, rendered=rendered)
+
+    # ------------------------------------------------------------------------------------------------ clusters
+
+    def _view(self, name: str, cluster: Cluster | None, app_id: str) -> ClusterView:
+        if cluster is None:
+            return ClusterView(name=name, exists=False, connected=False, synced=False)
+        view = cluster.view
+        if view.synced and not cluster.shows(app_id, self._written(name, app_id)):
+            cluster.look_at(app_id)
+            return ClusterView(name=name, synced=False, grace=view.grace, info=view.info)
+        return view
+
+    def _elsewhere(self, read: Reading) -> tuple[Elsewhere, ...]:
+        """Our claims besides the desired id: under former ids, and in the cluster that the status names, if that is another."""
+        uid = read.resource.uid
+        former = str(read.resource.status.get("cluster") or "")
+        found: list[Elsewhere] = []
+        for name in self._clusters.names():
+            cluster = self._clusters.get(name)
+            if cluster is None:
+                continue
+            view = cluster.view
+            reachable = view.connected and view.synced and view.problem is None and view.unreachable_for is None
+            claims = [c for c in cluster.claims_of(uid) if (name, c.app_id) != (read.cluster, read.app_id)]
+            for claim in claims:
+                fresh = cluster.shows(claim.app_id, self._written(name, claim.app_id))
+                deployment = cluster.deployment(claim.app_id)
+                found.append(
+                    Elsewhere(
+                        cluster=name,
+                        app_id=claim.app_id,
+                        app=cluster.app(claim.app_id),
+                        reachable=reachable and fresh,
+                        locked_by_others=deployment is not None and bool(set(deployment.affected_apps) - {claim.app_id}),
+                        deletion_wait=cluster.deletion_wait,
+                    )
+                )
+            if not claims and name == former and name != read.cluster and not reachable:
+                found.append(Elsewhere(cluster=name, app_id="", app=None, reachable=False))
+        if former and former != read.cluster and former not in self._clusters.names():
+            found.append(Elsewhere(cluster=former, app_id="", app=None, reachable=False))
+        return tuple(found)
+
+    # ------------------------------------------------------------------------------------------------ the desired definition
+
+    def _render(self, read: Reading) -> tuple[Problem | None, Problem | None, Rendered | None]:
+        """(what the user must change, what is waited for, the definition)."""
+        owner = read.resource.key
+        recipe = read.recipe
+        wanted = frozenset(reading.key_of(s, owner.namespace) for s in recipe.sources) if recipe is not None else frozenset()
+        objects = self._references.require(owner, wanted)
+        if recipe is None:
+            return read.problem, None, None
+        ring = circle(owner.name, lambda name: self._depends_on(owner.namespace, name)) if read.depends_on else ()
+        if ring:
+            message = f"spec.dependsOn goes in a circle: {' -> '.join(ring)}; take one of them out"
+            return Problem(reason="DependencyCircle", message=message), None, None
+        if objects is None:
+            return None, Problem(reason=PENDING, message="the Secrets and ConfigMaps that the spec refers to are being read"), None
+        values = {s: reading.value_of(s, objects.get(reading.key_of(s, owner.namespace))) for s in recipe.sources}
+        absent = missing(recipe, values)
+        if absent is not None:
+            return None, absent, None
+        return self._rendered(recipe, values, read.resource.uid)
+
+    def _rendered(self, recipe: Recipe, values: Mapping[Any, bytes | None], uid: str) -> tuple[Problem | None, None, Rendered | None]:
+        wrong = id_errors(recipe.app_id, field="spec.id")
+        if wrong:
+            return Problem(reason="InvalidSpec", message=f"{wrong[0].path}: {wrong[0].message}"), None, None
+        try:
+            rendered = render(recipe, values, digest_key=uid)
+        except Invalid as error:
+            return Problem(reason="InvalidSpec", message=str(error)), None, None
+        problem = reading.judge_patched(rendered.definition) if recipe.patches else None
+        return (problem, None, None) if problem is not None else (None, None, rendered)
+
+    def render_revision(self, seen: Seen, name: str) -> Document | None:
+        """An old revision rendered anew, with the present values of what it refers to; None when that is not possible."""
+        owner = seen.reading.resource.key
+        spec = self._history.spec_of(owner.namespace, name)
+        recipe = reading.recorded_recipe(spec, seen.reading.app_id) if spec is not None else None
+        if recipe is None:
+            return None
+        now = seen.reading.recipe.sources if seen.reading.recipe is not None else ()
+        wanted = frozenset(reading.key_of(s, owner.namespace) for s in (*recipe.sources, *now))
+        objects = self._references.require(owner, wanted)
+        if objects is None:
+            return None
+        values = {s: reading.value_of(s, objects.get(reading.key_of(s, owner.namespace))) for s in recipe.sources}
+        if missing(recipe, values) is not None:
+            return None
+        _, _, rendered = self._rendered(recipe, values, seen.reading.resource.uid)
+        return rendered.definition if rendered is not None else None
+
+    def _desired(self, read: Reading, item: Object, rendered: Rendered, view: ClusterView) -> Desired:
+        return Desired(
+            app_id=read.app_id,
+            definition=rendered.definition,
+            revision=revisions.revision_hash(item["spec"], rendered.digests),
+            secret_paths=rendered.secret_paths,
+            advice=tuple(self._adviser(rendered.definition, view)),
+            warnings=read.warnings,
+        )
+
+    def _tenancy_problem(self, read: Reading, cluster: Cluster) -> Problem | None:
+        key = read.resource.key
+        namespace = self._store.get(ObjectKey(kind=NAMESPACES.kind, namespace="", name=key.namespace))
+        labels = dict((namespace or {}).get("metadata", {}).get("labels") or {})
+        refused = refusal(cluster.tenancy, Namespace(name=key.namespace, labels=labels), read.app_id, cluster=read.cluster)
+        return Problem(reason="NotAllowed", message=refused) if refused is not None else None
+
+    # ------------------------------------------------------------------------------------------------ other resources
+
+    def _item(self, namespace: str, name: str) -> Object | None:
+        return self._store.get(ObjectKey(kind=PAAS_APPS.kind, namespace=namespace, name=name))
+
+    def _depends_on(self, namespace: str, name: str) -> tuple[str, ...]:
+        item = self._item(namespace, name)
+        return reading.depends_on(item.get("spec") or {}) if item is not None else ()
+
+    def _dependency(self, key: ObjectKey, name: str) -> Dependency:
+        item = self._item(key.namespace, name)
+        if item is None or "deletionTimestamp" in item["metadata"]:
+            return Dependency(name=name, exists=item is not None, ready=False)
+        return Dependency(name=name, exists=True, ready=is_ready(item))
+
+    def _is_gone(self, claim: Claim) -> bool:
+        """Whether the resource that holds a claim does not exist any more, as far as the store knows. Taking it over asks the API first."""
+        item = self._item(claim.namespace, claim.name)
+        return item is None or item["metadata"]["uid"] != claim.uid
+
+
+def is_ready(item: Object) -> bool:
+    """Whether a resource is Ready in its present generation."""
+    status = item.get("status") or {}
+    if status.get("observedGeneration") != item["metadata"].get("generation"):
+        return False
+    return any(c.get("type") == ConditionType.READY.value and c.get("status") == "True" for c in status.get("conditions") or ())

@@ -1,0 +1,100 @@
+"""The status document of a pass, and what of it is worth a Kubernetes Event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shuren.domain.app.plan import (
+    Action,
+    AppPlan,
+    CancelDeployment,
+    DeleteApp,
+    KillTasks,
+    PutApp,
+    RecordRevision,
+    RestartApp,
+    RestoreVersion,
+    ScaleApp,
+    WriteKind,
+)
+from shuren.domain.app.rollout import rfc3339
+from shuren.domain.app.snapshot import Snapshot
+from shuren.domain.conditions import ConditionType, written
+from shuren.ports.events import Severity
+from shuren.ports.kubernetes import Object
+
+MANAGER = "shuren-status"
+"""Field manager of the status."""
+
+
+def document(snapshot: Snapshot, plan: AppPlan) -> Object | None:
+    """The whole status; None when the pass has nothing to say."""
+    if plan.conditions is None:
+        return None
+    before = snapshot.resource.status.get("conditions")
+    previous = [c for c in before if isinstance(c, Mapping)] if isinstance(before, (list, tuple)) else []
+    return {
+        **plan.facts,
+        "observedGeneration": snapshot.resource.generation,
+        "conditions": written(plan.conditions, generation=snapshot.resource.generation, now=rfc3339(snapshot.now), previous=previous),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One Kubernetes Event."""
+
+    reason: str
+    action: str
+    note: str
+    severity: Severity = Severity.NORMAL
+
+
+def of_actions(done: Iterable[Action]) -> tuple[Notice, ...]:
+    """What was done outside, as far as a person wants to know."""
+    return tuple(notice for action in done if (notice := _of_action(action)) is not None)
+
+
+def _of_action(action: Action) -> Notice | None:
+    match action:
+        case PutApp(kind=WriteKind.CREATE):
+            return Notice(reason="Creating", action="Create", note=str(action))
+        case PutApp(corrects_drift=True):
+            return Notice(reason="CorrectingDrift", action="Correct", note=str(action), severity=Severity.WARNING)
+        case PutApp():
+            return Notice(reason="Updating", action="Update", note=str(action))
+        case ScaleApp() | KillTasks():
+            return Notice(reason="Scaling", action="Scale", note=str(action))
+        case RestoreVersion():
+            return Notice(reason="RollingBack", action="Rollback", note=str(action), severity=Severity.WARNING)
+        case RestartApp():
+            return Notice(reason="Restarting", action="Restart", note=str(action))
+        case CancelDeployment():
+            return Notice(reason="Cancelling", action="Cancel", note=str(action), severity=Severity.WARNING)
+        case DeleteApp():
+            return Notice(reason="Deleting", action="Delete", note=str(action))
+        case RecordRevision(adopted=version) if version:
+            return Notice(reason="Adopted", action="Adopt", note="took over the app as it is; nothing restarts")
+        case _:
+            return None
+
+
+def of_transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Notice, ...]:
+    """What changed for the user: became ready, stopped being ready for good reason, stalled."""
+    old, new = _reasons(before), _reasons(after)
+    notices: list[Notice] = []
+    stalled = new.get(ConditionType.STALLED.value)
+    if stalled is not None and stalled != old.get(ConditionType.STALLED.value):
+        notices.append(Notice(reason=stalled[1], action="Reconcile", note=stalled[2], severity=Severity.WARNING))
+    ready, was = new.get(ConditionType.READY.value), old.get(ConditionType.READY.value)
+    if ready is not None and ready[0] == "True" and (was is None or was[0] != "True"):
+        notices.append(Notice(reason="Ready", action="Reconcile", note=ready[2]))
+    if ready is not None and ready[0] == "Unknown" and was is not None and was[0] == "True":
+        notices.append(Notice(reason=ready[1], action="Reconcile", note=ready[2], severity=Severity.WARNING))
+    return tuple(notices)
+
+
+def _reasons(status: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
+    return {c["type"]: (c["status"], c["reason"], c.get("message", "")) for c in status.get("conditions") or () if "type" in c}
