@@ -1,0 +1,203 @@
+"""Health checks: performed for real through the runner, judged as Marathon (HTTP, HTTPS, TCP) or Mesos (COMMAND, MESOS_*) judges them.
+
+Results are the leader's memory: after a change of leader health is unknown until the next probe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from shuren.sandbox.engine.model import CheckState, Condition, Goal, Instance, is_pod
+from shuren.sandbox.engine.rolling import MARATHON_CHECKS
+
+if TYPE_CHECKING:
+    from shuren.sandbox.contract import Json
+    from shuren.sandbox.engine.lifecycle import Lifecycle
+    from shuren.sandbox.engine.world import World
+
+FIRST_PROBE = 5.0
+"""Marathon's own checks begin after the interval or this long, whichever is shorter."""
+MIN_INTERVAL = 0.05
+"""An interval of 0 is accepted; probing without a pause would help nobody."""
+
+
+def checks_of(definition: Json) -> list[Json]:
+    """The health checks of an app, or those of a pod's containers in the same shape."""
+    if not is_pod(definition):
+        return list(definition.get("healthChecks", ()))
+    return [_pod_check(definition, container) for container in definition["containers"] if "healthCheck" in container]
+
+
+def _pod_check(pod: Json, container: Json) -> Json:
+    raw = container["healthCheck"]
+    check = {
+        k: raw[k] for k in ("gracePeriodSeconds", "intervalSeconds", "timeoutSeconds", "maxConsecutiveFailures", "delaySeconds") if k in raw
+    }
+    check["container"] = container["name"]
+    if "exec" in raw:
+        return {**check, "protocol": "COMMAND", "command": {"value": raw["exec"].get("command", {}).get("shell", "false")}}
+    target = raw.get("http") or raw.get("tcp") or {}
+    names = [e["name"] for c in pod["containers"] for e in c.get("endpoints", ()) if "hostPort" in e]
+    index = names.index(target.get("endpoint")) if target.get("endpoint") in names else 0
+    protocol = "MESOS_TCP" if "tcp" in raw else "MESOS_HTTPS" if target.get("scheme", "").upper() == "HTTPS" else "MESOS_HTTP"
+    return {**check, "protocol": protocol, "portIndex": index, "path": target.get("path", "/")}
+
+
+class Health:
+    """Schedules and judges the checks of all running instances."""
+
+    def __init__(self, world: World, lifecycle: Lifecycle) -> None:
+        self._world = world
+        self._lifecycle = lifecycle
+        self._epochs: dict[tuple[str, str], float] = {}
+        world.instances.listeners.append(self._changed)
+        world.instances.removed.append(self._forget)
+
+    def _changed(self, instance: Instance, before: Condition, goal: Goal) -> None:
+        del goal
+        if instance.condition is Condition.RUNNING and before is not Condition.RUNNING:
+            self.watch(instance)
+
+    def watch(self, instance: Instance) -> None:
+        """Begins to probe an instance that runs (again)."""
+        checks = checks_of(instance.definition)
+        if not checks:
+            return
+        instance.checks = [CheckState() for _ in checks]
+        instance.healthy = None
+        self._world.instances.refresh(instance)
+        for index, check in enumerate(checks):
+            first = self._next_tick(instance, check) if self._by_marathon(check) else float(check.get("delaySeconds", 15))
+            self._later(instance, index, check, first)
+
+    def _next_tick(self, instance: Instance, check: Json) -> float:
+        """Marathon's checks beat per app and configuration, not per task: a task that starts joins at the next beat."""
+        interval = max(float(check.get("intervalSeconds", 60)), MIN_INTERVAL)
+        now = self._world.clock.now()
+        begun = self._epochs.setdefault((instance.app_id, instance.config), now) + min(interval, FIRST_PROBE)
+        return begun - now if now <= begun else interval - (now - begun) % interval
+
+    def _forget(self, instance: Instance) -> None:
+        if not self._world.instances.has(instance.app_id):
+            for key in [k for k in self._epochs if k[0] == instance.app_id]:
+                del self._epochs[key]
+
+    def probe_again(self) -> None:
+        """Asks all tasks at once (a simulation that was changed). A copied state lets the timers that are under way fall silent."""
+        for instance in self._world.instances:
+            if instance.condition is Condition.RUNNING and instance.checks:
+                instance.checks = [replace(state) for state in instance.checks]
+                for index, check in enumerate(checks_of(instance.definition)):
+                    self._later(instance, index, check, 0.0)
+
+    @staticmethod
+    def _by_marathon(check: Json) -> bool:
+        return check.get("protocol", "HTTP") in MARATHON_CHECKS
+
+    def _later(self, instance: Instance, index: int, check: Json, delay: float) -> None:
+        attempt, state = instance.attempt, instance.checks[index]
+
+        def probe() -> None:
+            if self._current(instance, attempt, index, state):
+                self._world.runner.probe(self._task_of(instance, check), check, host=instance.host or "", ports=instance.ports, done=judged)
+
+        def judged(alive: bool, cause: str | None) -> None:  # noqa: FBT001 - a callback of the runner port
+            if self._current(instance, attempt, index, state):
+                self._judge(instance, index, check, alive=alive, cause=cause)
+
+        self._world.clock.after(delay, probe)
+
+    @staticmethod
+    def _task_of(instance: Instance, check: Json) -> str:
+        name = check.get("container")
+        return instance.task_id if name is None else f"{instance.id}.{name}.{instance.attempt}"
+
+    def _current(self, instance: Instance, attempt: int, index: int, state: CheckState) -> bool:
+        return (
+            instance.attempt == attempt
+            and instance.condition is Condition.RUNNING
+            and index < len(instance.checks)
+            and instance.checks[index] is state
+            and self._world.instances.get(instance.id) is instance
+        )
+
+    def _judge(self, instance: Instance, index: int, check: Json, *, alive: bool, cause: str | None) -> None:
+        world = self._world
+        now = world.clock.now()
+        state = instance.checks[index]
+        before = state.alive if state.reported else None
+        interval = float(check.get("intervalSeconds", 60))
+        if alive:
+            state.first_success = state.first_success or now
+            state.last_success = now
+            state.failures = 0
+        elif self._ignored(instance, check, state, now):
+            self._later(instance, index, check, max(interval, MIN_INTERVAL))
+            return
+        else:
+            state.last_failure = now
+            state.failures += 1
+            state.cause = cause or ""
+            if self._by_marathon(check):
+                world.bus.publish(
+                    "failed_health_check_event", {"appId": instance.app_id, "taskId": instance.id, "healthCheck": _shown(check)}
+                )
+        world.instances.refresh(instance)
+        if before is not state.alive:
+            self._announce(instance, alive=state.alive)
+        if not alive and self._kills(instance, check, state, cause or ""):
+            return
+        if not world.runner.settled(self._task_of(instance, check)):
+            self._later(instance, index, check, max(interval, MIN_INTERVAL))
+
+    @staticmethod
+    def _ignored(instance: Instance, check: Json, state: CheckState, now: float) -> bool:
+        """Within the grace period, before the first success, failures do not count."""
+        return state.first_success is None and now - (instance.started_at or now) < float(check.get("gracePeriodSeconds", 300))
+
+    def _announce(self, instance: Instance, *, alive: bool) -> None:
+        world = self._world
+        healthy = None if any(not c.reported for c in instance.checks) else all(c.alive for c in instance.checks)
+        if any(c.reported and not c.alive for c in instance.checks):
+            healthy = False
+        world.bus.publish(
+            "health_status_changed_event",
+            {"appId": instance.app_id, "instanceId": instance.id, "version": instance.version, "alive": alive},
+        )
+        if healthy is instance.healthy:
+            return
+        instance.healthy = healthy
+        world.bus.publish(
+            "instance_health_changed_event",
+            {"instanceId": instance.id, "runSpecId": instance.app_id, "healthy": healthy, "runSpecVersion": instance.version},
+        )
+        for listener in tuple(world.health_changed):
+            listener(instance)
+
+    def _kills(self, instance: Instance, check: Json, state: CheckState, cause: str) -> bool:
+        """Whether the failures are enough to kill: 0 means never for Marathon's checks, but at the first failure for those of Mesos."""
+        limit = int(check.get("maxConsecutiveFailures", 3))
+        by_marathon = self._by_marathon(check)
+        if (by_marathon and limit == 0) or state.failures < max(1, limit) or instance.killing is not None:
+            return False
+        world = self._world
+        if by_marathon:
+            body = {
+                "appId": instance.app_id,
+                "taskId": instance.task_id,
+                "instanceId": instance.id,
+                "version": instance.version,
+                "reason": cause,
+                "host": instance.host,
+                "slaveId": instance.agent_id,
+            }
+            world.bus.publish("unhealthy_instance_kill_event", body)
+            message = f"Task was killed since health check failed. Reason: {cause}"
+            self._lifecycle.remember_failure(instance, instance.task_id, "TASK_FAILED", message)
+        self._lifecycle.kill(instance)
+        return True
+
+
+def _shown(check: Json) -> Json:
+    return {k: v for k, v in check.items() if k != "container"}

@@ -1,0 +1,94 @@
+"""Answers as Marathon sends them: JSON bodies, deployment results, errors of every kind and the pages of its servlet container."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from shuren.sandbox.contract import Locked, TooManyDeployments
+from shuren.sandbox.definition.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shuren.sandbox.contract import Settings, Started
+
+JSON = "application/json"
+
+
+def encode(value: Any) -> bytes:
+    """JSON as Marathon prints it: no blanks, plain Unicode, doubles with a fraction."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def json_answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=encode(value), status=status, headers={"Content-Type": JSON, **(headers or {})})
+
+
+def raw_json_answer(body: bytes) -> web.Response:
+    """A JSON answer that is encoded already."""
+    return web.Response(body=body, headers={"Content-Type": JSON})
+
+
+def text_answer(text: str, content_type: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """An answer that is not JSON; the content type goes out as it is given."""
+    return web.Response(body=text.encode(), status=status, headers={"Content-Type": content_type, **(headers or {})})
+
+
+def deployed(started: Started, *, status: int = 200, location: str | None = None) -> web.Response:
+    """The answer to what began a deployment."""
+    headers = {"Marathon-Deployment-Id": started.deployment_id} | ({"Location": location} if location is not None else {})
+    return json_answer({"version": started.version, "deploymentId": started.deployment_id}, status=status, headers=headers)
+
+
+def page(status: int, reason: str, *, path: str = "/", headers: Mapping[str, str] | None = None) -> web.Response:
+    """An error page of the servlet container, which answers in HTML where Marathon's own code does not get a word."""
+    body = (
+        '<html>\n<head>\n<meta http-equiv="Content-Type" content="text/html;charset=ISO-8859-1"/>\n'
+        f"<title>Error {status} {reason}</title>\n"
+        f"</head>\n<body><h2>HTTP ERROR {status}</h2>\n"
+        f"<p>Problem accessing {path}. Reason:\n<pre>    {reason}</pre></p>\n</body>\n</html>\n"
+    )
+    return text_answer(body, "text/html;charset=iso-8859-1", status=status, headers=headers)
+
+
+def error_answer(error: ApiError) -> web.Response:
+    """An error that the definition or HTTP room has raised."""
+    if isinstance(error.body, str):
+        return text_answer(error.body, error.headers.get("Content-Type", "text/plain"), status=error.status)
+    return json_answer(error.body, status=error.status, headers=error.headers)
+
+
+def lock_error(error: Locked) -> ApiError:
+    """409 with the deployments that hold the app (the placeholder in the text is Marathon's own)."""
+    message = (
+        "App is locked by one or more deployments. Override with the option '?force=true'. "
+        "View details at '/v2/deployments/<DEPLOYMENT_ID>'."
+    )
+    return ApiError(409, {"message": message, "deployments": [{"id": deployment_id} for deployment_id in error.deployment_ids]})
+
+
+def crowd_error(settings: Settings) -> ApiError:
+    """403 when too many deployments run."""
+    message = (
+        f"Max number ({settings.max_running_deployments}) of running deployments is achieved. Wait for existing deployments to complete or "
+        "cancel one using force=true parameter. You can increase max deployment number by using --max_running_deployments parameter but be "
+        "advised that this can have negative effects on the performance."
+    )
+    return ApiError(403, {"message": message})
+
+
+def from_exception(error: Exception, settings: Settings) -> web.Response:
+    """The answer to whatever a handler raised; what is not foreseen is a 500 with the text, as a real one does."""
+    match error:
+        case ApiError():
+            return error_answer(error)
+        case Locked():
+            return error_answer(lock_error(error))
+        case TooManyDeployments():
+            return error_answer(crowd_error(settings))
+        case _:
+            return json_answer({"message": str(error)}, status=500)

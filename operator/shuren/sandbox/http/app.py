@@ -1,0 +1,133 @@
+"""Builds the aiohttp application that speaks Marathon's API for one engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import zlib
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import aiohttp
+from aiohttp import web
+
+from . import gate, negotiation, routes
+from .answers import from_exception, json_answer, text_answer
+from .call import Call
+from .pieces import Pieces
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shuren.sandbox.contract import LiveEngine
+
+log = logging.getLogger(__name__)
+_BODY_LIMIT = 256 * 2**20
+_ZIP_FROM, _ZIP_ASIDE_FROM = 1024, 256 * 1024  # bytes: what is worth packing, and what would hold up others while it is packed
+_NO_CACHE = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
+
+
+def build_app(engine: LiveEngine, *, address: str) -> web.Application:
+    """The application. `address` is this engine's own host:port, as it names itself to others (leader headers, proxy marks)."""
+    app = web.Application(client_max_size=_BODY_LIMIT)
+    session = web.AppKey("session", aiohttp.ClientSession)
+    pieces = Pieces()
+
+    async def sessions(app: web.Application) -> AsyncIterator[None]:
+        async with aiohttp.ClientSession(auto_decompress=False) as client:
+            app[session] = client
+            yield
+
+    async def dress(request: web.Request, response: web.StreamResponse) -> None:
+        """Headers that every answer has, and those that aiohttp adds and Marathon does not."""
+        headers = response.headers
+        if gate.VIA not in headers and not request.path.startswith("/sandbox"):
+            headers["X-Marathon-Leader"] = f"http://{address}"
+            headers["X-Frame-Options"] = "DENY"
+            headers["X-XSS-Protection"] = "1; mode=block"
+            headers.update(_NO_CACHE)
+        headers.popall("Server", None)
+        if isinstance(response, web.Response) and not response.body and request.method != "HEAD":
+            headers.popall("Content-Type", None)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/sandbox/"):
+            return await _administer(engine, request)
+        denied = gate.unauthorised(request, engine.settings.http_credentials)
+        if denied is not None:
+            return denied
+        if not engine.is_leader():
+            return await gate.to_leader(request, engine, address, app[session])
+        return await _packed(request, await _serve(engine, request, pieces))
+
+    app.on_response_prepare.append(dress)
+    app.cleanup_ctx.append(sessions)
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app
+
+
+async def _administer(engine: LiveEngine, request: web.Request) -> web.StreamResponse:
+    """`/sandbox/...`: the engine's own switches, no part of Marathon."""
+    raw = await request.read()
+    try:
+        body = json.loads(raw) if raw else None
+    except ValueError as error:
+        return json_answer({"message": f"the body is no JSON: {error}"}, status=400)
+    status, result = await engine.admin(request.method, request.path_qs, body)
+    return web.Response(status=status) if result is None else json_answer(result, status=status)
+
+
+async def _serve(engine: LiveEngine, request: web.Request, pieces: Pieces) -> web.StreamResponse:
+    found = routes.find(unquote(request.rel_url.raw_path))
+    if found is None:
+        return json_answer({"message": "URI not found"}, status=500)
+    route, args = found
+    if request.method == "OPTIONS":
+        return _describe(request, routes.allowed(route))
+    handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None:
+        return json_answer({"message": "Method Not Allowed"}, status=405)
+    try:
+        if route.reads_json:
+            negotiation.require_json_body(request)
+        if route.negotiated:
+            negotiation.require_json_accepted(request)
+        return await handler(Call(engine=engine, request=request, pieces=pieces, args=args))
+    except (asyncio.CancelledError, web.HTTPException):
+        raise
+    except Exception as error:  # a server answers whatever happens, and says so in its log
+        response = from_exception(error, engine.settings)
+        if response.status == 500:  # noqa: PLR2004 - HTTP
+            log.info("500 for %s %s", request.method, request.path, exc_info=error)
+        return response
+
+
+def _describe(request: web.Request, allow: str) -> web.Response:
+    """OPTIONS: a description of the resource in WADL, of which clients read only the `Allow` header."""
+    methods = "".join(f'<method name="{method}"/>' for method in allow.split(","))
+    body = (
+        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?><application xmlns="http://wadl.dev.java.net/2009/02">'
+        f'<resources base="http://{request.host}/"><resource path="{request.path.lstrip("/")}">{methods}</resource></resources>'
+        "</application>"
+    )
+    return text_answer(body, "application/vnd.sun.wadl+xml", headers={"Allow": allow})
+
+
+async def _packed(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """The answer in gzip for who takes it, as the real one does by default."""
+    if request.method in ("GET", "HEAD") and response.status == 200 and not response.prepared:  # noqa: PLR2004 - HTTP
+        response.headers["Vary"] = "Accept-Encoding, User-Agent"
+    if not isinstance(response, web.Response) or not isinstance(response.body, bytes) or len(response.body) < _ZIP_FROM:
+        return response
+    if "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return response
+    body = response.body
+    response.body = await asyncio.to_thread(_gzip, body) if len(body) >= _ZIP_ASIDE_FROM else _gzip(body)
+    response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+def _gzip(body: bytes) -> bytes:
+    packer = zlib.compressobj(level=1, wbits=31)
+    return packer.compress(body) + packer.flush()

@@ -1,0 +1,81 @@
+"""What stands before every handler: the password, and the way to the leader."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from .answers import page
+
+if TYPE_CHECKING:
+    from shuren.sandbox.contract import LiveEngine
+
+VIA = "X-Marathon-Via"
+_POLLS, _POLL_SECONDS = 10, 0.25
+_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=10.0)
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "host", "date"}
+)
+
+
+def unauthorised(request: web.Request, credentials: str | None) -> web.Response | None:
+    """401 unless the request carries the credentials (`user:password`) or none are set. The realm is `null`, as on a real one."""
+    if credentials is None:
+        return None
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    try:
+        given = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        given = b""
+    if scheme.lower() == "basic" and hmac.compare_digest(given, credentials.encode()):
+        return None
+    return page(401, "Unauthorized", path=request.path, headers={"WWW-Authenticate": 'basic realm="null"'})
+
+
+async def to_leader(request: web.Request, engine: LiveEngine, address: str, session: aiohttp.ClientSession) -> web.StreamResponse:
+    """A standby's answer: the leader's, passed on; for the event stream the way there."""
+    for _ in range(_POLLS):
+        leader = engine.leader()
+        if engine.is_leader() or leader is not None:
+            break
+        await asyncio.sleep(_POLL_SECONDS)
+    leader = engine.leader()
+    if leader is None or leader == address:
+        return page(502, "Could not determine the current leader", path=request.path)
+    target = f"http://{leader}{request.rel_url.raw_path_qs}"
+    if request.path.startswith("/v2/events"):
+        return web.Response(status=302, headers={"Location": target})
+    via = f"1.1 {address}"
+    if any(via in value for value in request.headers.getall(VIA, [])):
+        return page(502, f"Prevent proxy cycle, rejecting request: {VIA}", path=request.path)
+    return await _forward(request, target, via, session)
+
+
+async def _forward(request: web.Request, target: str, via: str, session: aiohttp.ClientSession) -> web.StreamResponse:
+    headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP]
+    headers += [(VIA, via), ("X-Forwarded-For", request.remote or ""), ("Host", request.host)]
+    body = await request.read()
+    try:
+        async with session.request(
+            request.method,
+            URL(target, encoded=True),
+            headers=headers,
+            data=body or None,
+            timeout=_TIMEOUT,
+            allow_redirects=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+        ) as answer:
+            content = await answer.read()
+            passed = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP]
+            return web.Response(status=answer.status, body=content, headers=[*passed, (VIA, via)])
+    except (aiohttp.ClientConnectionError, TimeoutError):
+        return page(502, "Connection to the leader failed", path=request.path)
+    except aiohttp.ClientError as error:
+        return page(500, str(error), path=request.path)

@@ -1,0 +1,75 @@
+"""What a request accepts and carries, and what its query says."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from shuren.sandbox.definition.errors import ApiError, refused
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+
+def _reject(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_reject)
+
+
+def accepted(request: web.BaseRequest) -> list[tuple[str, float]]:
+    """The media types of all Accept headers with their quality, best first; none at all accepts everything."""
+    ranges = []
+    given = [header for header in request.headers.getall("Accept", []) if header.strip()]
+    for header in given or ["*/*"]:
+        for part in header.split(","):
+            kind, *parameters = (piece.strip() for piece in part.split(";"))
+            quality = 1.0
+            for parameter in parameters:
+                name, _, value = parameter.partition("=")
+                if name.strip() == "q":
+                    quality = _quality(value)
+            if kind and quality > 0:
+                ranges.append((kind.lower(), quality))
+    return sorted(ranges, key=lambda entry: -entry[1])
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0
+
+
+def require_json_accepted(request: web.BaseRequest) -> None:
+    """406 unless JSON is welcome."""
+    if not any(kind in ("*/*", "application/*", "application/json") for kind, _ in accepted(request)):
+        raise refused(406, "Not Acceptable")
+
+
+def require_json_body(request: web.BaseRequest) -> None:
+    """415 when a body is announced as something else. Saying nothing is fine."""
+    kind = request.headers.get("Content-Type")
+    if kind is not None and kind.split(";")[0].strip().lower() not in ("application/json", "application/*", "*/*"):
+        raise refused(415, "Unsupported Media Type")
+
+
+def flag(request: web.BaseRequest, name: str, *, default: bool = False) -> bool:
+    """A boolean of the query: `true` in any case, everything else counts as false."""
+    value = request.query.get(name)
+    return default if value is None else value.lower() == "true"
+
+
+def parse_body(body: bytes) -> Any:
+    """The JSON value in a body; what follows it is not looked at. 400 for none and for what is no JSON."""
+    try:
+        text = body.decode("utf-8-sig").lstrip(" \t\r\n")
+        if not text:
+            where = '\n at [Source: (byte[])""; line: 1, column: 0]'
+            details = f"No content to map due to end-of-input{where}"
+            raise ApiError(400, {"message": "Please specify data in JSON format", "details": details})
+        value, _ = _decoder.raw_decode(text)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, {"message": "Invalid JSON", "details": str(error)}) from None
+    return value

@@ -1,0 +1,147 @@
+"""`/v2/pods`: create, read, replace, delete, status, versions, instances."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from shuren.sandbox.definition import apps, changes, paths, pods, timestamps, tree
+from shuren.sandbox.definition.errors import ApiError, Violation, bad_shape, not_valid, refused
+
+from .answers import json_answer
+from .task_routes import instance_of
+
+if TYPE_CHECKING:
+    from .call import Call
+
+_INSTANCE_ID = re.compile(r".+[._](instance-|marathon-)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def _valid_id(text: str) -> str:
+    pod_id = paths.absolute(text)
+    complaints = paths.complaints(pod_id)
+    if complaints:
+        raise not_valid([Violation(path="/", message=complaint) for complaint in complaints])
+    return pod_id
+
+
+def _event(call: Call, kind: str) -> None:
+    call.engine.publish(f"pod_{kind}_event", {"clientIp": call.remote, "uri": call.request.path})
+
+
+async def list_pods(call: Call) -> web.StreamResponse:
+    """GET /v2/pods."""
+    return json_answer([pods.public(pod) for pod in tree.all_pods(call.root).values()])
+
+
+async def create_pod(call: Call) -> web.StreamResponse:
+    """POST /v2/pods."""
+    pod = pods.from_request(await call.json())
+    pod_id = paths.absolute(pod["id"])
+    definition = pods.define(pod, apps.as_new(apps.place(call.root, pod_id, call.settings)), version="")
+    started = await call.engine.update(changes.create_pod(definition, call.settings), force=call.force, group_id=paths.parent(pod_id))
+    _event(call, "created")
+    headers = {"Location": call.url(pod_id), "Marathon-Deployment-Id": started.deployment_id}
+    return json_answer(pods.public(definition | {"version": started.version}), status=201, headers=headers)
+
+
+async def show_pod(call: Call) -> web.StreamResponse:
+    """GET /v2/pods/{id}. Of one that is not there the message is itself JSON text, as a real one has it."""
+    pod_id = _valid_id(call.args[0])
+    pod = tree.pod(call.root, pod_id)
+    if pod is None:
+        raise refused(404, f'{{"message": "pod with {pod_id} does not exist"}}', details=True)
+    return json_answer(pods.public(pod))
+
+
+async def put_pod(call: Call) -> web.StreamResponse:
+    """PUT /v2/pods/{id}: always the whole pod, and of the same id."""
+    pod_id = paths.absolute(call.args[0])
+    pod = pods.from_request(await call.json())
+    at = apps.place(call.root, pod_id, call.settings)
+    apps.require(pods.rules(pod, at))
+    if paths.absolute(pod["id"]) != pod_id:
+        text = f"\n{{\"message\": \"'{pod_id}' does not match definition's id ('{pod['id']}')\" }}\n          "
+        raise ApiError(400, text, headers={"Content-Type": "application/json"})
+    started = await call.engine.update(changes.replace_pod(pod_id, pod, call.settings), force=call.force, group_id=paths.parent(pod_id))
+    _event(call, "updated")
+    shown = pods.public(tree.pod(call.root, pod_id) or {})
+    return json_answer(shown, headers={"Marathon-Deployment-Id": started.deployment_id})
+
+
+async def delete_pod(call: Call) -> web.StreamResponse:
+    """DELETE /v2/pods/{id}: accepted, without a body."""
+    pod_id = _valid_id(call.args[0])
+    if tree.pod(call.root, pod_id) is None:
+        raise changes.missing_pod(pod_id)
+    started = await call.engine.update(changes.delete_pod(pod_id, call.settings), force=call.force, group_id=paths.parent(pod_id))
+    _event(call, "deleted")
+    headers = {"Location": call.url(started.deployment_id), "Marathon-Deployment-Id": started.deployment_id}
+    return web.Response(status=202, headers=headers)
+
+
+async def pod_status(call: Call) -> web.StreamResponse:
+    """GET /v2/pods/{id}::status."""
+    pod_id = _valid_id(call.args[0])
+    status = call.engine.pod_status(pod_id)
+    if status is None:
+        raise changes.missing_pod(pod_id)
+    return json_answer(status)
+
+
+async def all_status(call: Call) -> web.StreamResponse:
+    """GET /v2/pods/::status."""
+    found = (call.engine.pod_status(pod_id) for pod_id in tree.all_pods(call.root))
+    return json_answer([status for status in found if status is not None])
+
+
+async def pod_versions(call: Call) -> web.StreamResponse:
+    """GET /v2/pods/{id}::versions."""
+    pod_id = _valid_id(call.args[0])
+    if tree.pod(call.root, pod_id) is None:
+        raise changes.missing_pod(pod_id)
+    return json_answer(call.engine.app_versions(pod_id))
+
+
+async def pod_version(call: Call) -> web.StreamResponse:
+    """GET /v2/pods/{id}::versions/{timestamp}."""
+    version = timestamps.parse(call.args[1])
+    pod_id = _valid_id(call.args[0])
+    pod = call.engine.app_at(pod_id, version)
+    if pod is None:
+        raise changes.missing_pod(pod_id)
+    return json_answer(pods.public(pod))
+
+
+def _valid_instance(text: Any, path: str) -> str:
+    if not _INSTANCE_ID.fullmatch(str(text)):
+        raise not_valid([Violation(path=path, message=f"must fully match regular expression '{_INSTANCE_ID.pattern}'")])
+    return str(text)
+
+
+async def kill_instance(call: Call) -> web.StreamResponse:
+    """DELETE /v2/pods/{id}::instances/{instance}."""
+    pod_id = _valid_id(call.args[0])
+    instance = _valid_instance(call.args[1], "/")
+    killed = await _kill(call, pod_id, {instance})
+    if not killed:
+        raise refused(404, f"Task '{instance}' does not exist", details=True)
+    return json_answer(killed[0])
+
+
+async def kill_instances(call: Call) -> web.StreamResponse:
+    """DELETE /v2/pods/{id}::instances with a list of instance ids."""
+    pod_id = _valid_id(call.args[0])
+    ids = await call.json()
+    if not isinstance(ids, list):
+        raise bad_shape([Violation(path="", message="error.expected.jsarray")])
+    return json_answer(await _kill(call, pod_id, {_valid_instance(item, f"({index})") for index, item in enumerate(ids)}))
+
+
+async def _kill(call: Call, pod_id: str, instances: set[str]) -> list[dict[str, Any]]:
+    if tree.pod(call.root, pod_id) is None:
+        raise refused(404, f"Path '{pod_id}' does not exist")
+    tasks = [task["id"] for task in call.engine.tasks(pod_id) if instance_of(task["id"]) in instances]
+    return await call.engine.kill_tasks(tasks, wipe=call.flag("wipe"))

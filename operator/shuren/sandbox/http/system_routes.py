@@ -1,0 +1,141 @@
+"""Deployments, queue, leader, info, metrics, ping."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from shuren.sandbox.definition import paths
+from shuren.sandbox.definition.errors import Violation, not_valid, refused
+
+from .answers import deployed, json_answer, text_answer
+from .negotiation import accepted
+
+if TYPE_CHECKING:
+    from .call import Call
+
+
+async def list_deployments(call: Call) -> web.StreamResponse:
+    """GET /v2/deployments."""
+    return json_answer(call.engine.deployments())
+
+
+async def cancel_deployment(call: Call) -> web.StreamResponse:
+    """DELETE /v2/deployments/{id}: rolls back, or with `force` only stops."""
+    deployment_id = call.args[0]
+    try:
+        started = await call.engine.cancel_deployment(deployment_id, force=call.force)
+    except KeyError:
+        raise refused(404, f"DeploymentPlan {deployment_id} does not exist", details=True) from None
+    return web.Response(status=202) if started is None else deployed(started)
+
+
+async def show_queue(call: Call) -> web.StreamResponse:
+    """GET /v2/queue."""
+    return json_answer({"queue": call.engine.queue(last_unused_offers="lastUnusedOffers" in call.values("embed"))})
+
+
+async def reset_delay(call: Call) -> web.StreamResponse:
+    """DELETE /v2/queue/{id}/delay. It declares no content type, so its 404 comes as bytes."""
+    app_id = paths.absolute(call.args[0])
+    if not call.engine.reset_delay(app_id):
+        error = refused(404, f"Application {app_id} not found in tasks queue.", details=True)
+        error.headers["Content-Type"] = "application/octet-stream"
+        raise error
+    return web.Response(status=204)
+
+
+async def show_leader(call: Call) -> web.StreamResponse:
+    """GET /v2/leader."""
+    leader = call.engine.leader()
+    if leader is None:
+        raise refused(404, "There is no leader", details=True)
+    return json_answer({"leader": leader})
+
+
+async def abdicate(call: Call) -> web.StreamResponse:
+    """DELETE /v2/leader. The engine steps down a moment later, so that this is still answered."""
+    violations = []
+    for name in ("backup", "restore"):
+        uri = call.request.query.get(name)
+        if uri is not None and urlsplit(uri).scheme not in ("file", "s3"):
+            violations.append(Violation(path="/", message=f"Invalid URI or unsupported scheme: {uri}"))
+    if violations:
+        raise not_valid(violations)
+    if call.engine.leader() is None:
+        raise refused(404, "There is no leader", details=True)
+    await call.engine.abdicate()
+    return json_answer({"message": "Leadership abdicated", "details": []})
+
+
+async def show_info(call: Call) -> web.StreamResponse:
+    """GET /v2/info."""
+    return json_answer(call.engine.info())
+
+
+async def show_plugins(call: Call) -> web.StreamResponse:
+    """GET /v2/plugins: none are loaded."""
+    del call
+    return json_answer({"plugins": []})
+
+
+async def ping(call: Call) -> web.StreamResponse:
+    """GET /ping in the form that is liked best; nothing for who likes none of them."""
+    for kind, _ in accepted(call.request):
+        match kind:
+            case "*/*" | "text/*" | "text/plain":
+                return text_answer("pong", "text/plain")
+            case "text/html":
+                return text_answer("pong", "text/html")
+            case "application/json" | "application/*":
+                return json_answer("pong")
+            case _:
+                continue
+    return web.Response(status=204)
+
+
+async def show_metrics(call: Call) -> web.StreamResponse:
+    """GET /metrics."""
+    return json_answer(call.engine.metrics())
+
+
+def _prometheus(metrics: dict[str, Any]) -> str:
+    lines = []
+    for section, field, kind in (("counters", "count", "counter"), ("gauges", "value", "gauge")):
+        for name, value in sorted(metrics.get(section, {}).items()):
+            flat = re.sub(r"[^A-Za-z0-9_:]", "_", name)
+            if isinstance(value.get(field), (int, float)):
+                lines += [f"# TYPE {flat} {kind}", f"{flat} {value[field]}"]
+    return "\n".join(lines) + "\n"
+
+
+async def show_prometheus(call: Call) -> web.StreamResponse:
+    """GET /metrics/prometheus."""
+    return text_answer(_prometheus(call.engine.metrics()), "text/plain; version=0.0.4; charset=utf-8")
+
+
+async def show_config(call: Call) -> web.StreamResponse:
+    """GET /config: the flags, of which this server knows few."""
+    return json_answer(call.engine.info().get("marathon_config", {}))
+
+
+async def show_logging(call: Call) -> web.StreamResponse:
+    """GET and POST /logging: levels of Java loggers, none of which exist here."""
+    del call
+    return json_answer({})
+
+
+async def go_to_ui(call: Call) -> web.StreamResponse:
+    """GET /."""
+    return web.Response(status=302, headers={"Location": call.url("/ui/")})
+
+
+async def show_ui(call: Call) -> web.StreamResponse:
+    """GET /ui/: a word for who comes with a browser."""
+    del call
+    return text_answer(
+        "<html><body><h1>Marathon-compatible engine</h1><p>See <a href='/v2/info'>/v2/info</a>.</p></body></html>", "text/html"
+    )

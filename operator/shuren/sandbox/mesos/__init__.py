@@ -1,0 +1,1 @@
+"""Enough of the Mesos operator API to show hosts, tasks and their files."""

@@ -1,0 +1,153 @@
+"""Serves the Mesos API: the master on its own address, each agent on the agent's address and, by path, on the master's.
+
+A standby's master redirects to nobody: both engines read the same leader, so it answers 503 until its engine leads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from shuren.sandbox.engine.live import NotLeader
+from shuren.sandbox.mesos import files, state
+
+if TYPE_CHECKING:
+    from shuren.sandbox.agents.agent import Agent
+    from shuren.sandbox.contract import Json
+    from shuren.sandbox.engine.live import Engine
+    from shuren.sandbox.engine.world import World
+
+MAX_AGENT_SITES = 64
+"""With more agents than this only the paths `/slave(<n>)/…` on the master serve them."""
+
+
+async def serve_mesos(engine: Engine, host: str, port: int) -> web.AppRunner:
+    """Starts serving. The runner's `cleanup` ends it."""
+    mesos = Mesos(engine, host, port)
+    runner = web.AppRunner(mesos.app(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    if engine.is_leader() and len(engine.leading.world.agents) <= MAX_AGENT_SITES:
+        for address in {a.hostname for a in engine.leading.world.agents} - {host}:
+            try:
+                await web.TCPSite(runner, address, port).start()
+            except OSError:
+                continue  # not a loopback address, or taken: its paths on the master remain
+            mesos.sites.add(address)
+    return runner
+
+
+class Mesos:
+    """The handlers."""
+
+    def __init__(self, engine: Engine, host: str, port: int) -> None:
+        self._engine, self._host, self._port = engine, host, port
+        self.sites: set[str] = set()
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        return app
+
+    def _pid(self, agent: Agent) -> str:
+        host = agent.hostname if agent.hostname in self.sites else self._host
+        return f"slave({agent.index + 1})@{host}:{self._port}"
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            world = self._engine.leading.world
+        except NotLeader:
+            return web.Response(status=503, text="No leader elected")
+        path = request.path.rstrip("/")
+        here = request.url.host
+        agent = next((a for a in world.agents if a.hostname == here), None) if here in self.sites else None
+        if path.startswith("/slave("):
+            number, _, path = path[len("/slave(") :].partition(")")
+            agent = next((a for a in world.agents if str(a.index + 1) == number), None)
+            if agent is None:
+                return web.Response(status=404)
+        if path.startswith("/files/"):
+            return await files.answer(world.directory / "agents", request)
+        if path in {"/api/v1", "/master/api/v1"}:
+            return await self._operator_call(world, request)
+        path = path.removeprefix("/master").removesuffix(".json")
+        return self._of_agent(world, agent, path) if agent is not None else self._of_master(world, path)
+
+    def _of_agent(self, world: World, agent: Agent, path: str) -> web.Response:
+        match path:
+            case "/health":
+                return web.Response()
+            case "/state" | "/slave/state":
+                body = state.agent_json(agent, self._pid(agent))
+                body["frameworks"] = [state.agent_framework(world, agent)]
+                body["completed_frameworks"] = []
+                body["master_hostname"] = self._host
+                return web.json_response(body)
+            case "/metrics/snapshot":
+                live, _, _ = state.split_tasks(world, agent.id)
+                return web.json_response({"slave/registered": 1.0, "slave/tasks_running": float(len(live))})
+            case _:
+                return web.Response(status=404)
+
+    def _of_master(self, world: World, path: str) -> web.Response:
+        pids = {a.id: self._pid(a) for a in world.agents}
+        match path:
+            case "/health" | "":
+                return web.Response()
+            case "/state" | "/state-summary":
+                address = f"{self._host}:{self._port}"
+                return web.json_response(state.master_state(world, address=address, marathon=self._engine.address, pids=pids))
+            case "/slaves":
+                return web.json_response({"slaves": [state.agent_json(a, pids[a.id]) for a in world.agents], "recovered_slaves": []})
+            case "/tasks":
+                live, unreachable, done = state.split_tasks(world)
+                return web.json_response({"tasks": live + unreachable + done})
+            case "/frameworks":
+                return web.json_response({"frameworks": [state.framework_json(world, self._engine.address)], "completed_frameworks": []})
+            case "/metrics/snapshot":
+                return web.json_response(state.master_metrics(world))
+            case "/version":
+                return web.json_response({"version": state.VERSION})
+            case "/redirect":
+                return web.Response(status=307, headers={"Location": f"//{self._host}:{self._port}"})
+            case _:
+                return web.Response(status=404)
+
+    async def _operator_call(self, world: World, request: web.Request) -> web.Response:
+        try:
+            call = (await request.json())["type"]
+        except (ValueError, KeyError, TypeError):
+            return web.Response(status=400, text="Failed to parse body into Call protobuf")
+        match call:
+            case "GET_HEALTH":
+                body: Json = {"healthy": True}
+            case "GET_VERSION":
+                body = {"version_info": {"version": state.VERSION}}
+            case "GET_AGENTS":
+                body = self._agents(world)
+            case "GET_TASKS":
+                body = self._tasks(world)
+            case "GET_FRAMEWORKS":
+                body = self._frameworks(world)
+            case "GET_STATE":
+                body = {"get_tasks": self._tasks(world), "get_agents": self._agents(world), "get_frameworks": self._frameworks(world)}
+                body["get_executors"] = {}
+            case "GET_MASTER":
+                info = {"id": world.agents.prefix, "hostname": self._host, "port": self._port, "pid": f"master@{self._host}:{self._port}"}
+                body = {"master_info": info}
+            case _:
+                return web.Response(status=501, text=f"{call} is not served here")
+        return web.json_response({"type": call, call.lower(): body})
+
+    def _agents(self, world: World) -> Json:
+        return {"agents": [state.v1_agent(a, self._pid(a)) for a in world.agents]}
+
+    def _tasks(self, world: World) -> Json:
+        live, unreachable, done = state.split_tasks(world)
+        named = {"tasks": live, "unreachable_tasks": unreachable, "completed_tasks": done}
+        return {name: [state.v1_task(t) for t in chosen] for name, chosen in named.items() if chosen}
+
+    def _frameworks(self, world: World) -> Json:
+        info = {"id": {"value": world.framework_id}, "name": "marathon", "user": "root", "roles": [world.settings.mesos_role]}
+        return {"frameworks": [{"framework_info": info, "active": True, "connected": True, "recovered": False}]}

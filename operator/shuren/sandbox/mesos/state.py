@@ -1,0 +1,280 @@
+"""The Mesos master's view as JSON: state, agents, tasks, metrics, both in the old endpoints' shape and in that of the v1 operator API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shuren.sandbox.agents.agent import AgentState
+from shuren.sandbox.engine.ids import task_id, task_name
+from shuren.sandbox.engine.matching import demand_of
+from shuren.sandbox.engine.model import TERMINAL, Condition, Instance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shuren.sandbox.agents.agent import Agent
+    from shuren.sandbox.contract import Json
+    from shuren.sandbox.engine.world import World
+
+VERSION = "1.11.0"
+
+
+def _ranges(agent: Agent) -> str:
+    return "[" + ", ".join(f"{a}-{b}" for a, b in agent.spec.ports) + "]"
+
+
+def _used_ports(agent: Agent) -> str:
+    return "[" + ", ".join(f"{p}-{p}" for p in sorted(agent.used_ports)) + "]"
+
+
+def agent_json(agent: Agent, pid: str) -> Json:
+    """One agent as in `/slaves`."""
+    body: Json = {
+        "id": agent.id,
+        "hostname": agent.hostname,
+        "port": int(pid.rpartition(":")[2]),
+        "pid": pid,
+        "attributes": {**agent.spec.attributes},
+        "registered_time": agent.registered_at,
+        "resources": {**agent.total.json(), "ports": _ranges(agent)},
+        "used_resources": {**agent.used.json(), **({"ports": _used_ports(agent)} if agent.used_ports else {})},
+        "offered_resources": {"cpus": 0.0, "mem": 0.0, "disk": 0.0, "gpus": 0.0},
+        "reserved_resources": {},
+        "unreserved_resources": {**agent.total.json(), "ports": _ranges(agent)},
+        "active": agent.state is AgentState.ACTIVE,
+        "deactivated": False,
+        "version": VERSION,
+        "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"],
+        "reserved_resources_full": {},
+        "used_resources_full": [],
+        "offered_resources_full": [],
+    }
+    if agent.spec.region or agent.spec.zone:
+        body["domain"] = {"fault_domain": {"region": {"name": agent.spec.region or ""}, "zone": {"name": agent.spec.zone or ""}}}
+    return body
+
+
+def tasks_of(instance: Instance) -> Iterator[tuple[str, str, str]]:
+    """(task id, container, state) of the present launch."""
+    if not instance.attempt:
+        return
+    for name in instance.containers:
+        yield task_id(instance.id, name, instance.attempt), name, instance.parts.get(name) or instance.state
+
+
+def task_json(world: World, instance: Instance, identifier: str, state: str) -> Json:
+    """One task as in `/state`."""
+    resources = demand_of(instance.definition).resources.json()
+    ports = "[" + ", ".join(f"{p}-{p}" for p in instance.ports) + "]"
+    statuses: list[Json] = []
+    if instance.started_at is not None:
+        network = {
+            "network_infos": [{"ip_addresses": [{"protocol": "IPv4", "ip_address": instance.network_ip or instance.ip or instance.host}]}]
+        }
+        running: Json = {"state": "TASK_RUNNING", "timestamp": instance.started_at, "container_status": network}
+        if instance.healthy is not None:
+            running["healthy"] = instance.healthy
+        statuses.append(running)
+    if state != "TASK_RUNNING":
+        statuses.append({"state": state, "timestamp": instance.since})
+    return {
+        "id": identifier,
+        "name": task_name(instance.app_id),
+        "framework_id": world.framework_id,
+        "executor_id": "" if identifier.rsplit(".", 2)[-2] == "_app" else instance.id,
+        "slave_id": instance.agent_id,
+        "state": state,
+        "resources": {**resources, **({"ports": ports} if instance.ports else {})},
+        "role": instance.role,
+        "statuses": statuses,
+        "labels": [{"key": k, "value": v} for k, v in instance.definition.get("labels", {}).items()],
+        "discovery": {
+            "visibility": "FRAMEWORK",
+            "name": task_name(instance.app_id),
+            "ports": {"ports": [{"number": p, "protocol": "tcp"} for p in instance.ports]},
+        },
+    }
+
+
+def split_tasks(world: World, agent_id: str | None = None) -> tuple[list[Json], list[Json], list[Json]]:
+    """(running or starting, unreachable, completed) tasks."""
+    live: list[Json] = []
+    unreachable: list[Json] = []
+    done: list[Json] = []
+    for instance in world.instances if agent_id is None else world.instances.on_agent(agent_id):
+        for identifier, _, state in tasks_of(instance):
+            body = task_json(world, instance, identifier, state)
+            if instance.condition in {Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE}:
+                unreachable.append(body)
+            elif instance.condition in TERMINAL or instance.condition is Condition.SCHEDULED:
+                done.append(body)
+            else:
+                live.append(body)
+    return live, unreachable, done
+
+
+def framework_json(world: World, address: str) -> Json:
+    """Marathon as Mesos sees it."""
+    live, unreachable, done = split_tasks(world)
+    total: Json = {"cpus": 0.0, "mem": 0.0, "disk": 0.0, "gpus": 0.0}
+    for agent in world.agents:
+        for name, value in agent.used.json().items():
+            total[name] = round(total[name] + value, 3)
+    return {
+        "id": world.framework_id,
+        "name": "marathon",
+        "pid": f"scheduler@{address}",
+        "used_resources": total,
+        "offered_resources": {"cpus": 0.0, "mem": 0.0, "disk": 0.0, "gpus": 0.0},
+        "hostname": address.rpartition(":")[0],
+        "webui_url": f"http://{address}",
+        "active": True,
+        "connected": True,
+        "recovered": False,
+        "user": "root",
+        "failover_timeout": 604800.0,
+        "checkpoint": True,
+        "role": world.settings.mesos_role,
+        "roles": [world.settings.mesos_role],
+        "capabilities": ["PARTITION_AWARE", "TASK_KILLING_STATE", "REGION_AWARE"],
+        "registered_time": 0.0,
+        "resources": total,
+        "tasks": live,
+        "unreachable_tasks": unreachable,
+        "completed_tasks": done,
+        "offers": [],
+        "executors": [],
+    }
+
+
+def agent_framework(world: World, agent: Agent) -> Json:
+    """Marathon as one agent sees it: executors with their sandboxes."""
+    executors: list[Json] = []
+    for instance in world.instances.on_agent(agent.id):
+        for identifier, _, state in tasks_of(instance):
+            body = task_json(world, instance, identifier, state)
+            live = instance.condition not in TERMINAL and instance.condition is not Condition.SCHEDULED
+            executors.append(
+                {
+                    "id": identifier,
+                    "name": f"Command Executor (Task: {identifier})",
+                    "source": identifier,
+                    "container": instance.id.rpartition("instance-")[2],
+                    "directory": str(world.sandbox_of(agent.id, instance.id, identifier)),
+                    "resources": body["resources"],
+                    "role": instance.role,
+                    "tasks": [body] if live else [],
+                    "queued_tasks": [],
+                    "completed_tasks": [] if live else [body],
+                }
+            )
+    return {
+        "id": world.framework_id,
+        "name": "marathon",
+        "hostname": agent.hostname,
+        "executors": executors,
+        "completed_executors": [],
+    }
+
+
+def master_state(world: World, *, address: str, marathon: str, pids: dict[str, str]) -> Json:
+    """`/state`."""
+    agents = [agent_json(a, pids[a.id]) for a in world.agents]
+    return {
+        "version": VERSION,
+        "id": world.agents.prefix,
+        "pid": f"master@{address}",
+        "hostname": address.rpartition(":")[0],
+        "leader": f"master@{address}",
+        "leader_info": {"id": world.agents.prefix, "pid": f"master@{address}", "hostname": address.rpartition(":")[0]},
+        "cluster": "sandbox",
+        "activated_slaves": sum(a["active"] for a in agents),
+        "deactivated_slaves": 0,
+        "unreachable_slaves": sum(not a["active"] for a in agents),
+        "start_time": 0.0,
+        "elected_time": 0.0,
+        "flags": {},
+        "slaves": agents,
+        "recovered_slaves": [],
+        "frameworks": [framework_json(world, marathon)],
+        "completed_frameworks": [],
+        "orphan_tasks": [],
+        "unregistered_frameworks": [],
+    }
+
+
+def master_metrics(world: World) -> dict[str, Any]:
+    """`/metrics/snapshot`."""
+    total = {"cpus": 0.0, "mem": 0.0, "disk": 0.0, "gpus": 0.0}
+    used = dict(total)
+    for agent in world.agents:
+        if agent.state is AgentState.ACTIVE:
+            for name, value in agent.total.json().items():
+                total[name] += value
+            for name, value in agent.used.json().items():
+                used[name] += value
+    body: dict[str, Any] = {"master/elected": 1.0, "master/frameworks_active": 1.0, "master/frameworks_connected": 1.0}
+    for name, value in total.items():
+        body[f"master/{name}_total"] = value
+        body[f"master/{name}_used"] = round(used[name], 3)
+        body[f"master/{name}_percent"] = round(used[name] / value, 4) if value else 0.0
+    states = [a.state for a in world.agents]
+    body["master/slaves_active"] = body["master/slaves_connected"] = float(states.count(AgentState.ACTIVE))
+    body["master/slaves_unreachable"] = float(states.count(AgentState.PARTITIONED))
+    staged, running, _, _ = world.instances.totals
+    body["master/tasks_running"], body["master/tasks_staging"] = float(running), float(staged)
+    for state, count in world.task_updates.items():
+        if state in {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED"}:
+            body[f"master/{state.lower().replace('task_', 'tasks_')}"] = float(count)
+    return body
+
+
+def v1_agent(agent: Agent, pid: str) -> Json:
+    """One agent as in `GET_AGENTS`."""
+
+    def scalars(values: dict[str, float]) -> list[Json]:
+        return [{"name": n, "type": "SCALAR", "scalar": {"value": v}, "role": agent.spec.role} for n, v in values.items()]
+
+    ports: Json = {
+        "name": "ports",
+        "type": "RANGES",
+        "role": "*",
+        "ranges": {"range": [{"begin": a, "end": b} for a, b in agent.spec.ports]},
+    }
+    info = {
+        "id": {"value": agent.id},
+        "hostname": agent.hostname,
+        "port": int(pid.rpartition(":")[2]),
+        "resources": [*scalars(agent.total.json()), ports],
+        "attributes": [{"name": k, "type": "TEXT", "text": {"value": v}} for k, v in agent.spec.attributes.items()],
+    }
+    return {
+        "agent_info": info,
+        "active": agent.state is AgentState.ACTIVE,
+        "deactivated": False,
+        "version": VERSION,
+        "pid": pid,
+        "registered_time": {"nanoseconds": int(agent.registered_at * 1e9)},
+        "total_resources": [*scalars(agent.total.json()), ports],
+        "allocated_resources": scalars(agent.used.json()),
+        "offered_resources": [],
+        "capabilities": [{"type": "MULTI_ROLE"}],
+    }
+
+
+def v1_task(task: Json) -> Json:
+    """One task as in `GET_TASKS`."""
+    return {
+        "name": task["name"],
+        "task_id": {"value": task["id"]},
+        "framework_id": {"value": task["framework_id"]},
+        "agent_id": {"value": task["slave_id"]},
+        "state": task["state"],
+        "resources": [
+            {"name": n, "type": "SCALAR", "scalar": {"value": v}, "role": task["role"]}
+            for n, v in task["resources"].items()
+            if isinstance(v, (int, float))
+        ],
+        "statuses": [{"task_id": {"value": task["id"]}, "state": s["state"], "timestamp": s["timestamp"]} for s in task["statuses"]],
+        "labels": {"labels": task["labels"]},
+    }

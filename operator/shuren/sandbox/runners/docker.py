@@ -1,0 +1,341 @@
+"""Runs tasks as containers through the Docker Engine API on its socket.
+
+What has no image (a plain `cmd` app) runs in a small default image. Host networking binds the agent's ports as they are; bridge networking
+publishes each mapping on the agent's address. The container's own exit is the task's; containers outlive the engine and are found again by
+their name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from shuren.sandbox.engine.environment import declared_ports, network_mode
+from shuren.sandbox.runners.port import Launch, Report, TaskStatus, Verdict
+from shuren.sandbox.runners.probing import Prober, bindable, port_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from shuren.sandbox.contract import Json
+
+DEFAULT_IMAGE = "busybox:stable"
+LABEL = "MESOS_TASK_ID"
+API = "http://docker/v1.41"
+
+
+class DockerError(Exception):
+    """The Docker Engine said no; the message is its own."""
+
+
+class DockerRunner:
+    """`--runner docker`."""
+
+    binds_ports = True
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self._session: aiohttp.ClientSession | None = None
+        self._report: Report = lambda _: None
+        self._prober = Prober()
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._launches: dict[str, Launch] = {}
+        self._killed: set[str] = set()
+        self._lost: set[str] = set()
+
+    def start(self, report: Report) -> None:
+        self._report = report
+        self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=self._socket, limit=0))
+
+    def _job(self, work: Coroutine[Any, Any, None]) -> None:
+        job = asyncio.ensure_future(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    # ---------------------------------------------------------------- Docker's API
+    async def _call(self, method: str, path: str, *, body: Json | None = None, expect: tuple[int, ...] = (200, 201, 204, 304)) -> Any:
+        assert self._session is not None  # noqa: S101 - start() comes first
+        try:
+            async with self._session.request(method, API + path, json=body, timeout=aiohttp.ClientTimeout(total=None)) as answer:
+                raw = await answer.read()
+                if answer.status not in expect:
+                    raise DockerError(_message(raw) or f"{method} {path}: status {answer.status}")
+                return json.loads(raw) if raw and answer.content_type == "application/json" else raw
+        except aiohttp.ClientError as error:
+            raise DockerError(f"Docker Engine at {self._socket} does not answer: {error}") from error
+
+    async def _pull(self, image: str, *, force: bool) -> None:
+        if not force:
+            with contextlib.suppress(DockerError):
+                await self._call("GET", f"/images/{image}/json")
+                return
+        raw = await self._call("POST", f"/images/create?fromImage={image}")
+        for line in raw.splitlines() if isinstance(raw, bytes) else ():
+            if (error := json.loads(line).get("error")) is not None:
+                raise DockerError(str(error))
+
+    # ---------------------------------------------------------------- tasks
+    def launch(self, launch: Launch) -> None:
+        self._launches[launch.task_id] = launch
+        self._job(self._bring_up(launch))
+
+    async def _bring_up(self, launch: Launch) -> None:
+        try:
+            launch.directory.mkdir(parents=True, exist_ok=True)
+            for name in ("stdout", "stderr"):
+                (launch.directory / name).touch()
+            request = container_request(launch)
+            docker = launch.definition.get("container", {}).get("docker", {})
+            await self._pull(request["Image"], force=bool(docker.get("forcePullImage")))
+            name = container_name(launch.task_id)
+            await self._call("POST", f"/containers/create?name={name}", body=request)
+            self._tell(launch, "TASK_STARTING")
+            await self._call("POST", f"/containers/{name}/start")
+        except (DockerError, OSError, ValueError) as error:
+            state = "TASK_KILLED" if launch.task_id in self._killed else "TASK_FAILED"
+            self._end(launch, state, f"Failed to launch container: {error}")
+            return
+        self._tell(launch, "TASK_RUNNING")
+        if launch.task_id in self._killed:
+            self._job(self._stop(launch.task_id, 0.0))
+        await self._follow(launch)
+
+    async def _follow(self, launch: Launch) -> None:
+        name = container_name(launch.task_id)
+        log = asyncio.ensure_future(self._copy_logs(launch, name))
+        try:
+            answer = await self._call("POST", f"/containers/{name}/wait")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(log), 2.0)
+        except DockerError as error:
+            self._end(launch, "TASK_FAILED", str(error))
+            return
+        finally:
+            log.cancel()
+        code = int(answer.get("StatusCode", -1))
+        if launch.task_id in self._killed:
+            self._end(launch, "TASK_KILLED", "Container was stopped")
+        elif code == 0:
+            self._end(launch, "TASK_FINISHED", "Container exited with status 0")
+        else:
+            self._end(launch, "TASK_FAILED", f"Container exited with status {code}")
+        with contextlib.suppress(DockerError):
+            await self._call("DELETE", f"/containers/{name}?v=true")
+
+    async def _copy_logs(self, launch: Launch, name: str) -> None:
+        """Docker frames its log: one byte for the stream, four for the length."""
+        assert self._session is not None  # noqa: S101 - start() comes first
+        url = f"{API}/containers/{name}/logs?follow=true&stdout=true&stderr=true"
+        with contextlib.suppress(aiohttp.ClientError, asyncio.IncompleteReadError, OSError):
+            async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=None)) as answer:
+                with (
+                    (launch.directory / "stdout").open("ab", buffering=0) as out,
+                    (launch.directory / "stderr").open("ab", buffering=0) as err,
+                ):
+                    while True:
+                        head = await answer.content.readexactly(8)
+                        data = await answer.content.readexactly(int.from_bytes(head[4:8], "big"))
+                        (err if head[0] == 2 else out).write(data)  # noqa: PLR2004 - Docker's number of stderr
+
+    def adopt(self, launch: Launch, *, running: bool) -> None:
+        self._launches[launch.task_id] = launch
+        self._job(self._take_over(launch, running=running))
+
+    async def _take_over(self, launch: Launch, *, running: bool) -> None:
+        try:
+            found = await self._call("GET", f"/containers/{container_name(launch.task_id)}/json")
+        except DockerError as error:
+            if running:
+                self._end(launch, "TASK_FAILED", f"Container is gone: {error}")
+            else:
+                await self._bring_up(launch)
+            return
+        if not running and found.get("State", {}).get("Running"):
+            self._tell(launch, "TASK_RUNNING")
+        await self._follow(launch)
+
+    def _tell(self, launch: Launch, state: str, message: str = "") -> None:
+        if launch.task_id not in self._lost:
+            self._report(TaskStatus(task_id=launch.task_id, state=state, message=message, ip=launch.host))
+
+    def _end(self, launch: Launch, state: str, message: str) -> None:
+        if self._launches.pop(launch.task_id, None) is not None:
+            self._tell(launch, state, message)
+        self._killed.discard(launch.task_id)
+        self._lost.discard(launch.task_id)
+
+    def kill(self, task_id: str, *, grace: float) -> None:
+        if task_id in self._launches and task_id not in self._killed:
+            self._killed.add(task_id)
+            self._job(self._stop(task_id, grace))
+
+    async def _stop(self, task_id: str, grace: float) -> None:
+        with contextlib.suppress(DockerError):
+            await self._call("POST", f"/containers/{container_name(task_id)}/stop?t={max(0, round(grace))}")
+
+    def lose(self, task_id: str) -> None:
+        if task_id in self._launches:
+            self._lost.add(task_id)
+            self.kill(task_id, grace=0.0)
+
+    # ---------------------------------------------------------------- checks
+    def probe(self, task_id: str, check: Json, *, host: str, ports: tuple[int, ...], done: Verdict) -> None:
+        launch = self._launches.get(task_id)
+        if launch is None:
+            return
+
+        async def run() -> None:
+            if check.get("protocol") == "COMMAND":
+                cause = await self._exec(task_id, check)
+            else:
+                cause = await self._prober.check(
+                    check, host=host, port=port_of(check, ports), directory=launch.directory, environment=launch.environment
+                )
+            done(cause is None, cause)
+
+        self._job(run())
+
+    async def _exec(self, task_id: str, check: Json) -> str | None:
+        """A COMMAND check runs inside the container."""
+        timeout = max(0.001, float(check.get("timeoutSeconds", 20)))
+        try:
+            async with asyncio.timeout(timeout):
+                body = {"Cmd": ["/bin/sh", "-c", check["command"]["value"]], "AttachStdout": False}
+                made = await self._call("POST", f"/containers/{container_name(task_id)}/exec", body=body)
+                await self._call("POST", f"/exec/{made['Id']}/start", body={"Detach": False})
+                while (state := await self._call("GET", f"/exec/{made['Id']}/json")).get("Running"):  # noqa: ASYNC110 - the engine has no wait for an exec
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            return f"Command timed out after {timeout:g} s"
+        except DockerError as error:
+            return str(error)
+        return None if state.get("ExitCode") == 0 else f"Command returned exit status {state.get('ExitCode')}"
+
+    def fetch(self, task_id: str, url: str, *, timeout: float, done: Callable[[int, str, str], None]) -> None:
+        del task_id
+
+        async def run() -> None:
+            done(*await self._prober.ready(url, timeout=timeout))
+
+        self._job(run())
+
+    def settled(self, task_id: str) -> bool:
+        del task_id
+        return False
+
+    def port_free(self, host: str, port: int) -> bool:
+        del host
+        return bindable(port)
+
+    async def close(self, *, kill: bool) -> None:
+        if kill:
+            await asyncio.gather(*(self._stop(task, 0.0) for task in tuple(self._launches)))
+        for job in tuple(self._jobs):
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self._prober.close()
+        if self._session is not None:
+            await self._session.close()
+
+
+def container_name(task_id: str) -> str:
+    """Docker allows what task ids have, but the name should say whose it is."""
+    return f"shuren-{hashlib.sha1(task_id.encode(), usedforsecurity=False).hexdigest()[:20]}"
+
+
+def container_request(launch: Launch) -> Json:
+    """The body of `POST /containers/create` for a task."""
+    definition = launch.definition
+    container = definition.get("container", {})
+    docker = container.get("docker", {})
+    image = docker.get("image") or (definition.get("image") or {}).get("id") or DEFAULT_IMAGE
+    host_config: Json = {
+        "Memory": int(float(definition.get("mem", 0)) * 2**20),
+        "CpuShares": max(2, int(float(definition.get("cpus", 1)) * 1024)),
+        "Privileged": bool(docker.get("privileged", False)),
+        "Binds": [f"{launch.directory}:/mnt/mesos/sandbox", *_binds(container)],
+    }
+    body: Json = {
+        "Image": image,
+        "Env": [f"{k}={v}" for k, v in {**launch.environment, "MESOS_SANDBOX": "/mnt/mesos/sandbox"}.items()],
+        "Labels": {LABEL: launch.task_id},
+        "HostConfig": host_config,
+    }
+    command = definition.get("cmd") or (definition.get("exec") or {}).get("command", {}).get("shell")
+    if command:
+        body["Entrypoint"], body["Cmd"] = ["/bin/sh"], ["-c", command]
+    elif definition.get("args"):
+        body["Cmd"] = list(definition["args"])
+    if definition.get("user"):
+        body["User"] = definition["user"]
+    if definition.get("tty"):
+        body["Tty"] = True
+    if network_mode(definition) == "host":
+        host_config["NetworkMode"] = "host"
+    else:
+        networks = definition.get("networks") or [{}]
+        host_config["NetworkMode"] = networks[0].get("name", "bridge")
+        host_config["PortBindings"], body["ExposedPorts"] = _published(launch)
+    for parameter in docker.get("parameters", ()):
+        _parameter(parameter["key"], parameter["value"], body, host_config)
+    return body
+
+
+def _binds(container: Json) -> list[str]:
+    return [
+        f"{v['hostPath']}:{v['containerPath']}{':ro' if v.get('mode') == 'RO' else ''}"
+        for v in container.get("volumes", ())
+        if "hostPath" in v
+    ]
+
+
+def _published(launch: Launch) -> tuple[Json, Json]:
+    bindings: Json = {}
+    given = iter(launch.ports)
+    mappings = launch.definition.get("container", {}).get("portMappings", ())
+    for (number, _, wanted), mapping in zip(declared_ports(launch.definition), mappings, strict=True):
+        if wanted < 0:
+            continue
+        port = next(given, 0)
+        for protocol in str(mapping.get("protocol", "tcp")).split(","):
+            bindings.setdefault(f"{number or port}/{protocol}", []).append({"HostIp": launch.host, "HostPort": str(port)})
+    return bindings, {key: {} for key in bindings}
+
+
+def _parameter(key: str, value: str, body: Json, host_config: Json) -> None:  # noqa: C901 - one case per option
+    """The docker run options that Marathon users pass most; others are not passed on."""
+    name, _, content = value.partition("=")
+    match key:
+        case "env" | "e":
+            body["Env"].append(value)
+        case "label" | "l":
+            body["Labels"][name] = content
+        case "hostname" | "h":
+            body["Hostname"] = value
+        case "workdir" | "w":
+            body["WorkingDir"] = value
+        case "user" | "u":
+            body["User"] = value
+        case "volume" | "v":
+            host_config["Binds"].append(value)
+        case "cap-add":
+            host_config.setdefault("CapAdd", []).append(value)
+        case "cap-drop":
+            host_config.setdefault("CapDrop", []).append(value)
+        case "add-host":
+            host_config.setdefault("ExtraHosts", []).append(value)
+        case "dns":
+            host_config.setdefault("Dns", []).append(value)
+        case _:
+            pass
+
+
+def _message(raw: bytes) -> str:
+    with contextlib.suppress(ValueError, AttributeError):
+        return str(json.loads(raw).get("message", ""))
+    return raw.decode(errors="replace")[:200]
