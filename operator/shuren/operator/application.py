@@ -1,0 +1,322 @@
+"""The composition root: builds every part of the operator process, starts them in order, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from shuren.clients.kubernetes.client import KubernetesClient
+from shuren.clients.kubernetes.config import Access
+from shuren.clients.kubernetes.events import Recorder
+from shuren.clients.kubernetes.source import Reflector
+from shuren.controllers.estate.connection import Identity
+from shuren.controllers.estate.registry import Estate
+from shuren.controllers.estate.roster import Roster
+from shuren.controllers.mesoscluster.controller import MesosClusterController
+from shuren.controllers.paasapp import triggers
+from shuren.controllers.paasapp.controller import PaasAppController
+from shuren.domain.app.snapshot import OWNER_LABEL, Problem
+from shuren.domain.identity import ObjectKey
+from shuren.domain.marathon.advice import advise
+from shuren.operator.connections import Factory
+from shuren.operator.endpoints import Endpoints
+from shuren.operator.health import LoopWatch
+from shuren.operator.intake import Intake
+from shuren.operator.kopf_source import KopfSource
+from shuren.operator.metrics import Metrics
+from shuren.operator.native_source import NativeSource
+from shuren.operator.references import ReferenceWatch
+from shuren.operator.settings import EventSourceKind, Settings
+from shuren.ports.clock import Clock
+from shuren.ports.kubernetes import CONTROLLER_REVISIONS, MESOS_CLUSTERS, NAMESPACES, PAAS_APPS, Object, Resource
+from shuren.ports.source import EventSource, Sink
+from shuren.runtime.backoff import Backoff
+from shuren.runtime.controller import Controller
+from shuren.runtime.leader import Election
+from shuren.runtime.queue import Priority, WorkQueue
+from shuren.runtime.resync import Resync
+from shuren.runtime.store import Store
+from shuren.runtime.workers import Workers
+
+log = logging.getLogger(__name__)
+
+KINDS = (MESOS_CLUSTERS, PAAS_APPS)
+"""What this operator reconciles."""
+
+_LEASE = "shuren-operator"
+_STALLED_AFTER = 60.0
+
+MakeSource = Callable[[Sink], EventSource]
+"""Makes a source from outside (`kopf run` brings events itself) instead of the one that the settings name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What was found before the application is built."""
+
+    access: Access
+    clock: Clock
+    installation: str
+
+
+class Application:
+    """One operator process. `run` until `stop` is called; everything that it holds is given back then."""
+
+    def __init__(self, *, settings: Settings, surroundings: Surroundings, make_source: MakeSource | None = None) -> None:
+        self.settings = settings
+        self.clock = surroundings.clock
+        self.metrics = Metrics()
+        self.store = Store()
+        access = surroundings.access
+        self.kubernetes = KubernetesClient(access, known=self._known, observe=self.metrics.request)
+        # the lease has connections of its own: its renewal must not wait behind anybody's work
+        self._for_lease = KubernetesClient(access, timeout=5.0, connections=2, observe=self.metrics.request)
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(monotonic=self.clock.monotonic, backoff=Backoff(chance=random.random))
+        self.election = Election(
+            kubernetes=self._for_lease,
+            clock=self.clock,
+            namespace=settings.namespace,
+            name=_LEASE,
+            identity=settings.identity,
+            on_start=self._start_leading,
+            on_stop=self.queue.pause,
+        )
+        self.recorder = Recorder(kubernetes=self.kubernetes, clock=self.clock, instance=settings.identity)
+        self.references = ReferenceWatch(
+            kubernetes=self.kubernetes, clock=self.clock, changed=lambda key: self._signal([key]), chance=random.random
+        )
+        self.estate = Estate(
+            factory=Factory(observe=self.metrics.request),
+            leadership=self.election,
+            identity=Identity(holder=settings.identity, installation=surroundings.installation),
+            listener=self,
+            clock=self.clock,
+            chance=random.random,
+        )
+        controllers = self._controllers()
+        self.intake = Intake(
+            store=self.store,
+            queue=self.queue,
+            metrics=self.metrics,
+            reconciled=frozenset(controllers),
+            related=self._related,
+            namespaces=frozenset(settings.namespaces),
+        )
+        self.workers = Workers(
+            queue=self.queue,
+            controllers=controllers,
+            clock=self.clock,
+            limit=settings.workers,
+            observer=self.metrics,
+            on_fenced=lambda: self.election.resign("somebody else has taken over in ZooKeeper"),
+            generation=self._generation,
+        )
+        self.source = make_source(self.intake) if make_source is not None else self._source(access)
+        self.beside = self._watches_beside()
+        self.resync = Resync(
+            kubernetes=self.kubernetes,
+            resources=KINDS,
+            namespaces=settings.namespaces,
+            store=self.store,
+            sink=self.intake,
+            clock=self.clock,
+            chance=random.random,
+            period=settings.resync_seconds,
+            missed=self.metrics.missed,
+        )
+        self.endpoints = Endpoints(registry=self.metrics.registry, alive=self.why_not_alive, ready=self.why_not_ready)
+        self.metrics.watch(queue=self.queue, store=self.store, leadership=self.election, kinds=tuple(resource.kind for resource in KINDS))
+        self._stopping = asyncio.Event()
+        self._electing = False
+        self.asked_to_stop = False
+
+    def _controllers(self) -> dict[str, Controller]:
+        clusters = Roster(estate=self.estate, declared=lambda: {key.name for key in self.store.keys(MESOS_CLUSTERS.kind)})
+        return {
+            MESOS_CLUSTERS.kind: MesosClusterController(
+                kubernetes=self.kubernetes,
+                store=self.store,
+                estate=self.estate,
+                references=self.references,
+                recorder=self.recorder,
+                clock=self.clock,
+            ),
+            PAAS_APPS.kind: PaasAppController(
+                kubernetes=self.kubernetes,
+                store=self.store,
+                clusters=clusters,
+                references=self.references,
+                leadership=self.election,
+                clock=self.clock,
+                signal=self._signal,
+                events=self.recorder,
+                adviser=lambda definition, view: [
+                    Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents)
+                ],
+            ),
+        }
+
+    def _source(self, access: Access) -> EventSource:
+        if self.settings.event_source is EventSourceKind.NATIVE:
+            return NativeSource(
+                kubernetes=self.kubernetes,
+                resources=KINDS,
+                sink=self.intake,
+                namespaces=self.settings.namespaces,
+                clock=self.clock,
+                chance=random.random,
+            )
+        return KopfSource(
+            access=access,
+            kubernetes=self.kubernetes,
+            resources=KINDS,
+            sink=self.intake,
+            namespaces=self.settings.namespaces,
+            clock=self.clock,
+        )
+
+    def _watches_beside(self) -> list[Reflector]:
+        """What controllers read besides our kinds: labels of namespaces, and revisions. In chosen namespaces only, when some are chosen."""
+        namespaces = self.settings.namespaces or ("",)
+        return [
+            *(self._reflector(NAMESPACES, name=namespace) for namespace in namespaces),
+            *(self._reflector(CONTROLLER_REVISIONS, namespace=namespace, label_selector=OWNER_LABEL) for namespace in namespaces),
+        ]
+
+    def _reflector(self, resource: Resource, *, namespace: str = "", name: str = "", label_selector: str = "") -> Reflector:
+        return Reflector(
+            kubernetes=self.kubernetes,
+            resource=resource,
+            sink=self.intake,
+            clock=self.clock,
+            namespace=namespace,
+            name=name,
+            label_selector=label_selector,
+            chance=random.random,
+        )
+
+    # ------------------------------------------------------------------------------------------------ life
+
+    def stop(self) -> None:
+        """Ask for an orderly end: no new passes, those under way finish, the lease goes to a standby."""
+        self.asked_to_stop = True
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Start, work until `stop` or until a part fails, and give everything back. What made a part fail is raised in the end."""
+        self.queue.pause()
+        if self.settings.metrics_port:
+            await self.endpoints.start(self.settings.metrics_address, self.settings.metrics_port)
+        lag = LoopWatch(clock=self.clock, observe=self.metrics.lag)
+        tasks = {
+            asyncio.create_task(part, name=name)
+            for name, part in {
+                "workers": self.workers.run(),
+                "source": self.source.run(),
+                **{f"watch beside {number}": reflector.run() for number, reflector in enumerate(self.beside)},
+                "list and diff": self.resync.run(),
+                "election": self._lead_when_synced(),
+                "events": self.recorder.run(),
+                "loop watch": lag.run(),
+            }.items()
+        }
+        stopping = asyncio.create_task(self._stopping.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            await self._shut_down(tasks)
+        for task in done - {stopping}:
+            log.error("%s has ended", task.get_name())
+            task.result()
+
+    async def _lead_when_synced(self) -> None:
+        """Stand for election only with a warm store: a leader that knows half of the objects would decide on half of the world."""
+        while self.why_not_ready():
+            await self.clock.sleep(0.05)
+        log.info("%s", ", ".join(f"{self.store.count(resource.kind)} {resource.plural}" for resource in KINDS))
+        self._electing = True
+        await self.election.run()
+
+    async def _start_leading(self) -> None:
+        self.estate.start_leading()
+        for resource in KINDS:
+            for key, item in self.store.items(resource.kind):
+                self.queue.add(key, priority=Priority.RESYNC if "status" in item else Priority.USER)
+        self.queue.resume()
+
+    async def _shut_down(self, tasks: Collection[asyncio.Task[None]]) -> None:
+        """Passes first, with everything they need still running and the lease still renewed; then the lease; then the rest."""
+        self._stopping.set()
+        self.queue.close()
+        if not await self.workers.drain(grace=self.settings.shutdown_seconds):
+            log.warning("passes were still under way after %.0f s and were stopped", self.settings.shutdown_seconds)
+        for task in tasks:
+            if task.get_name() == "election":
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        await self.election.release()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.references.close()
+        await self.estate.close()
+        await self.endpoints.stop()
+        await self._for_lease.close()
+        await self.kubernetes.close()
+
+    # ------------------------------------------------------------------------------------------------ signals
+
+    def _related(self, key: ObjectKey, item: Object, status_only: bool) -> Iterable[ObjectKey]:  # noqa: FBT001 - the type of Related
+        # apps read a cluster from the estate, which tells its changes itself; its status is news for people only
+        return () if status_only and key.kind == MESOS_CLUSTERS.kind else triggers.on_object(self.store, key, item) - {key}
+
+    def _signal(self, keys: Iterable[ObjectKey]) -> None:
+        for key in keys:
+            self.queue.add(key, priority=Priority.EXTERNAL)
+
+    def apps_changed(self, cluster: str, app_ids: frozenset[str]) -> None:
+        """See the estate's Listener."""
+        found = self.estate.get(cluster)
+        owners = []
+        if found is not None:
+            for app_id in app_ids:
+                claim = found.claims.get(app_id)
+                if claim is not None:
+                    owners.append(ObjectKey(kind=PAAS_APPS.kind, namespace=claim.namespace, name=claim.name))
+        self._signal(key for key in triggers.on_apps(self.store, cluster, app_ids, owners) if self.store.get(key) is not None)
+
+    def all_changed(self, cluster: str) -> None:
+        """See the estate's Listener."""
+        for key in triggers.on_cluster(self.store, cluster):
+            self.queue.add(key, priority=Priority.RESYNC)
+
+    def cluster_changed(self, cluster: str) -> None:
+        """See the estate's Listener."""
+        self._signal([ObjectKey(kind=MESOS_CLUSTERS.kind, namespace="", name=cluster)])
+
+    # ------------------------------------------------------------------------------------------------ looking in
+
+    def _known(self, resource: Resource, namespace: str, name: str) -> tuple[str, str] | None:
+        return self.store.latest(ObjectKey(kind=resource.kind, namespace=namespace, name=name))
+
+    def _generation(self, key: ObjectKey) -> int:
+        item = self.store.get(key)
+        return 0 if item is None else int(item["metadata"].get("generation") or 0)
+
+    def why_not_ready(self) -> str:
+        """Empty when everything that existed at the start is in the store. What we may not read is said in the log and not waited for."""
+        if self._stopping.is_set():
+            return "shutting down"
+        if not self.source.synced():
+            return "the first list of our kinds is not complete"
+        waiting = [reflector for reflector in self.beside if not reflector.synced and reflector.denied is None]
+        return f"{len(waiting)} watches have not delivered yet: {waiting[0].last_error}" if waiting else ""
+
+    def why_not_alive(self) -> str:
+        """Empty while the loop runs and, once it has begun, the election goes round. Whether anything outside answers is no part of it."""
+        silent = self.clock.monotonic() - self.election.heartbeat
+        return f"the election has not gone round for {silent:.0f} s" if self._electing and silent > _STALLED_AFTER else ""

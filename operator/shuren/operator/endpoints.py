@@ -1,0 +1,51 @@
+"""`/metrics`, `/healthz`, `/readyz` of the process.
+
+Alive: the event loop runs and the election goes round. Ready: all watches have delivered what existed. Neither asks Marathon, and
+ready does not mean leading: a standby that were not ready would block its own Deployment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Check = Callable[[], str]
+"""Why not, in a sentence; empty when all is well."""
+
+
+class Endpoints:
+    """A small HTTP server; `start` binds, `stop` closes."""
+
+    def __init__(self, *, registry: CollectorRegistry, alive: Check, ready: Check) -> None:
+        self._registry = registry
+        self._alive = alive
+        self._ready = ready
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, address: str, port: int) -> None:
+        """Serve on address and port."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._answer(self._alive))
+        app.router.add_get("/readyz", self._answer(self._ready))
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, address, port).start()
+
+    async def stop(self) -> None:
+        """Close the server."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    @staticmethod
+    def _answer(check: Check) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def answer(_: web.Request) -> web.StreamResponse:
+            why = check()
+            return web.Response(text=why or "ok", status=503 if why else 200)
+
+        return answer

@@ -1,0 +1,63 @@
+"""Log lines with the resource and the pass that they belong to, as JSON or for people. No secret value ever reaches a log call."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from shuren.operator.settings import LogFormat
+from shuren.runtime.workers import CURRENT_PASS
+
+
+def _context() -> dict[str, str | int]:
+    info = CURRENT_PASS.get()
+    if info is None:
+        return {}
+    return {"resource": str(info.key), "pass": info.number, **({"generation": info.generation} if info.generation else {})}
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, resource, pass, and the traceback if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_context(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class ConsoleLines(logging.Formatter):
+    """Time, level, message, and the resource in brackets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
+        context = _context()
+        where = f" [{context['resource']} #{context['pass']}]" if context else ""
+        text = f"{time} {record.levelname[:4]} {record.name.removeprefix('shuren.')}: {record.getMessage()}{where}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def _expected(record: logging.LogRecord) -> bool:
+    """Drop what kopf warns of when it runs in a thread, which is where it runs."""
+    return not (record.name.startswith("kopf") and "OS signals are ignored" in record.getMessage())
+
+
+def set_up(log_format: LogFormat, level: str) -> None:
+    """Send everything to standard error in the chosen form; libraries speak from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else ConsoleLines())
+    handler.addFilter(_expected)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("shuren").setLevel(level)

@@ -1,0 +1,116 @@
+"""Metrics, named as client-go and controller-runtime name them where they have a name. No label ever holds a resource's name."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from shuren.domain.identity import ObjectKey
+from shuren.ports.leadership import Leadership
+from shuren.runtime.queue import WorkQueue
+from shuren.runtime.store import Store
+from shuren.runtime.workers import Result
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
+_QUEUE = "shuren"
+
+
+class Metrics:
+    """All metrics of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._passes = Counter("reconcile_total", "Passes by kind and result", ["kind", "result"], registry=self.registry)
+        self._time = self._histogram("reconcile_time_seconds", "Duration of passes", "kind")
+        self._queued = self._histogram("workqueue_queue_duration_seconds", "From when a key could run until it did", "name")
+        self._worked = self._histogram("workqueue_work_duration_seconds", "Duration of passes, all kinds", "name")
+        self._requests = self._histogram(
+            "external_request_duration_seconds", "Requests until the answer began; code is `error` when none came", "target", "verb", "code"
+        )
+        self._changes = Counter("plan_changes_total", "Changes made outside, by operation", ["op"], registry=self.registry)
+        self._lag = Histogram("event_loop_lag_seconds", "How late the event loop wakes", buckets=_LAG_BUCKETS, registry=self.registry)
+        self._watch_events = Counter("watch_events_total", "Events that the watches brought", ["kind", "change"], registry=self.registry)
+        self._watch_missed = Counter("watch_missed_total", "Changes that only a list has found", ["kind"], registry=self.registry)
+
+    def _histogram(self, name: str, words: str, *labels: str) -> Histogram:
+        return Histogram(name, words, labels, buckets=_BUCKETS, registry=self.registry)
+
+    def observe(self, *, kind: str, result: Result, seconds: float, waited: float) -> None:
+        """See PassObserver."""
+        self._passes.labels(kind, result.value).inc()
+        self._time.labels(kind).observe(seconds)
+        self._worked.labels(_QUEUE).observe(seconds)
+        self._queued.labels(_QUEUE).observe(waited)
+
+    def request(self, target: str, verb: str, code: str, seconds: float) -> None:
+        """One request to something outside; see `clients.http.Observe`."""
+        self._requests.labels(target, verb, code).observe(seconds)
+
+    def change(self, operation: str) -> None:
+        """A controller has changed something outside."""
+        self._changes.labels(operation).inc()
+
+    def lag(self, seconds: float) -> None:
+        """The event loop woke this late."""
+        self._lag.observe(seconds)
+
+    def watched(self, kind: str, change: str) -> None:
+        """A watch has brought something (`initial`, `upsert` or `delete`)."""
+        self._watch_events.labels(kind, change).inc()
+
+    def missed(self, key: ObjectKey) -> None:
+        """A list has found what the watch had not brought."""
+        self._watch_missed.labels(key.kind).inc()
+
+    def watch(self, *, queue: WorkQueue[ObjectKey], store: Store, leadership: Leadership, kinds: tuple[str, ...]) -> None:
+        """Read these whenever metrics are asked for."""
+        self.registry.register(_Live(queue=queue, store=store, leadership=leadership, kinds=kinds))
+
+
+class _Live(Collector):
+    def __init__(self, *, queue: WorkQueue[ObjectKey], store: Store, leadership: Leadership, kinds: tuple[str, ...]) -> None:
+        self._queue = queue
+        self._store = store
+        self._leadership = leadership
+        self._kinds = kinds
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        queue = self._queue
+        yield _gauge("workqueue_depth", "Keys that could run now", queue.depth)
+        yield _counter("workqueue_adds_total", "Keys asked for", queue.adds)
+        yield _counter("workqueue_retries_total", "Passes that failed", queue.retries)
+        yield _gauge("workqueue_unfinished_work_seconds", "Ages of all passes under way, together", queue.unfinished())
+        yield _gauge("workqueue_longest_running_processor_seconds", "Age of the oldest pass under way", queue.longest_running())
+        yield GaugeMetricFamily("leader", "1 while this process leads", value=int(self._leadership.held()))
+        objects = GaugeMetricFamily("objects", "Resources by kind and readiness", labels=["kind", "ready"])
+        drifted = GaugeMetricFamily("drift_objects", "Resources that differ outside from what they ask for", labels=["kind"])
+        for kind in self._kinds:
+            ready: Tally[str] = Tally()
+            drift = 0
+            for _, item in self._store.items(kind):
+                conditions = {c.get("type"): c.get("status") for c in (item.get("status") or {}).get("conditions") or ()}
+                ready[str(conditions.get("Ready", "Unknown"))] += 1
+                drift += conditions.get("InSync") == "False"
+            for value in ("True", "False", "Unknown"):
+                objects.add_metric([kind, value], ready[value])
+            drifted.add_metric([kind], drift)
+        yield objects
+        yield drifted
+
+
+def _gauge(name: str, words: str, value: float) -> Metric:
+    family = GaugeMetricFamily(name, words, labels=["name"])
+    family.add_metric([_QUEUE], value)
+    return family
+
+
+def _counter(name: str, words: str, value: float) -> Metric:
+    family = CounterMetricFamily(name, words, labels=["name"])
+    family.add_metric([_QUEUE], value)
+    return family
