@@ -1,0 +1,5 @@
+"""`python -m shuren.cli`: the same as the program `shuren`."""
+
+from shuren.cli import main
+
+main()

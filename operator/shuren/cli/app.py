@@ -1,0 +1,26 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import shuren
+from shuren.cli import demo, operator, sandbox
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Shuren (数人云): a declarative PaaS over Apache Mesos and Marathon.",
+)
+app.add_typer(sandbox.app, name="sandbox")
+app.command("operator", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(operator.operator)
+app.command("demo")(demo.demo)
+
+
+@app.command()
+def version(*, short: Annotated[bool, typer.Option("--short", help="The number alone.")] = False) -> None:
+    """Print the version."""
+    print(shuren.__version__ if short else f"shuren {shuren.__version__}")
