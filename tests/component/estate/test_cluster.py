@@ -1,0 +1,388 @@
+"""A cluster and the registry: connecting, leading, being away and back, changed settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from estate_room import ROOT, FakeFactory, FakeMesos, Heard, Lead, pass_time, settings, turns
+from shuren.clients.fakes.clock import ManualClock
+from shuren.clients.fakes.marathon import FakeMarathon
+from shuren.clients.fakes.marathon_world import MarathonWorld
+from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
+from shuren.clients.zookeeper.fenced import FencedRoot
+from shuren.controllers.estate.cluster import Cluster
+from shuren.controllers.estate.connection import Identity
+from shuren.controllers.estate.registry import Estate
+from shuren.controllers.estate.roster import Roster, Unconnected
+from shuren.domain.app.snapshot import ClusterView
+from shuren.domain.cluster import Amounts, Blocked, Credentials, Login, MarathonSettings, MesosSummary, Obstacle, PartView
+from shuren.domain.errors import Fenced, Invalid, NotOurs, Unreachable
+from shuren.domain.guard import DeletionLimit
+from shuren.domain.identity import ObjectKey
+from shuren.domain.tenancy import Tenancy
+
+_SUMMARY = MesosSummary(version="1.11.0", leader="m:5050", agents=2, total=Amounts(cpus=8), used=Amounts(cpus=1))
+_KEY = ObjectKey(kind="PaasApp", namespace="shop", name="web")
+
+
+class World:
+    """An estate over one Marathon, one Mesos and one ZooKeeper."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.marathon = FakeMarathon(MarathonWorld(clock=self.clock))
+        self.tree = ZooTree()
+        self.mesos = FakeMesos(_SUMMARY)
+        self.factory = FakeFactory(marathon=self.marathon, tree=self.tree, mesos=self.mesos)
+        self.lead = Lead()
+        self.heard = Heard()
+        self.estate = Estate(
+            factory=self.factory,
+            leadership=self.lead,
+            identity=Identity(holder="one", installation="here"),
+            listener=self.heard,
+            clock=self.clock,
+        )
+        self.marathon.world.foreign_put({"id": "/a", "cmd": "sleep 1", "instances": 0})
+        self.marathon.world.settle()
+
+    async def ensure(self, credentials: Credentials | None = None, **changes: Any) -> Cluster:
+        return await self.estate.ensure(settings(**changes), credentials or Credentials())
+
+    async def pass_time(self, seconds: float) -> None:
+        await pass_time(self.clock, seconds)
+
+
+def _view(cluster: Cluster) -> ClusterView:
+    """Asked anew each time: a type checker takes a property for a constant."""
+    return cluster.view
+
+
+@asynccontextmanager
+async def _world() -> AsyncIterator[World]:
+    world = World()
+    try:
+        yield world
+    finally:
+        await world.estate.close()
+        assert all(connection.closed for connection in world.factory.made)
+
+
+async def test_a_connected_cluster_is_read_and_led() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        view = cluster.view
+        assert (view.connected, view.synced, view.unreachable_for, view.problem, view.agents) == (True, True, None, None, 2)
+        assert cluster.epoch == 1
+        assert cluster.app("/a") is not None
+        assert cluster.app_count == 1
+        assert cluster.counts is not None
+        assert "test" in world.heard.all
+        assert world.estate.get("test") is cluster
+        assert world.estate.get("other") is None
+
+
+async def test_asking_again_for_the_same_does_nothing() -> None:
+    async with _world() as world:
+        first = await world.ensure()
+        await world.pass_time(2)
+        world.heard.forget()
+        assert await world.ensure() is first
+        await turns()
+        assert world.heard.all == []
+        assert len(world.factory.made) == 1
+        assert len(world.factory.made[0].rotations) == 1
+
+
+async def test_new_credentials_are_used_without_a_new_connection() -> None:
+    async with _world() as world:
+        await world.ensure()
+        await world.pass_time(2)
+        rotated = Credentials(marathon=Login(username="u", password="p"))
+        await world.ensure(rotated)
+        assert len(world.factory.made) == 1
+        assert world.factory.made[0].rotations[-1] == rotated
+        assert not world.factory.made[0].closed
+
+
+async def test_settings_that_need_no_connection_are_taken_over() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        world.heard.forget()
+        await world.ensure(unreachable_grace=5.0, deletions=DeletionLimit(share=0, floor=1))
+        assert len(world.factory.made) == 1
+        assert cluster.view.grace == 5.0
+        assert cluster.deletion_limit.floor == 1
+        assert cluster.tenancy == Tenancy()
+        assert world.heard.all == ["test"]
+
+
+async def test_another_address_is_another_connection_and_the_old_one_ends() -> None:
+    async with _world() as world:
+        first = await world.ensure()
+        await world.pass_time(2)
+        second = await world.ensure(marathon=MarathonSettings(urls=("http://elsewhere",)))
+        assert second is not first
+        assert world.factory.made[0].closed
+        await world.pass_time(2)
+        assert second.synced
+        assert second.epoch == 2
+
+
+async def test_settings_that_cannot_be_used_leave_the_connection_as_it_was() -> None:
+    async with _world() as world:
+        first = await world.ensure()
+        world.factory.refuse = Invalid("no certificate")
+        with pytest.raises(Invalid):
+            await world.ensure(marathon=MarathonSettings(urls=("https://elsewhere",)))
+        assert world.estate.get("test") is first
+        assert not world.factory.made[0].closed
+
+
+async def test_a_cluster_that_is_gone_is_forgotten() -> None:
+    async with _world() as world:
+        await world.ensure()
+        await world.estate.remove("test")
+        await world.estate.remove("test")
+        assert world.estate.clusters == ()
+        assert world.factory.made[0].closed
+
+
+async def test_a_follower_reads_but_does_not_lead_until_it_does() -> None:
+    async with _world() as world:
+        world.lead.leads = False
+        cluster = await world.ensure()
+        await world.pass_time(5)
+        assert (cluster.view.synced, cluster.view.connected) == (True, False)
+        assert world.tree.node(f"{ROOT}/epoch") is None
+        with pytest.raises(Fenced):
+            await cluster.take("/x", uid="u", key=_KEY)
+        world.lead.leads = True
+        world.estate.start_leading()
+        await world.pass_time(2)
+        assert cluster.view.connected
+        await cluster.take("/x", uid="u", key=_KEY)
+        claim = cluster.claim("/x")
+        assert claim is not None
+        assert (claim.namespace, claim.name, claim.epoch) == ("shop", "web", 1)
+
+
+async def test_whoever_was_fenced_does_not_raise_the_epoch_again_in_the_same_term() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        successor = FencedRoot(FakeZooKeeper(world.tree), ROOT)
+        await successor.take_over(holder="two", installation="here")
+        with pytest.raises(Fenced):
+            await cluster.take("/x", uid="u", key=_KEY)
+        await world.pass_time(120)
+        assert not cluster.leading
+        assert cluster.epoch == 0
+        world.estate.start_leading()
+        await world.pass_time(2)
+        assert cluster.epoch == 3
+
+
+async def test_a_root_of_another_installation_is_left_alone_and_told() -> None:
+    async with _world() as world:
+        await FencedRoot(FakeZooKeeper(world.tree), ROOT).take_over(holder="x", installation="somebody else's")
+        before = world.tree.dump()
+        cluster = await world.ensure()
+        await world.pass_time(40)
+        found = cluster.obstacle
+        assert found is not None
+        assert (found.kind, found.reason) == (Blocked.STALLED, "ForeignInstallation")
+        assert _view(cluster).problem is not None
+        assert world.tree.dump() == before
+        world.tree._nodes[f"{ROOT}/meta"].data = b'{"installation":"here"}'
+        await world.pass_time(40)
+        assert _view(cluster).problem is None
+        assert cluster.leading
+
+
+async def test_apps_are_told_when_the_cluster_is_given_up_and_when_it_is_back() -> None:
+    async with _world() as world:
+        cluster = await world.ensure(unreachable_grace=60.0)
+        await world.pass_time(2)
+        world.heard.forget()
+        world.marathon.down = Unreachable("connection refused")
+        world.marathon.world.cut_streams()
+        await world.pass_time(30)
+        assert world.heard.all == []
+        assert "test" in world.heard.clusters
+        away = cluster.unreachable_for
+        assert away is not None
+        assert 25 < away <= 30
+        await world.pass_time(40)
+        assert world.heard.all == ["test"]
+        world.marathon.down = None
+        await world.pass_time(10)
+        assert world.heard.all == ["test", "test"]
+        assert cluster.view.unreachable_for is None
+        assert cluster.app("/a") is not None
+
+
+async def test_a_fail_over_of_seconds_is_not_told_to_apps() -> None:
+    async with _world() as world:
+        await world.ensure()
+        await world.pass_time(2)
+        world.heard.forget()
+        world.marathon.down = Unreachable("no leader")
+        world.marathon.world.cut_streams()
+        await world.pass_time(10)
+        world.marathon.down = None
+        await world.pass_time(200)
+        assert world.heard.all == []
+
+
+async def test_a_lost_zookeeper_session_counts_as_unreachable() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        assert _view(cluster).unreachable_for is None
+        world.factory.made[0].session.disconnect()
+        await world.pass_time(10)
+        away = _view(cluster).unreachable_for
+        assert away is not None
+        assert 9 <= away <= 11
+        world.factory.made[0].session.reconnect()
+        await world.pass_time(20)
+        assert _view(cluster).unreachable_for is None
+
+
+async def test_a_silent_mesos_is_shown_but_stops_nothing() -> None:
+    async with _world() as world:
+        world.mesos.answer = Unreachable("no master")
+        cluster = await world.ensure()
+        await world.pass_time(5)
+        silent = cluster.mesos_view
+        assert silent is not None
+        assert silent.unreachable_for is not None
+        assert silent.error == "no master"
+        assert (cluster.view.connected, cluster.view.synced, cluster.view.unreachable_for) == (True, True, None)
+        assert cluster.view.agents is None
+        world.mesos.answer = _SUMMARY
+        await world.pass_time(31)
+        assert cluster.mesos_view == PartView()
+        assert cluster.view.agents == 2
+
+
+async def test_claims_are_given_back_by_their_holder_only() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        await cluster.take("/x", uid="u", key=_KEY)
+        with pytest.raises(NotOurs):
+            await cluster.take("/x", uid="v", key=_KEY)
+        await cluster.release("/x", uid="v")
+        assert [c.app_id for c in cluster.claims_of("u")] == ["/x"]
+        await cluster.release("/x", uid="u")
+        assert cluster.claim("/x") is None
+
+
+async def test_deletions_beyond_the_guard_wait_and_the_cluster_says_so() -> None:
+    async with _world() as world:
+        cluster = await world.ensure(deletions=DeletionLimit(share=0, floor=2))
+        await world.pass_time(2)
+        world.heard.forget()
+        for _ in range(2):
+            assert cluster.deletion_wait == 0
+            cluster.deleted()
+        assert 59 <= cluster.deletion_wait <= 60
+        assert world.heard.clusters == ["test"]
+        await world.pass_time(61)
+        assert cluster.deletion_wait == 0
+
+
+async def test_a_written_app_is_read_again_and_shown_from_then_on() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        await cluster.writes.change({"id": "/a", "cmd": "sleep 2", "instances": 0}, force=False)
+        written = world.clock.monotonic()
+        await world.pass_time(0.2)
+        assert cluster.shows("/a", written)
+        app = cluster.app("/a")
+        assert app is not None
+        assert app.definition["cmd"] == "sleep 2"
+
+
+async def test_the_delay_of_a_waiting_app_counts_from_now() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        world.marathon.world.foreign_put({"id": "/b", "cmd": "sleep 1", "instances": 1, "backoffSeconds": 60})
+        world.marathon.world.settle()
+        await world.pass_time(1)
+        app = cluster.app("/b")
+        assert app is not None
+        world.marathon.world.crash_task(app.tasks[0].id)
+        await world.pass_time(0.5)
+        first = cluster.queue_item("/b")
+        assert first is not None
+        assert not first.overdue
+        world.clock.shift(0.25)
+        later = cluster.queue_item("/b")
+        assert later is not None
+        assert later.delay_seconds == pytest.approx(first.delay_seconds - 0.25)
+
+
+# ---------------------------------------------------------------------------------------------------- the roster
+
+
+async def test_the_roster_tells_missing_from_not_connected_yet() -> None:
+    async with _world() as world:
+        declared = {"test", "later"}
+        roster = Roster(estate=world.estate, declared=lambda: declared)
+        cluster = await world.ensure()
+        assert roster.get("test") is cluster
+        assert roster.get("nowhere") is None
+        assert roster.names() == ("later", "test")
+        later = roster.get("later")
+        assert isinstance(later, Unconnected)
+        assert (later.view.exists, later.view.connected, later.view.synced, later.view.problem) == (True, False, False, None)
+        world.estate.block("later", Obstacle(kind=Blocked.WAITING, reason="SecretNotReady", message="Secret x/y does not exist"))
+        blocked = roster.get("later")
+        assert blocked is not None
+        assert blocked.view.problem is not None
+        assert blocked.view.problem.reason == "SecretNotReady"
+        declared.remove("test")
+        assert roster.get("test") is cluster, "until the controller has taken it out"
+
+
+async def test_nothing_is_known_of_and_written_to_a_cluster_that_is_not_connected() -> None:
+    cluster = Unconnected(name="later")
+    assert cluster.app("/a") is None
+    assert cluster.deployment("/a") is None
+    assert cluster.queue_item("/a") is None
+    assert cluster.claim("/a") is None
+    assert cluster.claims_of("u") == ()
+    assert cluster.app_count == 0
+    assert not cluster.shows("/a", 0)
+    assert cluster.deletion_wait == float("inf")
+    assert cluster.tenancy == Tenancy()
+    assert cluster.deletion_limit == DeletionLimit()
+    cluster.look_at("/a")
+    cluster.deleted()
+    writes = cluster.writes
+    for attempt in (
+        cluster.take("/a", uid="u", key=_KEY),
+        cluster.release("/a", uid="u"),
+        writes.create({"id": "/a"}),
+        writes.change({"id": "/a"}, force=False),
+        writes.scale("/a", {"instances": 1}, force=False),
+        writes.kill("/a", ("t",), force=False),
+        writes.restart("/a"),
+        writes.restore("/a", "v"),
+        writes.definition_at("/a", "v"),
+        writes.cancel("d"),
+        writes.delete("/a", force=False),
+    ):
+        with pytest.raises(Unreachable, match="later"):
+            await attempt

@@ -1,0 +1,240 @@
+"""The docker runner against a Docker Engine that a test plays on a socket: what is asked of it, and what becomes of its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from shuren.sandbox.runners.docker import DEFAULT_IMAGE, LABEL, DockerRunner, container_name, container_request
+from shuren.sandbox.runners.port import Launch, TaskStatus
+
+Json = dict[str, Any]
+
+
+class FakeDocker:
+    """Enough of the Docker Engine API: images, containers that end when told, logs, exec."""
+
+    def __init__(self) -> None:
+        self.images = {"busybox:stable"}
+        self.containers: dict[str, Json] = {}
+        self.ends: dict[str, asyncio.Future[int]] = {}
+        self.stops: list[tuple[str, str]] = []
+        self.removed: list[str] = []
+        self.app = web.Application()
+        add = self.app.router.add_route
+        add("GET", "/v1.41/images/{name:.*}/json", self._image)
+        add("POST", "/v1.41/images/create", self._pull)
+        add("POST", "/v1.41/containers/create", self._create)
+        add("POST", "/v1.41/containers/{id}/start", self._start)
+        add("POST", "/v1.41/containers/{id}/wait", self._wait)
+        add("POST", "/v1.41/containers/{id}/stop", self._stop)
+        add("GET", "/v1.41/containers/{id}/logs", self._logs)
+        add("GET", "/v1.41/containers/{id}/json", self._inspect)
+        add("DELETE", "/v1.41/containers/{id}", self._remove)
+        add("POST", "/v1.41/containers/{id}/exec", self._exec)
+        add("POST", "/v1.41/exec/{id}/start", self._run)
+        add("GET", "/v1.41/exec/{id}/json", self._result)
+
+    async def _image(self, request: web.Request) -> web.Response:
+        known = request.match_info["name"] in self.images
+        return web.json_response({} if known else {"message": "No such image"}, status=200 if known else 404)
+
+    async def _pull(self, request: web.Request) -> web.Response:
+        image = request.query["fromImage"]
+        if image.startswith("secret"):
+            return web.Response(text='{"status":"Pulling"}\n{"error":"pull access denied"}\n')
+        self.images.add(image)
+        return web.Response(text='{"status":"Pulling"}\n')
+
+    async def _create(self, request: web.Request) -> web.Response:
+        name = request.query["name"]
+        self.containers[name] = await request.json()
+        self.ends[name] = asyncio.get_running_loop().create_future()
+        return web.json_response({"Id": name}, status=201)
+
+    async def _start(self, request: web.Request) -> web.Response:
+        self.containers[request.match_info["id"]]["running"] = True
+        return web.Response(status=204)
+
+    async def _wait(self, request: web.Request) -> web.Response:
+        return web.json_response({"StatusCode": await asyncio.shield(self.ends[request.match_info["id"]])})
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        self.stops.append((name, request.query["t"]))
+        self.end(name, 143)
+        return web.Response(status=204)
+
+    async def _logs(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(body=b"\x01\0\0\0\0\0\0\x03out\x02\0\0\0\0\0\0\x03err")
+
+    async def _inspect(self, request: web.Request) -> web.Response:
+        found = self.containers.get(request.match_info["id"])
+        if found is None:
+            return web.json_response({"message": "No such container"}, status=404)
+        return web.json_response({"State": {"Running": found.get("running", False)}})
+
+    async def _remove(self, request: web.Request) -> web.Response:
+        self.removed.append(request.match_info["id"])
+        return web.Response(status=204)
+
+    async def _exec(self, request: web.Request) -> web.Response:
+        command = (await request.json())["Cmd"][-1]
+        return web.json_response({"Id": "good" if command == "true" else "bad"}, status=201)
+
+    async def _run(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response()
+
+    async def _result(self, request: web.Request) -> web.Response:
+        return web.json_response({"Running": False, "ExitCode": 0 if request.match_info["id"] == "good" else 2})
+
+    def end(self, name: str, code: int) -> None:
+        if not self.ends[name].done():
+            self.ends[name].set_result(code)
+
+
+class Bench:
+    def __init__(self, directory: Path, docker: FakeDocker, socket: Path) -> None:
+        self.directory, self.docker, self.socket = directory, docker, str(socket)
+        self.statuses: list[TaskStatus] = []
+        self.runner = DockerRunner(self.socket)
+        self.runner.start(self.statuses.append)
+
+    def launch_of(self, name: str, **definition: Any) -> Launch:
+        return Launch(
+            task_id=name, app_id="/a", agent_id="S0", host="127.0.0.2", definition=definition, environment={"X": "y"},
+            ports=(31_001,), directory=self.directory / name,
+        )  # fmt: skip
+
+    def states(self) -> list[str]:
+        return [s.state for s in self.statuses]
+
+    async def until(self, question: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not question():
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    docker = FakeDocker()
+    server = web.AppRunner(docker.app, shutdown_timeout=0.1)
+    await server.setup()
+    await web.UnixSite(server, tmp_path / "docker.sock").start()
+    made = Bench(tmp_path, docker, tmp_path / "docker.sock")
+    yield made
+    await made.runner.close(kill=False)
+    for future in docker.ends.values():
+        future.cancel()
+    await server.cleanup()
+
+
+async def test_a_container_runs_logs_and_ends(bench: Bench) -> None:
+    bench.runner.launch(bench.launch_of("t1", cmd="echo x"))
+    await bench.until(lambda: "TASK_RUNNING" in bench.states())
+    name = container_name("t1")
+    assert bench.docker.containers[name]["Labels"] == {LABEL: "t1"}
+    await bench.until(lambda: (bench.directory / "t1" / "stderr").read_text() == "err")
+    assert (bench.directory / "t1" / "stdout").read_text() == "out"
+    bench.docker.end(name, 4)
+    await bench.until(lambda: name in bench.docker.removed)
+    assert bench.states() == ["TASK_STARTING", "TASK_RUNNING", "TASK_FAILED"]
+    assert bench.statuses[-1].message == "Container exited with status 4"
+
+
+async def test_an_image_is_pulled_and_a_refusal_is_told(bench: Bench) -> None:
+    bench.runner.launch(bench.launch_of("t1", container={"docker": {"image": "nginx"}}))
+    await bench.until(lambda: "TASK_RUNNING" in bench.states())
+    assert "nginx" in bench.docker.images
+    bench.runner.launch(bench.launch_of("t2", container={"docker": {"image": "secret/x"}}))
+    await bench.until(lambda: "TASK_FAILED" in bench.states())
+    assert bench.statuses[-1].message == "Failed to launch container: pull access denied"
+
+
+async def test_a_kill_stops_with_grace(bench: Bench) -> None:
+    bench.runner.launch(bench.launch_of("t1", cmd="sleep 9"))
+    await bench.until(lambda: "TASK_RUNNING" in bench.states())
+    bench.runner.kill("t1", grace=7)
+    await bench.until(lambda: "TASK_KILLED" in bench.states())
+    assert bench.docker.stops == [(container_name("t1"), "7")]
+
+
+async def test_a_lost_container_ends_without_a_word(bench: Bench) -> None:
+    bench.runner.launch(bench.launch_of("t1", cmd="sleep 9"))
+    await bench.until(lambda: "TASK_RUNNING" in bench.states())
+    bench.runner.lose("t1")
+    await bench.until(lambda: bool(bench.docker.removed))
+    assert bench.states() == ["TASK_STARTING", "TASK_RUNNING"]
+
+
+async def test_a_successor_finds_the_container(bench: Bench) -> None:
+    launch = bench.launch_of("t1", cmd="sleep 9")
+    bench.runner.launch(launch)
+    await bench.until(lambda: "TASK_RUNNING" in bench.states())
+    await bench.runner.close(kill=False)
+    second = Bench(bench.directory, bench.docker, Path(bench.socket))
+    second.runner.adopt(launch, running=True)
+    bench.docker.end(container_name("t1"), 0)
+    await second.until(lambda: "TASK_FINISHED" in second.states())
+    second.runner.adopt(second.launch_of("gone", cmd="x"), running=True)
+    await second.until(lambda: "TASK_FAILED" in second.states())
+    await second.runner.close(kill=True)
+
+
+async def test_commands_are_checked_inside(bench: Bench) -> None:
+    bench.runner.launch(bench.launch_of("t1", cmd="sleep 9"))
+    await bench.until(lambda: "TASK_RUNNING" in bench.states())
+    verdicts: list[tuple[bool, str | None]] = []
+    for count, value in enumerate(("true", "false"), start=1):
+        check = {"protocol": "COMMAND", "command": {"value": value}}
+        bench.runner.probe("t1", check, host="127.0.0.2", ports=(), done=lambda ok, cause: verdicts.append((ok, cause)))
+        await bench.until(lambda wanted=count: len(verdicts) == wanted)  # type: ignore[misc]
+    assert verdicts == [(True, None), (False, "Command returned exit status 2")]
+
+
+async def test_without_a_docker_engine_launches_fail_with_the_reason(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    lonely = Bench(tmp_path, docker, tmp_path / "none.sock")
+    lonely.runner.launch(lonely.launch_of("t1", cmd="x"))
+    await lonely.until(lambda: "TASK_FAILED" in lonely.states())
+    assert "does not answer" in lonely.statuses[-1].message
+    await lonely.runner.close(kill=True)
+
+
+def test_what_is_asked_for(tmp_path: Path) -> None:
+    bench_launch = Launch(
+        task_id="t", app_id="/a", agent_id="S0", host="127.0.0.2", environment={"A": "1"}, ports=(31_001,), directory=tmp_path,
+        definition={
+            "cmd": "serve", "cpus": 0.5, "mem": 64, "user": "www", "networks": [{"mode": "container/bridge"}],
+            "container": {
+                "docker": {
+                    "image": "web:1", "privileged": True,
+                    "parameters": [{"key": "label", "value": "a=b"},
+                        {"key": "cap-add", "value": "NET_ADMIN"}, {"key": "hostname", "value": "h"}],
+                },
+                "volumes": [{"containerPath": "/data", "hostPath": "/srv", "mode": "RO"}],
+                "portMappings": [{"containerPort": 80, "hostPort": 0, "protocol": "tcp"}],
+            },
+        },
+    )  # fmt: skip
+    body = container_request(bench_launch)
+    assert (body["Image"], body["Entrypoint"], body["Cmd"], body["User"]) == ("web:1", ["/bin/sh"], ["-c", "serve"], "www")
+    assert "A=1" in body["Env"]
+    assert (body["Labels"], body["Hostname"]) == ({LABEL: "t", "a": "b"}, "h")
+    host = body["HostConfig"]
+    assert host["PortBindings"] == {"80/tcp": [{"HostIp": "127.0.0.2", "HostPort": "31001"}]}
+    assert (host["Memory"], host["CpuShares"], host["Privileged"], host["CapAdd"]) == (64 * 2**20, 512, True, ["NET_ADMIN"])
+    assert "/srv:/data:ro" in host["Binds"]
+    plain = container_request(Launch(**{**_fields(bench_launch), "definition": {"args": ["a"]}}))
+    assert (plain["Image"], plain["Cmd"], plain["HostConfig"]["NetworkMode"]) == (DEFAULT_IMAGE, ["a"], "host")
+
+
+def _fields(launch: Launch) -> Json:
+    return {name: getattr(launch, name) for name in launch.__dataclass_fields__}

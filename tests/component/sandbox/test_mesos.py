@@ -1,0 +1,93 @@
+"""The Mesos operator API over a running engine."""
+
+from __future__ import annotations
+
+from served_engine import Served
+
+
+async def test_the_master_shows_agents_frameworks_and_tasks(served: Served) -> None:
+    await served.put("/shop/web", instances=2, labels={"a": "b"})
+    await served.running("/shop/web", 2)
+    state = await served.ask_mesos("/state")
+    assert [a["hostname"] for a in state["slaves"]] == ["127.0.0.1", "127.0.0.2"]
+    assert state["activated_slaves"] == 2
+    (framework,) = state["frameworks"]
+    assert framework["id"] == served.engine.leading.world.framework_id
+    tasks = framework["tasks"]
+    assert {t["name"] for t in tasks} == {"web.shop"}
+    assert {t["state"] for t in tasks} == {"TASK_RUNNING"}
+    assert tasks[0]["labels"] == [{"key": "a", "value": "b"}]
+    marathon = {t["id"] for t in (await served.get("/v2/tasks"))["tasks"]}
+    assert {t["id"] for t in tasks} == marathon
+    assert (await served.ask_mesos("/master/state.json"))["id"] == state["id"]
+    slaves = (await served.ask_mesos("/slaves"))["slaves"]
+    assert sum(s["used_resources"]["cpus"] for s in slaves) == 0.2
+    metrics = await served.ask_mesos("/metrics/snapshot")
+    assert (metrics["master/slaves_active"], metrics["master/tasks_running"]) == (2.0, 2.0)
+    assert {t["id"] for t in (await served.ask_mesos("/tasks"))["tasks"]} == marathon
+
+
+async def test_the_operator_api(served: Served) -> None:
+    await served.put("/a")
+    await served.running("/a", 1)
+    agents = await served.ask_mesos("/api/v1", method="POST", json={"type": "GET_AGENTS"})
+    assert [a["agent_info"]["hostname"] for a in agents["get_agents"]["agents"]] == ["127.0.0.1", "127.0.0.2"]
+    tasks = await served.ask_mesos("/api/v1", method="POST", json={"type": "GET_TASKS"})
+    assert [t["state"] for t in tasks["get_tasks"]["tasks"]] == ["TASK_RUNNING"]
+    state = await served.ask_mesos("/master/api/v1", method="POST", json={"type": "GET_STATE"})
+    assert set(state["get_state"]) >= {"get_tasks", "get_agents", "get_frameworks"}
+    async with served.session.post(served.mesos + "/api/v1", json={"type": "TEARDOWN"}) as answer:
+        assert answer.status == 501
+    async with served.session.post(served.mesos + "/api/v1", data=b"{") as answer:
+        assert answer.status == 400
+
+
+async def test_an_agent_shows_executors_and_their_files(served: Served) -> None:
+    await served.put("/a")
+    await served.running("/a", 1)
+    (task,) = (await served.get("/v2/tasks"))["tasks"]
+    agent = next(s for s in (await served.ask_mesos("/slaves"))["slaves"] if s["id"] == task["slaveId"])
+    number = agent["pid"].split(")")[0].removeprefix("slave(")
+    state = await served.ask_mesos(f"/slave({number})/state")
+    (executor,) = state["frameworks"][0]["executors"]
+    assert executor["tasks"][0]["id"] == task["id"]
+    directory = executor["directory"]
+    sandbox = served.engine.leading.world.sandbox_of(task["slaveId"], task["id"].rsplit(".", 2)[0], task["id"])
+    assert str(sandbox) == directory
+    sandbox.mkdir(parents=True)
+    (sandbox / "stdout").write_text("hello\n")
+    (sandbox / ".task").write_text("{}")
+    files = await served.ask_mesos("/files/browse", params={"path": directory})
+    assert [(f["path"], f["size"]) for f in files] == [(f"{directory}/stdout", 6)]
+    assert files[0]["mode"].startswith("-rw")
+    path = f"{directory}/stdout"
+    assert await served.ask_mesos("/files/read", params={"path": path, "offset": "0", "length": "4"}) == {"data": "hell", "offset": 0}
+    assert await served.ask_mesos("/files/read.json", params={"path": path}) == {"data": "", "offset": 6}
+    async with served.session.get(served.mesos + "/files/download", params={"path": path}) as answer:
+        assert await answer.text() == "hello\n"
+
+
+async def test_files_outside_sandboxes_are_not_shown(served: Served) -> None:
+    for action in ("browse", "read", "download"):
+        for path in ("/etc", "/etc/passwd", "../../../etc/passwd"):
+            async with served.session.get(served.mesos + f"/files/{action}", params={"path": path}) as answer:
+                assert answer.status == 404
+    async with served.session.get(served.mesos + "/files/browse") as answer:
+        assert answer.status == 400
+
+
+async def test_health_redirect_and_what_is_not_there(served: Served) -> None:
+    for path, status in (("/health", 200), ("/master/health", 200), ("/nothing", 404), ("/slave(9)/state", 404), ("/slave(1)/health", 200)):
+        async with served.session.get(served.mesos + path) as answer:
+            assert answer.status == status, path
+
+
+async def test_lost_agents_and_tasks(served: Served) -> None:
+    await served.put("/a", unreachableStrategy="disabled")
+    await served.running("/a", 1)
+    (task,) = (await served.get("/v2/tasks"))["tasks"]
+    await served.call("POST", f"/sandbox/agents/{task['slaveId']}/partition")
+    await served.running("/a", 0)
+    state = await served.ask_mesos("/state")
+    assert state["unreachable_slaves"] == 1
+    assert [t["state"] for t in state["frameworks"][0]["unreachable_tasks"]] == ["TASK_UNREACHABLE"]

@@ -1,0 +1,261 @@
+"""Up, parts one by one, down; killed supervisors; several sandboxes side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from real_parts import NewSandbox
+from shuren.devenv.background import Sandbox, up_in_background
+from shuren.devenv.errors import DevenvError
+from shuren.devenv.options import Options
+from shuren.devenv.probes import ZooKeeperProbe, ready
+from shuren.devenv.processes import ProcessId, marked
+from shuren.devenv.progress import to_stderr
+from shuren.devenv.state import PartStatus, Phase
+from waiting import eventually
+
+
+def shuren(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "shuren.cli", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}, timeout=120)
+
+
+def test_the_commands_of_the_contract(tmp_path: Path) -> None:
+    place = ("--state-dir", str(tmp_path / "s"))
+    up = shuren("sandbox", "up", *place, "--detach", "--no-operator", "--engines", "0")
+    assert up.returncode == 0, up.stderr
+    assert "apiserver=1 ready after" in up.stderr
+    try:
+        env = shuren("sandbox", "env", *place)
+        assert env.stdout.startswith("export KUBECONFIG=")
+        exported = dict(word.split("=", 1) for word in shlex.split(env.stdout)[1:])
+        assert set(exported) == {"KUBECONFIG", "MARATHON_URL", "ZOOKEEPER_HOSTS", "OPERATOR_KUBECONFIG", "MESOS_URL", "CLUSTER", "PATH"}
+        assert exported["CLUSTER"] == "sandbox"
+        script = f"{env.stdout.strip()} && kubectl get namespaces -o name"
+        assert "namespace/shuren-system" in subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+        status = shuren("sandbox", "status", "-o", "json", *place)
+        assert status.returncode == 0
+        parts = {part["key"]: part for part in json.loads(status.stdout)["parts"]}
+        assert set(parts) == {"etcd=1", "apiserver=1", "controller-manager=1", "zookeeper=1"}
+        assert all(part["status"] == "running" and part["pid"] > 0 and part["ports"] for part in parts.values())
+        assert "zookeeper=1" in shuren("sandbox", "status", *place).stdout
+
+        assert shuren("sandbox", "kill", "zookeeper=1", *place).returncode == 0
+        after = json.loads(shuren("sandbox", "status", "-o", "json", *place).stdout)
+        assert [part["status"] for part in after["parts"] if part["key"] == "zookeeper=1"] == ["killed"]
+        unknown = shuren("sandbox", "stop", "zookeeper=7", *place)
+        assert unknown.returncode == 1
+        assert unknown.stderr.startswith("shuren: no part 'zookeeper=7'")
+        assert "zookeeper=1" in unknown.stderr
+
+        assert "--- end of" in shuren("sandbox", "logs", "apiserver", *place).stdout
+        again = shuren("sandbox", "up", *place, "--detach", "--no-operator", "--engines", "0")
+        assert again.returncode == 1
+        assert "already running" in again.stderr
+    finally:
+        down = shuren("sandbox", "down", *place)
+    assert down.returncode == 0, down.stderr
+    assert shuren("sandbox", "status", *place).returncode == 3
+    assert "stopped" in shuren("sandbox", "env", *place).stderr
+
+
+async def test_a_part_stopped_killed_and_started_again_keeps_its_port(new_sandbox: NewSandbox) -> None:
+    sandbox = new_sandbox()
+    before = sandbox.part("zookeeper")
+    assert before.process is not None
+    sandbox.stop("zookeeper")
+    assert sandbox.part("zookeeper").status is PartStatus.STOPPED
+    assert not before.process.alive()
+    assert await ready(ZooKeeperProbe(port=before.ports["client"])) is not None
+    sandbox.start("zookeeper")
+    sandbox.kill("zookeeper")
+    assert sandbox.part("zookeeper").status is PartStatus.KILLED
+    sandbox.start("zookeeper")
+    after = sandbox.part("zookeeper")
+    assert after.ports == before.ports
+    assert after.process != before.process
+    assert await ready(ZooKeeperProbe(port=before.ports["client"])) is None
+
+
+def test_a_part_that_dies_by_itself_is_shown_as_exited_and_can_be_started(new_sandbox: NewSandbox) -> None:
+    sandbox = new_sandbox()
+    process = sandbox.part("zookeeper").process
+    assert process is not None
+    process.signal(signal.SIGKILL)
+    eventually(lambda: sandbox.part("zookeeper").status is PartStatus.EXITED)
+    assert sandbox.part("zookeeper").detail == "signal SIGKILL"
+    sandbox.start("zookeeper")
+    assert sandbox.part("zookeeper").status is PartStatus.RUNNING
+
+
+def test_objects_survive_a_killed_api_server(new_sandbox: NewSandbox) -> None:
+    sandbox = new_sandbox()
+    sandbox.kubectl("create", "configmap", "kept")
+    sandbox.kill("apiserver")
+    with pytest.raises(DevenvError, match="refused"):
+        sandbox.kubectl("get", "configmap", "kept")
+    sandbox.start("apiserver")
+    assert sandbox.get("configmap", "kept")["metadata"]["name"] == "kept"
+    assert sandbox.kubectl("auth", "can-i", "list", "paasapps.paas.shurenyun.com", "-A", as_operator=True).strip() == "yes"
+
+
+def test_a_paused_part_still_has_its_process_and_can_be_resumed_or_taken_down(new_sandbox: NewSandbox) -> None:
+    sandbox = new_sandbox()
+    process = sandbox.part("zookeeper").process
+    assert process is not None
+    sandbox.pause("zookeeper")
+    assert process.frozen()
+    assert process.alive()
+    sandbox.resume("zookeeper")
+    eventually(lambda: not process.frozen())
+    sandbox.pause("zookeeper")
+    sandbox.down(to_stderr)
+    assert not process.alive()
+
+
+def test_two_side_by_side_share_nothing(kube: Sandbox, new_sandbox: NewSandbox) -> None:
+    other = new_sandbox()
+    ports = [{port for part in one.state().parts for port in part.ports.values()} for one in (kube, other)]
+    assert not ports[0] & ports[1]
+    other.kubectl("create", "namespace", "only-here")
+    assert "only-here" not in kube.kubectl("get", "namespaces", "-o", "name")
+    other.down(to_stderr)
+    assert "default" in kube.kubectl("get", "namespaces", "-o", "name")
+
+
+def test_a_killed_supervisor_is_noticed_and_cleaned_by_the_next_up(tmp_path: Path, new_sandbox: NewSandbox) -> None:
+    first = new_sandbox()
+    state = first.state()
+    state.supervisor.signal(signal.SIGKILL)
+    eventually(lambda: not state.supervisor.alive())
+    assert first.state().phase is Phase.FAILED
+    left = [part.process for part in state.parts if part.process is not None]
+    assert all(process.alive() for process in left)
+    second = up_in_background(Options(state_dir=first.place.root, engines=0, operators=0), to_stderr)
+    assert not any(process.alive() for process in left)
+    assert marked(state.id) == []
+    assert second.state().id != state.id
+    second.kubectl("get", "namespaces")
+
+
+def test_a_killed_supervisor_is_cleaned_by_down(new_sandbox: NewSandbox) -> None:
+    sandbox = new_sandbox()
+    state = sandbox.state()
+    state.supervisor.signal(signal.SIGKILL)
+    eventually(lambda: not state.supervisor.alive())
+    sandbox.down(to_stderr)
+    assert marked(state.id) == []
+    assert sandbox.state().phase is Phase.STOPPED
+
+
+def test_a_sandbox_ends_with_its_owner(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as owner:
+        identity = ProcessId.of(owner.pid)
+        assert identity is not None
+        sandbox = up_in_background(Options(state_dir=tmp_path / "s", engines=0, operators=0, owner=identity), to_stderr)
+        state = sandbox.state()
+        owner.kill()
+    eventually(lambda: not state.supervisor.alive())
+    assert marked(state.id) == []
+    assert sandbox.state().phase is Phase.STOPPED
+
+
+def test_down_ends_only_its_own(tmp_path: Path, new_sandbox: NewSandbox) -> None:
+    """A stranger that works in the state directory stays."""
+    sandbox = new_sandbox()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, cwd=sandbox.place.root) as stranger:
+        sandbox.down(to_stderr)
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_up_fails_with_the_reason_and_the_end_of_the_log(tmp_path: Path) -> None:
+    broken = tmp_path / "java"
+    broken.write_text("#!/bin/sh\necho the disk is on fire\nexit 3\n")
+    broken.chmod(0o755)
+    place = ("--state-dir", str(tmp_path / "s"))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    up = shuren("sandbox", "up", *place, "--detach", "--no-operator", "--engines", "0", environment={"PATH": path})
+    assert up.returncode == 1
+    assert "zookeeper=1 ended while starting (exit code 3)" in up.stderr
+    assert "| the disk is on fire" in up.stderr
+    state = Sandbox.at(tmp_path / "s").state()
+    assert state.phase is Phase.FAILED
+    assert marked(state.id) == []
+
+
+def test_a_foreign_directory_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    up = shuren("sandbox", "up", "--state-dir", str(tmp_path), "--detach", "--no-operator", "--engines", "0")
+    assert up.returncode == 1
+    assert "was not made by `shuren sandbox` (found thesis.tex)" in up.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_in_the_foreground_ctrl_c_takes_it_down(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "shuren.cli", "sandbox", "up", "--state-dir", str(tmp_path / "s"), "--no-operator", "--engines", "0"]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            said = next((line for line in process.stderr if "Ctrl-C ends the sandbox" in line), "")
+            state = Sandbox.at(tmp_path / "s").state()
+            process.send_signal(signal.SIGINT)
+            process.stderr.read()
+        finally:
+            process.terminate()
+    assert "shuren sandbox env --state-dir" in said
+    assert state.phase is Phase.READY
+    assert process.returncode == 0
+    assert marked(state.id) == []
+
+
+def test_a_foreign_cluster_is_used_only_when_named(kube: Sandbox, new_sandbox: NewSandbox, tmp_path: Path) -> None:
+    """KUBECONFIG in the environment leads nowhere; --kubeconfig leads to that cluster, with the rights of the manifests."""
+    foreign = new_sandbox(kubeconfig=Path(kube.endpoints.kubeconfig), zookeepers=0)
+    assert foreign.state().parts == ()
+    assert foreign.kubectl("auth", "can-i", "list", "paasapps.paas.shurenyun.com", "-A", as_operator=True).strip() == "yes"
+    place = ("--state-dir", str(tmp_path / "own"))
+    options = ("--detach", "--no-operator", "--engines", "0", "--zookeepers", "0")
+    up = shuren("sandbox", "up", *place, *options, environment={"KUBECONFIG": kube.endpoints.kubeconfig})
+    try:
+        assert up.returncode == 0, up.stderr
+        own = Sandbox.at(tmp_path / "own")
+        assert own.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}") != kube.kubectl(
+            "config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"
+        )
+    finally:
+        shuren("sandbox", "down", *place)
+
+
+async def test_an_ensemble_of_three_survives_the_loss_of_one(new_sandbox: NewSandbox) -> None:
+    sandbox = new_sandbox(zookeepers=3)
+    assert len(sandbox.endpoints.zookeeper_hosts.split(",")) == 3
+    sandbox.kill("zookeeper=1")
+    second = ZooKeeperProbe(port=sandbox.part("zookeeper=2").ports["client"])
+    for _ in range(100):
+        if await ready(second) is None:
+            break
+    assert await ready(second) is None
+    sandbox.start("zookeeper=1")
+
+
+def test_nobody_listening_to_its_words_does_not_keep_it_from_going_down(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "shuren.cli", "sandbox", "up", "--state-dir", str(tmp_path / "s"), "--no-operator", "--engines", "0"]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("Ctrl-C ends the sandbox" in line for line in process.stderr)
+        state = Sandbox.at(tmp_path / "s").state()
+        process.stderr.close()
+        process.terminate()
+    assert process.returncode == 0
+    assert marked(state.id) == []
+    assert Sandbox.at(tmp_path / "s").state().phase is Phase.STOPPED

@@ -1,0 +1,519 @@
+"""A whole small world for the PaasApp controller: API server, ZooKeeper, Marathon and operator processes, all in memory, one clock.
+
+Nothing moves by itself. `settle` lets passes, Marathon and the clock move until nothing changes any more. Passes happen only when something
+was heard of, or when one asked for another, as in production. A `CrashPoint` given to the world ends the operator process at any external
+write, and the next one starts from scratch.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import random
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shuren.clients.fakes.clock import ManualClock
+from shuren.clients.fakes.crash import Crash, CrashPoint, Moment
+from shuren.clients.fakes.kubernetes import FakeKubernetes
+from shuren.clients.fakes.marathon import FakeMarathon
+from shuren.clients.fakes.marathon_world import MarathonWorld
+from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
+from shuren.clients.zookeeper.fenced import FencedRoot
+from shuren.controllers.estate.writes import DirectWrites
+from shuren.controllers.paasapp import triggers
+from shuren.controllers.paasapp.controller import PaasAppController
+from shuren.domain import claims
+from shuren.domain.app.snapshot import FINALIZER, ClusterView, Problem
+from shuren.domain.claims import ClaimChange
+from shuren.domain.errors import Conflict, Fenced, ShurenError, Transient, Unreachable
+from shuren.domain.guard import DeletionLimit, wait_before_deleting
+from shuren.domain.identity import Claim, ObjectKey
+from shuren.domain.marathon.state import ActualApp, Deployment, QueueItem
+from shuren.domain.tenancy import Tenancy
+from shuren.ports.events import Severity
+from shuren.ports.kubernetes import CONFIG_MAPS, CONTROLLER_REVISIONS, MESOS_CLUSTERS, NAMESPACES, PAAS_APPS, SECRETS, Object, Resource
+from shuren.ports.zookeeper import Create, SetData
+from shuren.runtime.store import Store
+
+INSTALLATION = "test"
+WATCHED = (PAAS_APPS, CONTROLLER_REVISIONS, MESOS_CLUSTERS, NAMESPACES)
+
+
+class Lead:
+    """Leadership that a test gives and takes."""
+
+    def __init__(self) -> None:
+        self.leads = True
+
+    def held(self) -> bool:
+        return self.leads
+
+    def check(self) -> None:
+        if not self.leads:
+            raise Fenced("not the leader any more")
+
+
+class Site:
+    """One Mesos cluster: its Marathon's world and its ZooKeeper, which outlive every operator process."""
+
+    def __init__(self, name: str, clock: ManualClock) -> None:
+        self.name = name
+        self.clock = clock
+        self.marathon = MarathonWorld(clock=clock)
+        self.tree = ZooTree()
+        self.tenancy = Tenancy()
+        self.deletions = DeletionLimit(share=1.0, floor=1000)
+        self.unreachable_since: float | None = None
+        self.read = True
+        self.problem: Problem | None = None
+        self.agents: int | None = None
+        self.stale: dict[str, tuple[float, ActualApp | None]] = {}
+        """Pictures that readers get instead of the truth, until removed, and when they were taken."""
+
+
+class LiveCluster:
+    """`world.Cluster` straight on the fakes: its picture is always fresh, unless the site says otherwise."""
+
+    def __init__(self, site: Site, lead: Lead, hook: Callable[[Moment, str], None], holder: str) -> None:
+        self.site = site
+        self.lead = lead
+        self.marathon = FakeMarathon(site.marathon, hook=hook)
+        self._zookeeper = FakeZooKeeper(site.tree, hook=hook)
+        self.root = FencedRoot(self._zookeeper, f"/shuren/{site.name}")
+        self.holder = holder
+        self.writes = DirectWrites(marathon=self.marathon, leadership=lead, written=self.look_at)
+        self.recent: list[float] = []
+        self.looked_at: list[str] = []
+
+    async def take_over(self) -> None:
+        await self._zookeeper.ensure_path("/shuren")
+        await self.root.take_over(holder=self.holder, installation=INSTALLATION)
+        await self.root.ensure_path("/owners")
+
+    @property
+    def view(self) -> ClusterView:
+        since = self.site.unreachable_since
+        return ClusterView(
+            name=self.site.name,
+            connected=self.root.epoch is not None,
+            synced=self.site.read,
+            problem=self.site.problem,
+            unreachable_for=None if since is None else self.site.clock.monotonic() - since,
+            info=self.site.marathon.info,
+            agents=self.site.agents,
+        )
+
+    @property
+    def tenancy(self) -> Tenancy:
+        return self.site.tenancy
+
+    @property
+    def deletion_wait(self) -> float:
+        now = self.site.clock.monotonic()
+        return wait_before_deleting(self.site.deletions, apps=len(self.site.marathon.definitions), recent=self.recent, now=now)
+
+    def deleted(self) -> None:
+        self.recent.append(self.site.clock.monotonic())
+
+    def app(self, app_id: str) -> ActualApp | None:
+        return self.site.stale[app_id][1] if app_id in self.site.stale else self.site.marathon.actual(app_id)
+
+    def deployment(self, app_id: str) -> Deployment | None:
+        return next((plan.view() for plan in self.site.marathon.plans.values() if app_id in plan.app_ids), None)
+
+    def queue_item(self, app_id: str) -> QueueItem | None:
+        return next((item for item in self.site.marathon.waiting() if item.app_id == app_id), None)
+
+    def shows(self, app_id: str, since: float) -> bool:
+        return app_id not in self.site.stale or self.site.stale[app_id][0] >= since
+
+    def look_at(self, app_id: str) -> None:
+        self.looked_at.append(app_id)
+
+    def _bucket(self, app_id: str) -> str:
+        return f"/owners/{claims.bucket_name(claims.bucket_of(app_id))}"
+
+    def claim(self, app_id: str) -> Claim | None:
+        node = self.site.tree.node(f"/shuren/{self.site.name}{self._bucket(app_id)}")
+        return claims.decode(node.data).get(app_id) if node is not None else None
+
+    def claims_of(self, uid: str) -> tuple[Claim, ...]:
+        root = f"/shuren/{self.site.name}/owners"
+        nodes = [self.site.tree.node(f"{root}/{name}") for name in self.site.tree.children(root) or ()]
+        held = [c for node in nodes if node is not None for c in claims.decode(node.data).values() if c.uid == uid]
+        return tuple(sorted(held, key=lambda c: c.app_id))
+
+    async def take(self, app_id: str, *, uid: str, key: ObjectKey, replaces: str = "") -> None:
+        epoch = self.root.epoch.number if self.root.epoch is not None else 0
+        claim = Claim(app_id=app_id, uid=uid, namespace=key.namespace, name=key.name, epoch=epoch)
+        await self._change(ClaimChange(claim=claim, take=True, replaces=replaces))
+
+    async def release(self, app_id: str, *, uid: str) -> None:
+        await self._change(ClaimChange(claim=Claim(app_id=app_id, uid=uid, namespace="", name="", epoch=0), take=False))
+
+    async def _change(self, change: ClaimChange) -> None:
+        self.lead.check()
+        path = self._bucket(change.claim.app_id)
+        node = await self.root.get(path)
+        after = claims.changed(claims.decode(node.data) if node is not None else {}, change)
+        if after is None:
+            return
+        data = claims.encode(after.values())
+        await self.root.commit([Create(path=path, data=data) if node is None else SetData(path=path, data=data, version=node.version)])
+
+
+class LiveClusters:
+    """`world.Clusters`: those sites for which a MesosCluster exists."""
+
+    def __init__(self, clusters: Mapping[str, LiveCluster], store: Store) -> None:
+        self.clusters = clusters
+        self._store = store
+
+    def get(self, name: str) -> LiveCluster | None:
+        declared = self._store.get(ObjectKey(kind=MESOS_CLUSTERS.kind, namespace="", name=name)) is not None
+        return self.clusters.get(name) if declared else None
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in sorted(self.clusters) if self.get(name) is not None)
+
+
+class LiveReferences:
+    """`world.References` straight on the API server."""
+
+    def __init__(self, kubernetes: FakeKubernetes) -> None:
+        self._kubernetes = kubernetes
+        self.read = True
+        self.wanted: dict[ObjectKey, frozenset[ObjectKey]] = {}
+
+    def require(self, owner: ObjectKey, wanted: frozenset[ObjectKey]) -> Mapping[ObjectKey, Object | None] | None:
+        self.wanted[owner] = wanted
+        if not self.read:
+            return None
+        found = {key_of(r, item): item for r in (SECRETS, CONFIG_MAPS) for item in self._kubernetes.all(r)}
+        return {key: found.get(key) for key in wanted}
+
+
+class Recorder:
+    """`EventRecorder` that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    def record(self, regarding: Object, *, severity: Severity, reason: str, action: str, note: str) -> None:  # noqa: ARG002 - remembers little
+        self.events.append((reason, note))
+
+
+def _wait(item: QueueItem | None) -> object:
+    """What of a queue item counts as news: not its countdown."""
+    return None if item is None else (item.count, item.overdue, frozenset(item.rejections))
+
+
+def key_of(resource: Resource, item: Object) -> ObjectKey:
+    metadata = item["metadata"]
+    return ObjectKey(kind=resource.kind, namespace=metadata.get("namespace", ""), name=metadata["name"])
+
+
+class Process:
+    """One operator process: its store, its memory, its leadership. A new one knows nothing but what lies outside."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world = world
+        self.lead = Lead()
+        self.store = Store()
+        self.clusters = {name: LiveCluster(site, self.lead, world.hook, f"operator-{number}") for name, site in world.sites.items()}
+        self.references = LiveReferences(world.kubernetes)
+        self.recorder = world.recorder
+        self.signalled: set[ObjectKey] = set()
+        """Keys that something was heard of, and `due` those that asked for another pass at a time: no others get one."""
+        self.due: dict[ObjectKey, float] = {}
+        self._seen_values: dict[ObjectKey, str] = {}
+        self._seen_apps: dict[str, dict[str, object]] = {}
+        self.controller = PaasAppController(
+            kubernetes=world.kubernetes,
+            store=self.store,
+            clusters=LiveClusters(self.clusters, self.store),
+            references=self.references,
+            leadership=self.lead,
+            clock=world.clock,
+            signal=self.signalled.update,
+            events=self.recorder,
+            adviser=world.adviser,
+        )
+
+    async def start(self) -> None:
+        for cluster in self.clusters.values():
+            await cluster.take_over()
+
+    def sync(self) -> None:
+        """Bring the store to the API server's present, as watches do, and signal whom the news concern."""
+        for resource in WATCHED:
+            present = {key_of(resource, item): item for item in self.world.kubernetes.all(resource)}
+            for key, item in present.items():
+                if self.store.put(key, item):
+                    self.signalled |= triggers.on_object(self.store, key, item)
+            for key in self.store.keys(resource.kind):
+                if key not in present:
+                    self.signalled |= triggers.on_object(self.store, key, self.store.remove(key))
+        self._values()
+        for site in self.world.sites.values():
+            self._marathon(site)
+
+    def _values(self) -> None:
+        """Secrets and ConfigMaps signal those that refer to them."""
+        now = {key_of(r, i): i["metadata"]["resourceVersion"] for r in (SECRETS, CONFIG_MAPS) for i in self.world.kubernetes.all(r)}
+        changed = {key for key in now.keys() | self._seen_values.keys() if now.get(key) != self._seen_values.get(key)}
+        self.signalled |= {owner for owner, wanted in self.references.wanted.items() if wanted & changed}
+        self._seen_values = now
+
+    def _marathon(self, site: Site) -> None:
+        """What the mirror and the claims tell: ids of apps that look different, or that somebody asked to look at."""
+        cluster = self.clusters[site.name]
+        ids = {*site.marathon.definitions, *self.world.claims(site.name)}
+        now: dict[str, object] = {i: (cluster.app(i), cluster.deployment(i), _wait(cluster.queue_item(i)), cluster.claim(i)) for i in ids}
+        before = self._seen_apps.get(site.name, {})
+        changed = {i for i in now.keys() | before.keys() if now.get(i) != before.get(i)} | set(cluster.looked_at)
+        cluster.looked_at.clear()
+        self._seen_apps[site.name] = now
+        owners = {c.uid: ObjectKey(kind="PaasApp", namespace=c.namespace, name=c.name) for i in changed if (c := cluster.claim(i))}
+        self.signalled |= triggers.on_apps(self.store, site.name, changed, owners.values())
+
+    async def pass_over(self, key: ObjectKey) -> float | None:
+        """One pass as a worker runs it; seconds until the next one is asked for."""
+        self.sync()
+        self.signalled.discard(key)
+        self.due.pop(key, None)
+        after = await self._outcome(key)
+        if after is not None:
+            self.due[key] = self.world.clock.monotonic() + after
+        return after
+
+    async def _outcome(self, key: ObjectKey) -> float | None:
+        try:
+            outcome = await self.controller.reconcile(key)
+        except Fenced:
+            raise
+        except Conflict:
+            return 0.2
+        except Transient as error:
+            return error.retry_after or 1.0
+        return outcome.requeue_after
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, *, crash: CrashPoint | None = None, seed: int | None = None, sites: tuple[str, ...] = ("bj1",)) -> None:
+        self.clock = ManualClock()
+        self.crash: CrashPoint | None = crash
+        self.random = random.Random(seed) if seed is not None else None  # noqa: S311 - chance for tests
+        self.kubernetes = FakeKubernetes(hook=self._kubernetes_hook)
+        self.recorder = Recorder()
+        self.adviser: Callable[[Any, Any], tuple[Problem, ...]] = lambda _definition, _cluster: ()
+        self.sites = {name: Site(name, self.clock) for name in sites}
+        self.process: Process | None = None
+        self.processes = 0
+        self.steps: list[str] = []
+        for name in sites:
+            self.kubernetes.user_apply(MESOS_CLUSTERS, {"metadata": {"name": name}, "spec": {}})
+        self.kubernetes.user_apply(NAMESPACES, {"metadata": {"name": "shop"}})
+
+    # ------------------------------------------------------------------------------------------------ crashing
+
+    def hook(self, moment: Moment, what: str) -> None:
+        if moment is Moment.BEFORE:
+            self.steps.append(what)
+        if self.crash is not None and not what.endswith(("/epoch", "/meta", "/owners", "/shuren", "/shuren/bj1", "/shuren/bj2")):
+            self.crash(moment, what)
+
+    def _kubernetes_hook(self, text: str) -> None:
+        moment, _, what = text.partition(" ")
+        if self.process is not None:
+            self.hook(Moment(moment), what)
+
+    # ------------------------------------------------------------------------------------------------ what users do
+
+    @property
+    def site(self) -> Site:
+        return self.sites["bj1"]
+
+    @property
+    def marathon(self) -> MarathonWorld:
+        return self.site.marathon
+
+    def apply(self, name: str = "web", *, namespace: str = "shop", cluster: str = "bj1", annotations: Any = None, **spec: Any) -> None:
+        metadata: Object = {"name": name, "namespace": namespace}
+        known = self.resource(name, namespace)
+        if annotations is not None:
+            metadata["annotations"] = annotations
+        if known is not None:
+            metadata["labels"] = {}
+        body = {"metadata": metadata, "spec": {"cmd": "sleep 1000", "instances": 1, "clusterRef": {"name": cluster}, **spec}}
+        self._outside(lambda: self.kubernetes.user_apply(PAAS_APPS, json.loads(json.dumps(body))))
+
+    def delete(self, name: str = "web", *, namespace: str = "shop") -> None:
+        self._outside(lambda: self.kubernetes.user_delete(PAAS_APPS, namespace, name))
+
+    def secret(self, name: str, **values: str) -> None:
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+        self._outside(lambda: self.kubernetes.user_apply(SECRETS, {"metadata": {"name": name, "namespace": "shop"}, "data": data}))
+
+    def _outside(self, act: Callable[[], object]) -> None:
+        process, self.process = self.process, None
+        act()
+        self.process = process
+
+    # ------------------------------------------------------------------------------------------------ what tests read
+
+    def resource(self, name: str = "web", namespace: str = "shop") -> Object | None:
+        for item in self.kubernetes.all(PAAS_APPS):
+            if (item["metadata"]["namespace"], item["metadata"]["name"]) == (namespace, name):
+                return item
+        return None
+
+    def status(self, name: str = "web") -> Object:
+        item = self.resource(name)
+        assert item is not None, f"{name} does not exist"
+        return dict(item.get("status") or {})
+
+    def conditions(self, name: str = "web") -> dict[str, tuple[str, str]]:
+        return {c["type"]: (c["status"], c["reason"]) for c in self.status(name).get("conditions", ())}
+
+    def message(self, name: str = "web", kind: str = "Ready") -> str:
+        return next((str(c["message"]) for c in self.status(name).get("conditions", ()) if c["type"] == kind), "")
+
+    def ready(self, name: str = "web") -> bool:
+        item = self.resource(name)
+        return (
+            item is not None
+            and self.conditions(name).get("Ready", ("", ""))[0] == "True"
+            and self.status(name).get("observedGeneration") == item["metadata"]["generation"]
+        )
+
+    def revisions(self) -> dict[str, str]:
+        items = self.kubernetes.all(CONTROLLER_REVISIONS)
+        return {
+            i["metadata"]["labels"]["paas.shurenyun.com/revision"]: i["metadata"]["annotations"]["paas.shurenyun.com/state"] for i in items
+        }
+
+    def claims(self, site: str = "bj1") -> dict[str, str]:
+        root = f"/shuren/{site}/owners"
+        tree = self.sites[site].tree
+        nodes = [tree.node(f"{root}/{name}") for name in tree.children(root) or ()]
+        return {c.app_id: f"{c.namespace}/{c.name}" for node in nodes if node is not None for c in claims.decode(node.data).values()}
+
+    def end_state(self) -> Object:
+        """Everything that must not depend on how it came about: no times, versions, ids of deployments and tasks, epochs."""
+        apps = {}
+        for item in self.kubernetes.all(PAAS_APPS):
+            status = copy.deepcopy(item.get("status") or {})
+            for condition in status.get("conditions", ()):
+                del condition["lastTransitionTime"]
+                condition["message"] = re.sub(r"failed: .*?; (?=\w+ runs again|change the spec)", "failed; ", condition["message"])
+            marathon = status.get("marathon", {})
+            marathon.pop("version", None)
+            marathon.get("deployment", {}).pop("id", None)
+            marathon.get("deployment", {}).pop("deadline", None)
+            status.pop("lastTaskFailure", None)
+            status.pop("waiting", None)
+            apps[item["metadata"]["name"]] = {"finalizers": item["metadata"].get("finalizers"), "spec": item["spec"], "status": status}
+        sites = {}
+        for name, site in self.sites.items():
+            definitions = {
+                i: {k: v for k, v in d.items() if k not in {"version", "versionInfo"}} for i, d in site.marathon.definitions.items()
+            }
+            tasks = {i: sorted(x.state.value for x in many if not x.doomed) for i, many in site.marathon.instances.items()}
+            sites[name] = {"apps": definitions, "tasks": tasks, "plans": len(site.marathon.plans), "claims": self.claims(name)}
+        return {"apps": apps, "sites": sites, "revisions": self.revisions()}
+
+    @property
+    def writes(self) -> int:
+        """External writes so far that went through."""
+        taken = sum(1 for site in self.sites.values() for call in site.marathon.calls if call.error is None)
+        return self.kubernetes.writes + taken + sum(len(site.tree.commits) for site in self.sites.values())
+
+    # ------------------------------------------------------------------------------------------------ moving
+
+    async def start(self) -> Process:
+        """A new operator process, in place of the one before."""
+        self.processes += 1
+        self.process = None
+        process = Process(self, self.processes)
+        self.process = process
+        await process.start()
+        return process
+
+    def everyone(self) -> list[ObjectKey]:
+        """All resources, in the order in which the next round takes them."""
+        keys = [key_of(PAAS_APPS, item) for item in self.kubernetes.all(PAAS_APPS)]
+        if self.random is not None:
+            self.random.shuffle(keys)
+        return keys
+
+    async def round(self, *, tick: bool = True, everything: bool = False) -> float | None:
+        """A pass over each resource that something was heard of or whose time has come (or over `everything`), then one step of Marathon.
+
+        Returns the seconds until the earliest pass that was asked for.
+        """
+        process = self.process or await self.start()
+        process.sync()
+        due = {key for key, at in process.due.items() if at <= self.clock.monotonic()}
+        wanted = process.signalled | due
+        for key in sorted({*self.everyone(), *wanted}, key=str) if self.random is None else self.everyone():
+            if not everything and key not in wanted:
+                continue
+            process = self.process or await self.start()
+            try:
+                await process.pass_over(key)
+            except Crash:
+                self.crash = None
+                await self.start()
+            if self.random is not None and self.random.random() < 0.3:
+                self._tick()
+        if tick:
+            self._tick()
+        process = self.process or await self.start()
+        process.sync()
+        if process.signalled:
+            return 0.0
+        return max(0.0, min(process.due.values()) - self.clock.monotonic()) if process.due else None
+
+    def _tick(self) -> bool:
+        moved = [site.marathon.tick() for site in self.sites.values()]
+        return any(moved)
+
+    async def settle(self, *, rounds: int = 400, quiet: int = 3) -> None:
+        """Go on until several rounds in a row neither wrote nor moved anything, and no pass is asked for within ten minutes."""
+        still = 0
+        waited = 0.0
+        for _ in range(rounds):
+            before, process = self.writes, self.processes
+            soonest = await self.round(tick=False)
+            moved = self._tick()
+            self.clock.shift(1.0)
+            if moved or self.writes != before or self.processes != process:
+                still, waited = 0, 0.0
+                continue
+            still += 1
+            if still < quiet or soonest == 0.0:
+                continue
+            if soonest is None or waited > 1300:
+                return
+            self.clock.shift(soonest)
+            waited += soonest
+        raise AssertionError(f"still moving after {rounds} rounds: {self.steps[-10:]}")
+
+    async def assert_quiet(self, *, rounds: int = 3) -> None:
+        """Passes over an unchanged world write nothing at all, the status included; also after a restart of the operator."""
+        for fresh in (False, True):
+            if fresh:
+                await self.start()
+            before, steps = self.writes, len(self.steps)
+            for _ in range(rounds):
+                await self.round(tick=False, everything=True)
+            assert self.writes == before, f"wrote again although nothing had changed: {self.steps[steps:]}"
+
+
+__all__ = ["FINALIZER", "Lead", "LiveCluster", "Process", "ShurenError", "Site", "Unreachable", "World"]

@@ -1,0 +1,72 @@
+"""The models on the corpus: good definitions are read, bad ones are refused at the right field with the right words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+import app_corpus
+from shuren.api.nodes import Node, Rule
+from shuren.api.problems import problems
+from shuren.api.schema import reachable
+from shuren.api.v1alpha1 import mesoscluster, paasapp
+
+GOOD = app_corpus.good()
+BAD = app_corpus.bad()
+SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(GOOD) >= 40
+    assert len(BAD) >= 100
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_pasted_definition_is_read_and_given_back_unchanged(name: str) -> None:
+    obj = app_corpus.paas_app(name, GOOD[name])
+
+    app = paasapp.read(obj)
+
+    assert app.spec.cluster_ref.name == "bj1"
+    expected = {key: value for key, value in GOOD[name].items() if key not in paasapp.READ_ONLY_FIELDS}
+    assert paasapp.marathon_definition(obj["spec"]) == expected
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_definition_is_refused_with_the_field_and_the_fix(name: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        paasapp.read(app_corpus.paas_app(name, BAD[name].spec))
+
+    assert tuple((problem.path, problem.message) for problem in problems(refused.value)) == BAD[name].problems
+
+
+def _rules(model: type[Node]) -> list[Rule]:
+    return [rule for node in reachable(model) for rule in node.all_rules() if rule.holds is not None]
+
+
+@pytest.mark.parametrize("rule", _rules(paasapp.PaasAppSpec), ids=lambda rule: rule.message[:60])
+def test_every_rule_of_a_paasapp_is_broken_by_some_bad_definition(rule: Rule) -> None:
+    assert rule.message in {message for bad in BAD.values() for _, message in bad.problems}
+
+
+def test_rules_only_models_can_check_are_marked_as_refused_by_the_policy() -> None:
+    for_models = {rule.message for rule in _rules(paasapp.PaasAppSpec) if not rule.cel}
+
+    assert {bad.name for bad in BAD.values() if any(message in for_models for _, message in bad.problems)} <= {
+        bad.name for bad in BAD.values() if bad.refused_by is app_corpus.RefusedBy.POLICY
+    }
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_samples_are_good(path: Path) -> None:
+    for obj in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        match obj["kind"]:
+            case "PaasApp":
+                assert paasapp.read(obj).metadata.name == obj["metadata"]["name"]
+            case "MesosCluster":
+                assert mesoscluster.read(obj).metadata.name == obj["metadata"]["name"]
+            case other:
+                assert other in ("Secret", "ConfigMap")

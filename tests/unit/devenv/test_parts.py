@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import ipaddress
+import json
+from pathlib import Path
+
+import pytest
+
+from shuren.devenv import parts
+from shuren.devenv.binaries import Binaries
+from shuren.devenv.bringup import STOP_ORDER
+from shuren.devenv.options import Options, Runner
+from shuren.devenv.pki import KeyPair
+from shuren.devenv.places import StateDir
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> StateDir:
+    return StateDir.at(tmp_path)
+
+
+def control_plane(place: StateDir) -> tuple[parts.Part, parts.Part, parts.Part]:
+    binaries = Binaries(
+        etcd=Path("/b/etcd"),
+        apiserver=Path("/b/kube-apiserver"),
+        controller_manager=Path("/b/kcm"),
+        kubectl=Path("/t/kubectl"),
+        tools=Path("/t"),
+        origin="here",
+    )
+    pair = KeyPair(certificate=Path("/p/x.crt"), key=Path("/p/x.key"))
+    secrets = parts.KubeSecrets(ca=pair, apiserver=pair, accounts=pair, manager_kubeconfig=Path("/k/kcm"))
+    return parts.control_plane(place, binaries, parts.KubePorts(etcd_client=1, etcd_peer=2, apiserver=3, manager=4), secrets)
+
+
+def test_every_listener_is_on_loopback(place: StateDir) -> None:
+    for part in control_plane(place):
+        flags = [word for word in part.argv if word.startswith("--")]
+        addresses = [flag for flag in flags if any(word in flag.split("=")[0] for word in ("listen", "bind", "advertise"))]
+        assert addresses
+        assert all("127.0.0.1" in word for word in addresses)
+
+
+def test_rights_are_checked_and_requests_written_down(place: StateDir) -> None:
+    _, apiserver, _ = control_plane(place)
+    assert "--authorization-mode=Node,RBAC" in apiserver.argv
+    assert f"--audit-log-path={place.audit_log}" in apiserver.argv
+    policy = json.loads((place.kube / "audit-policy.json").read_text())
+    silent = [user for rule in policy["rules"] if rule["level"] == "None" for user in rule.get("users", [])]
+    assert "system:serviceaccount:shuren-system:shuren-operator" not in silent
+    assert policy["rules"][-1] == {"level": "Metadata"}
+
+
+def test_a_single_zookeeper_knows_no_peers_and_an_ensemble_knows_all(place: StateDir) -> None:
+    ports = [parts.ZooKeeperPorts(client=n, peer=n + 100, election=n + 200) for n in (1, 2, 3)]
+    (single,) = parts.zookeepers(place, Path("/java"), Path("/z.jar"), ports[:1])
+    assert "server." not in Path(single.argv[-1]).read_text()
+    ensemble = parts.zookeepers(place, Path("/java"), Path("/z.jar"), ports)
+    for index, part in enumerate(ensemble, 1):
+        config = Path(part.argv[-1]).read_text()
+        assert [line for line in config.splitlines() if line.startswith("server.")] == [
+            "server.1=127.0.0.1:101:201",
+            "server.2=127.0.0.1:102:202",
+            "server.3=127.0.0.1:103:203",
+        ]
+        assert (Path(part.argv[-1]).parent / "data" / "myid").read_text() == f"{index}\n"
+
+
+def test_two_engines_share_their_state_and_know_each_other(place: StateDir) -> None:
+    options = Options(state_dir=place.root, engines=2, runner=Runner.SIMULATED, engine_arguments=("--charge-write-cost",))
+    ports = [parts.EnginePorts(marathon=10, mesos=11), parts.EnginePorts(marathon=20, mesos=21)]
+    first, second = parts.engines(place, options, ports, Path("/a"))
+    assert len({word for part in (first, second) for word in part.argv if word.startswith("--state-dir")}) == 1
+    assert "--ha-peer=http://127.0.0.1:20" in first.argv
+    assert "--ha-peer=http://127.0.0.1:10" in second.argv
+    assert first.argv[-1] == "--charge-write-cost"
+    assert "--runner=simulated" in first.argv
+
+
+def test_agents_have_addresses_of_the_sandbox_alone(tmp_path: Path) -> None:
+    path = parts.write_agents(tmp_path / "engine" / "agents.json", "127.83.12", 4)
+    agents = json.loads(path.read_text())
+    network = ipaddress.ip_network("127.83.12.0/24")
+    assert len({agent["hostname"] for agent in agents}) == 4
+    assert all(ipaddress.ip_address(agent["hostname"]) in network for agent in agents)
+    assert {agent["attributes"]["rack"] for agent in agents} == {"rack-1", "rack-2", "rack-3"}
+
+
+def test_operators_run_under_the_granted_account_with_ports_and_names_of_their_own(place: StateDir) -> None:
+    first, second = parts.operators(place, Path("/k/operator"), [1, 2])
+    assert first.env["KUBECONFIG"] == second.env["KUBECONFIG"] == "/k/operator"
+    assert (first.env["SHUREN_METRICS_PORT"], second.env["SHUREN_METRICS_PORT"]) == ("1", "2")
+    assert first.env["SHUREN_IDENTITY"] != second.env["SHUREN_IDENTITY"]
+
+
+def test_everything_that_starts_is_stopped_and_etcd_goes_after_its_api_server(place: StateDir) -> None:
+    started = {part.name for part in control_plane(place)} | {"zookeeper", "engine", "operator"}
+    assert set(STOP_ORDER) == started
+    assert STOP_ORDER.index("apiserver") < STOP_ORDER.index("etcd")
+    assert STOP_ORDER.index("operator") == 0

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import asyncio
+import collections
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shuren.clients.fakes.clock import ManualClock
+from shuren.runtime.backoff import Backoff
+from shuren.runtime.queue import Priority, Taken, WorkQueue
+
+
+def queue(clock: ManualClock) -> WorkQueue[str]:
+    return WorkQueue(monotonic=clock.monotonic, backoff=Backoff(chance=lambda: 0.0))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+def key(taken: Taken[str] | None) -> str | None:
+    return None if taken is None else taken.key
+
+
+def test_a_key_added_twice_is_handed_out_once(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("a")
+    q.add("a")
+    assert key(q.take_now()) == "a"
+    assert q.take_now() is None
+    assert q.adds == 2
+
+
+def test_a_key_added_while_it_is_worked_on_runs_once_more_afterwards(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("a")
+    assert key(q.take_now()) == "a"
+    q.add("a")
+    q.add("a")
+    assert q.take_now() is None
+    q.done("a")
+    assert key(q.take_now()) == "a"
+    q.done("a")
+    assert q.take_now() is None
+
+
+def test_the_higher_priority_goes_first_then_the_older(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("resync", priority=Priority.RESYNC)
+    q.add("first", priority=Priority.EXTERNAL)
+    clock.shift(1)
+    q.add("second", priority=Priority.EXTERNAL)
+    q.add("user", priority=Priority.USER)
+    q.add("resync", priority=Priority.RETRY)
+    assert [key(q.take_now()) for _ in range(4)] == ["user", "first", "second", "resync"]
+
+
+def test_a_waiting_key_is_raised_by_a_higher_priority(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("a", priority=Priority.RESYNC)
+    q.add("b", priority=Priority.EXTERNAL)
+    q.add("a", priority=Priority.USER)
+    taken = q.take_now()
+    assert taken is not None
+    assert (taken.key, taken.priority) == ("a", Priority.USER)
+
+
+def test_a_delayed_key_waits_and_the_smaller_delay_wins(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("a", after=10)
+    q.add("a", after=5)
+    q.add("a", after=20)
+    assert q.next_delay() == 5
+    clock.shift(4)
+    assert q.take_now() is None
+    clock.shift(1)
+    taken = q.take_now()
+    assert taken is not None
+    assert taken.waited == 0
+
+
+def test_failures_back_off_up_to_the_cap_and_success_forgets(clock: ManualClock) -> None:
+    q = queue(clock)
+    delays = []
+    for _ in range(12):
+        q.add("a")
+        assert key(q.take_now()) == "a"
+        delays.append(q.retry("a"))
+        clock.shift(400)
+    assert delays[:4] == [1, 2, 4, 8]
+    assert delays[-1] == 300
+    assert q.failures("a") == 12
+    assert key(q.take_now()) == "a"
+    q.done("a")
+    assert q.failures("a") == 0
+    assert q.retries == 12
+
+
+def test_a_fresh_edit_of_a_failing_key_does_not_wait_for_its_back_off(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("a")
+    q.take_now()
+    q.retry("a", after=100)
+    q.add("a", priority=Priority.USER)
+    assert key(q.take_now()) == "a"
+
+
+def test_requeue_after_runs_later_but_a_signal_meanwhile_runs_sooner(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("a")
+    q.take_now()
+    q.add("a")
+    q.done("a", requeue_after=60)
+    assert key(q.take_now()) == "a"
+    q.done("a", requeue_after=60)
+    assert q.take_now() is None
+    clock.shift(60)
+    assert key(q.take_now()) == "a"
+
+
+def test_a_paused_queue_collects_and_a_closed_one_does_not(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.pause()
+    q.add("a")
+    assert q.take_now() is None
+    assert "a" in q
+    assert (len(q), q.depth, q.active) == (1, 1, 0)
+    q.resume()
+    assert key(q.take_now()) == "a"
+    clock.shift(3)
+    assert q.longest_running() == 3
+    q.close()
+    q.add("b")
+    assert "b" not in q
+
+
+async def test_take_waits_for_a_key_and_ends_with_the_queue(clock: ManualClock) -> None:
+    q = queue(clock)
+    taker = asyncio.create_task(q.take())
+    await asyncio.sleep(0)
+    q.add("a")
+    assert key(await taker) == "a"
+    ender = asyncio.create_task(q.take())
+    await asyncio.sleep(0)
+    q.close()
+    assert await ender is None
+
+
+async def test_take_wakes_for_a_delay_that_is_over() -> None:
+    loop = asyncio.get_running_loop()
+    q: WorkQueue[str] = WorkQueue(monotonic=loop.time, backoff=Backoff(chance=lambda: 0.0))
+    q.add("a", after=0.02)
+    assert key(await asyncio.wait_for(q.take(), 5)) == "a"
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "take", "done", "retry", "time"]),
+        st.sampled_from("abc"),
+        st.sampled_from([0.0, 0.5, 3.0]),
+        st.sampled_from(list(Priority)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_no_key_is_lost_and_none_runs_twice_at_once(steps: list[tuple[str, str, float, Priority]]) -> None:
+    clock = ManualClock()
+    q = queue(clock)
+    owed: set[str] = set()
+    running: collections.Counter[str] = collections.Counter()
+    for verb, name, seconds, priority in steps:
+        match verb:
+            case "add":
+                q.add(name, priority=priority, after=seconds)
+                owed.add(name)
+            case "take":
+                taken = q.take_now()
+                if taken is not None:
+                    running[taken.key] += 1
+                    assert running[taken.key] == 1
+                    owed.discard(taken.key)
+            case "done" if running[name]:
+                running[name] -= 1
+                q.done(name, requeue_after=seconds or None)
+            case "retry" if running[name]:
+                running[name] -= 1
+                q.retry(name)
+                owed.add(name)
+            case "time":
+                clock.shift(seconds)
+    for name in list(running.elements()):
+        q.done(name)
+    clock.shift(1000)
+    seen = set()
+    while (taken := q.take_now()) is not None:
+        assert taken.key not in seen
+        seen.add(taken.key)
+    assert owed <= seen

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import Any
+
+from shuren.domain.identity import ObjectKey
+from shuren.runtime.resync import compare
+from shuren.runtime.store import Store
+
+A = ObjectKey(kind="Thing", namespace="n", name="a")
+B = ObjectKey(kind="Thing", namespace="n", name="b")
+
+
+def item(name: str, version: int, *, uid: str = "u", color: str = "", **metadata: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "n", "uid": uid, "resourceVersion": str(version), **metadata}, "spec": {"color": color}}
+
+
+def colors(thing: dict[str, Any]) -> list[str]:
+    color = thing["spec"]["color"]
+    return [color] if color else []
+
+
+def test_older_states_are_not_taken_in() -> None:
+    store = Store()
+    assert store.put(A, item("a", 5))
+    assert not store.put(A, item("a", 5))
+    assert not store.put(A, item("a", 4))
+    assert store.put(A, item("a", 6))
+    assert store.put(A, item("a", 3, uid="re-created"))
+
+
+def test_what_nobody_reads_is_dropped() -> None:
+    store = Store()
+    noted = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "keep": "1"}
+    store.put(A, item("a", 1, managedFields=[1], annotations=noted))
+    known = store.get(A)
+    assert known is not None
+    assert "managedFields" not in known["metadata"]
+    assert known["metadata"]["annotations"] == {"keep": "1"}
+
+
+def test_an_index_follows_changes_and_removals() -> None:
+    store = Store()
+    store.put(A, item("a", 1, color="red"))
+    store.index("Thing", "color", colors)
+    store.put(B, item("b", 2, color="red"))
+    assert store.lookup("Thing", "color", "red") == {A, B}
+    store.put(A, item("a", 3, color="blue"))
+    assert store.lookup("Thing", "color", "red") == {B}
+    assert store.lookup("Thing", "color", "blue") == {A}
+    assert store.remove(B) is not None
+    assert store.lookup("Thing", "color", "red") == frozenset()
+    assert store.remove(B) is None
+    assert (store.count("Thing"), store.keys("Thing"), [k for k, _ in store.items("Thing")]) == (1, (A,), [A])
+
+
+def test_the_store_is_behind_until_the_watch_brings_our_own_write() -> None:
+    store = Store()
+    store.put(A, item("a", 1))
+    store.wrote(A, item("a", 4))
+    assert store.behind(A)
+    store.put(A, item("a", 3))
+    assert store.behind(A)
+    store.put(A, item("a", 4))
+    assert not store.behind(A)
+
+
+def test_a_write_to_what_was_deleted_or_made_anew_is_no_reason_to_wait() -> None:
+    store = Store()
+    store.put(A, item("a", 1))
+    store.wrote(A, item("a", 4))
+    store.put(A, item("a", 2, uid="re-created"))
+    assert not store.behind(A)
+    store.wrote(A, item("a", 9, uid="re-created"))
+    store.remove(A)
+    assert not store.behind(A)
+
+
+def test_a_list_finds_missed_changes_and_deletes() -> None:
+    store = Store()
+    store.put(A, item("a", 1))
+    store.put(B, item("b", 2))
+    missed = compare(kind="Thing", store=store, listed=[item("a", 3), item("c", 4)], listed_version=9)
+    assert missed.changed == (A, ObjectKey(kind="Thing", namespace="n", name="c"))
+    assert missed.deleted == (B,)
+    assert missed
+
+
+def test_a_list_that_agrees_finds_nothing() -> None:
+    store = Store()
+    store.put(A, item("a", 1))
+    assert not compare(kind="Thing", store=store, listed=[item("a", 1)], listed_version=9)
+
+
+def test_what_is_newer_than_the_list_is_not_missing_from_it() -> None:
+    store = Store()
+    store.put(A, item("a", 12))
+    assert not compare(kind="Thing", store=store, listed=[], listed_version=9)
+
+
+def test_a_list_of_some_namespaces_says_nothing_of_others() -> None:
+    store = Store()
+    store.put(A, item("a", 1))
+    assert not compare(kind="Thing", store=store, listed=[], listed_version=9, namespaces=frozenset({"other"}))
