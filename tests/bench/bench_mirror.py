@@ -20,7 +20,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from engine_process import engine
-
 from shuren.clients.clock import SystemClock
 from shuren.clients.marathon.client import MarathonClient
 from shuren.controllers.estate.mirror import Mirror
@@ -106,7 +105,10 @@ def main() -> None:
     parser.add_argument("--apps", type=int, default=10_000)
     parser.add_argument("--changes", type=int, default=200)
     wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, engine(Path(directory), "--runner", "simulated", "--agents", "50", "--max-running-deployments", "10000") as url:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        engine(Path(directory), "--runner", "simulated", "--agents", "50", "--max-running-deployments", "10000") as url,
+    ):
         result = asyncio.run(_measure(url, apps=wanted.apps, changes=wanted.changes))
     for name, value in result.items():
         sys.stdout.write(f"{name:22} {value}\n")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from eventsource_world import Running, World, until
 from shuren.domain.identity import ObjectKey
 from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS, Object
-from tests.contract.eventsource.conftest import Running, World, until
 
 pytestmark = pytest.mark.contract
 
