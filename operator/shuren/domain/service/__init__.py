@@ -1,0 +1,1 @@
+"""Services: endpoints, routes, names and records, and the decisions about them."""
