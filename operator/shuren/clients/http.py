@@ -1,4 +1,4 @@
-"""A transport that tells how long each request took and how it ended: for metrics, whatever the target."""
+"""What clients share: base URLs that can be used, and a transport that tells, for metrics, how long each request took and how it ended."""
 
 from __future__ import annotations
 
@@ -9,8 +9,29 @@ from typing import TypeAlias
 
 import httpx
 
+from shuren.domain.errors import Invalid
+
+_PORTS = range(1, 65536)
+
 Observe: TypeAlias = Callable[[str, str, str, float], None]
 """Gets target, verb, status code (or `error` when there was none), and seconds until the answer began."""
+
+
+def base_url(text: str) -> str:
+    """The URL without a slash at its end. Invalid when no request could be made with it, or when it holds credentials.
+
+    The schema refuses most of these; what it lets through would else come up as some odd error in the midst of work.
+    """
+    try:
+        url = httpx.URL(text)
+        usable = url.scheme in {"http", "https"} and bool(url.host) and (url.port is None or url.port in _PORTS)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise Invalid(f"{text!r} is no URL: {error}") from error
+    if url.userinfo:
+        raise Invalid("a URL must not hold a user or password, which everybody could read; put them into a Secret (authSecretRef)")
+    if not usable:
+        raise Invalid(f"{text!r} is no base URL such as http://marathon1.example.org:8080, with a port from 1 to 65535")
+    return text.rstrip("/")
 
 
 class ObservedTransport(httpx.AsyncBaseTransport):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from estate_room import Room, running, turns
 from shuren.controllers.estate.pace import Pace
 from shuren.domain.errors import Denied, Unreachable
@@ -281,3 +285,31 @@ async def test_unknown_events_and_odd_payloads_do_no_harm() -> None:
         room.event("/a0")
         await room.pass_time(_MOMENT)
         assert room.mirror.reads.single == 1
+
+
+async def test_an_answer_that_no_one_thought_of_keeps_the_picture_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room(apps=3)
+    async with running(room.mirror.run()):
+        await room.pass_time(5)
+        nonsense: Any = (None,)  # what no type allows
+        room.marathon.thin = lambda _: nonsense
+        room.mirror.look_at_everything()
+        await room.pass_time(10)
+        assert room.mirror.app_count == 3
+        assert room.unreachable_since() is not None
+        assert "could not be understood" in room.mirror.error
+        assert "mistake in the program" in caplog.text
+        room.marathon.thin = lambda apps: apps
+        await room.pass_time(10)
+        assert room.unreachable_since() is None
+
+
+async def test_an_event_that_no_one_thought_of_costs_the_stream_only(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room(apps=3)
+    async with running(room.mirror.run()):
+        await room.pass_time(5)
+        room.marathon.fail_next(ValueError("odd"), name="events")  # type: ignore[arg-type]  # what no port allows
+        room.world.cut_streams()
+        await room.pass_time(20)
+        assert not room.looks_stale()
+        assert "mistake in the program" in caplog.text

@@ -16,13 +16,14 @@ SPEC: dict[str, Any] = {"marathon": {"urls": ["http://m:8080"]}, "zookeeper": {"
 SECRET = {"namespace": "a", "name": "b"}
 SELECTOR = {"namespaceSelector": {"matchLabels": {"a": "b"}}}
 
+URL = "a base URL is needed, such as http://marathon1.example.org:8080, without user or password (they go into authSecretRef)"
+
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "no urls": ({"marathon": {"urls": []}}, "spec.marathon.urls", "must not be empty"),
-    "url without scheme": (
-        {"marathon": {"urls": ["m:8080"]}},
-        "spec.marathon.urls[0]",
-        "a base URL is needed, such as http://marathon1.example.org:8080",
-    ),
+    "url without scheme": ({"marathon": {"urls": ["m:8080"]}}, "spec.marathon.urls[0]", URL),
+    "url with a password": ({"marathon": {"urls": ["http://m:1", "http://u:p@m:8080"]}}, "spec.marathon.urls[1]", URL),
+    "url with a port that is none": ({"marathon": {"urls": ["http://m:65536"]}}, "spec.marathon.urls[0]", URL),
+    "master without host": ({"mesos": {"masters": ["http://:5050"]}}, "spec.mesos.masters[0]", URL),
     "no rate": (
         {"marathon": {"urls": ["http://m"], "limits": {"requestsPerSecond": 0}}},
         "spec.marathon.limits.requestsPerSecond",
@@ -30,6 +31,11 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "zookeeper without port": (
         {"zookeeper": {"hosts": ["zk"], "root": "/a"}},
+        "spec.zookeeper.hosts[0]",
+        "a server is host:port, such as zk1.example.org:2181",
+    ),
+    "zookeeper with a port that is none": (
+        {"zookeeper": {"hosts": ["zk:0"], "root": "/a"}},
         "spec.zookeeper.hosts[0]",
         "a server is host:port, such as zk1.example.org:2181",
     ),
@@ -69,6 +75,13 @@ def test_a_small_cluster_with_defaults() -> None:
     assert spec.marathon.limits is not None
     assert (spec.marathon.limits.requests_per_second, spec.marathon.limits.max_concurrent_deployments) == (50, 20)
     assert spec.tenancy is None
+
+
+@pytest.mark.parametrize(
+    "url", ["http://m", "https://m-1.example.org:8443/marathon/", "http://[::1]:8080", "http://10.0.0.1:65535", "http://m_1./x"]
+)
+def test_urls_of_every_usual_form_are_taken(url: str) -> None:
+    assert mesoscluster.read(cluster(marathon={"urls": [url]})).spec.marathon.urls == [url]
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -12,17 +12,20 @@ from shuren.api.v1alpha1.conditions import Conditions
 from shuren.api.v1alpha1.metadata import ObjectMeta, lenient_status
 from shuren.api.v1alpha1.references import LabelSelector, SecretRef
 
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HOST = r"([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?[.]?|\[[0-9A-Fa-f:.]+\])"
 Url = Annotated[
     str,
     Field(min_length=1, max_length=2048),
-    Matches("https?://[^ /?#]+(/[^ ?#]*)?", "a base URL is needed, such as http://marathon1.example.org:8080"),
+    Matches(
+        f"https?://{_HOST}(:{_PORT})?(/[^ ?#]*)?",
+        "a base URL is needed, such as http://marathon1.example.org:8080, without user or password (they go into authSecretRef)",
+    ),
 ]
 HostPort = Annotated[
     str,
     Field(min_length=1, max_length=260),
-    Matches(
-        r"([A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}", "a server is host:port, such as zk1.example.org:2181"
-    ),
+    Matches(f"{_HOST}:{_PORT}", "a server is host:port, such as zk1.example.org:2181"),
 ]
 ZooKeeperPath = Annotated[
     str,

@@ -1,7 +1,8 @@
 """The `Marathon` port over httpx.
 
-Any of several URLs will do: a standby forwards to the leader. A URL that does not answer is left for the next one; a write is sent to
-another URL only if the first was never reached. A write whose answer is lost raises UnknownOutcome and is never sent again from here.
+Any of several URLs will do: a standby forwards to the leader. A URL that does not answer, or that answers nonsense, is left for the next
+one; a write is sent to another URL only if the first was never reached. A write whose answer is lost or makes no sense raises
+UnknownOutcome and is never sent again from here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
+from shuren.clients.http import base_url
 from shuren.clients.marathon import parse
 from shuren.clients.marathon.refusals import refuse
 from shuren.clients.marathon.stream import events as read_events
@@ -64,7 +66,7 @@ class MarathonClient:
         silence: float = 30.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._urls = [url.rstrip("/") for url in urls]
+        self._urls = [base_url(url) for url in urls]
         self.credentials = credentials or Credentials()
         self._silence = silence
         self._http = httpx.AsyncClient(
@@ -183,23 +185,38 @@ class MarathonClient:
     async def events(self) -> AsyncIterator[MarathonEvent]:
         """See the port. A standby answers 302; it is followed by hand, since a client library would drop the Authorization header."""
         timeout = httpx.Timeout(self._silence, connect=3.0)
-        headers = {"Accept": "text/event-stream", **self.credentials.headers()}
+        # lines are taken from the bytes as they come, so they must not be compressed on the way
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **self.credentials.headers()}
         url = f"{self._urls[0]}/v2/events"
         for _ in range(3):
             try:
                 async with self._http.stream("GET", url, headers=headers, timeout=timeout) as answer:
                     if answer.is_redirect:
-                        url = str(answer.next_request.url) if answer.next_request is not None else url
+                        url = self._leader(answer, url)
                         continue
                     if answer.status_code != httpx.codes.OK:
                         refuse(answer.status_code, await answer.aread(), "read events")
+                    if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+                        raise parse.Malformed("read events: what came is no event stream")
                     async for event in read_events(answer.aiter_raw()):
                         yield event
             except httpx.HTTPError as error:
                 self._rotate()
                 raise Unreachable(f"Marathon's event stream has ended: {error!r}") from error
+            except Unreachable:
+                self._rotate()
+                raise
             raise Unreachable("Marathon has closed the event stream")
         raise Unreachable("Marathon's event stream only redirects")
+
+    def _leader(self, answer: httpx.Response, url: str) -> str:
+        """Where a standby sends us. Credentials that are kept from listeners are not shown to them because somebody says so."""
+        if answer.next_request is None:
+            raise parse.Malformed(f"read events: {url} redirects to nowhere")
+        target = answer.next_request.url
+        if url.startswith("https:") and target.scheme != "https" and self.credentials != Credentials():
+            raise Unreachable(f"read events: {url} redirects to {target}, which is not encrypted; credentials are not sent there")
+        return str(target)
 
     # ------------------------------------------------------------------------------------------------ one request
 
@@ -207,16 +224,21 @@ class MarathonClient:
         self._urls.append(self._urls.pop(0))
 
     async def _read(self, path: str, params: Sequence[tuple[str, str]] = (), *, decode: Callable[[bytes], Any] = json.loads) -> Any:
-        last: httpx.HTTPError | None = None
+        """The decoded answer of the first URL that has one. Denied, Gone and the like are answers; silence and nonsense are none."""
+        what = f"GET {path}"
+        failed: Unreachable | None = None
         for _ in range(len(self._urls)):
+            base = self._urls[0]
             try:
-                answer = await self._http.get(self._urls[0] + path, params=list(params), headers=self.credentials.headers())
+                answer = await self._http.get(base + path, params=list(params), headers=self.credentials.headers())
+                return _answered(answer, what, decode)
             except httpx.HTTPError as error:
-                last = error
-                self._rotate()
-                continue
-            return _answered(answer, f"GET {path}", decode)
-        raise Unreachable(f"Marathon does not answer at {', '.join(self._urls)}: {last!r}") from last
+                failed = Unreachable(f"Marathon does not answer at {base}: {error!r}")
+                failed.__cause__ = error
+            except Unreachable as error:
+                failed = error
+            self._rotate()
+        raise failed or Unreachable("Marathon has no URL")
 
     async def _write(self, method: str, path: str, params: Mapping[str, str], body: Any = None) -> Any:
         what = f"{method} {path}"
@@ -236,20 +258,36 @@ class MarathonClient:
             except httpx.HTTPError as error:
                 self._rotate()
                 raise UnknownOutcome(f"{what}: sent, but no answer came: {error!r}") from error
-            if answer.status_code in {httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT}:
-                raise UnknownOutcome(f"{what}: a standby lost the leader while forwarding it")
-            return _answered(answer, what)
+            return self._written(answer, what)
         raise Unreachable(f"Marathon does not answer at {', '.join(self._urls)}: {last!r}") from last
+
+    def _written(self, answer: httpx.Response, what: str) -> Any:
+        """The answer to a write. One that makes no sense may come from a Marathon that has done it, its words broken by a proxy."""
+        if answer.status_code in {httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT}:
+            self._rotate()
+            raise UnknownOutcome(f"{what}: a standby lost the leader while forwarding it")
+        try:
+            return _answered(answer, what)
+        except parse.Malformed as error:
+            self._rotate()
+            raise UnknownOutcome(str(error)) from error
+        except Unreachable:
+            self._rotate()
+            raise
 
 
 def _answered(answer: httpx.Response, what: str, decode: Callable[[bytes], Any] = json.loads) -> Any:
+    """The document of an answer; None for a body that Marathon leaves empty on purpose (202, 204)."""
     if answer.status_code >= httpx.codes.BAD_REQUEST:
         refuse(answer.status_code, answer.content, what)
-    if not answer.content:
+    if answer.status_code >= httpx.codes.MULTIPLE_CHOICES:
+        target = answer.headers.get("Location", "nowhere")
+        raise Unreachable(f"{what}: redirected to {target:.200}; name the Marathon itself in spec.marathon.urls")
+    if not answer.content and answer.status_code in {httpx.codes.ACCEPTED, httpx.codes.NO_CONTENT}:
         return None
     try:
         return decode(answer.content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise parse.Malformed(f"{what}: the answer is not JSON") from error
 
 

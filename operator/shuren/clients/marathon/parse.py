@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shuren.domain.errors import Unreachable
+from shuren.domain.errors import UnknownOutcome, Unreachable
 from shuren.domain.marathon.state import (
     ActualApp,
     Counts,
@@ -40,6 +41,10 @@ _STATES = {state.value: state for state in TaskState}
 Json = Mapping[str, Any]
 
 
+_ODD = (KeyError, TypeError, AttributeError, ValueError)
+"""What reading a document of another shape raises."""
+
+
 class Malformed(Unreachable):
     """The answer is not what Marathon promises."""
 
@@ -48,48 +53,100 @@ def app(document: Json) -> ActualApp:
     """One element of `GET /v2/apps`, or the `app` of `GET /v2/apps/{id}`."""
     try:
         return _app(document)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except _ODD as error:
         raise Malformed(f"Marathon's description of an app is not as promised: {error!r}") from error
 
 
 def _app(document: Json) -> ActualApp:
     info: Json = document.get("versionInfo") or {}
-    version: str = document["version"]
+    version = _text(document["version"])
     results = document.get("readinessCheckResults")
+    checks = len(_list(document.get("healthChecks")))
     return ActualApp(
-        id=document["id"],
+        id=_path(document["id"]),
         definition={key: value for key, value in document.items() if key not in _LIVE},
         version=version,
-        last_config_change_at=str(info.get("lastConfigChangeAt", version)),
-        last_scaling_at=str(info.get("lastScalingAt", version)),
-        instances=document["instances"],
+        last_config_change_at=_text(info.get("lastConfigChangeAt", version)),
+        last_scaling_at=_text(info.get("lastScalingAt", version)),
+        instances=_count(document["instances"]),
         counts=Counts(
-            staged=document.get("tasksStaged", 0),
-            running=document.get("tasksRunning", 0),
-            healthy=document.get("tasksHealthy", 0),
-            unhealthy=document.get("tasksUnhealthy", 0),
+            staged=_count(document.get("tasksStaged", 0)),
+            running=_count(document.get("tasksRunning", 0)),
+            healthy=_count(document.get("tasksHealthy", 0)),
+            unhealthy=_count(document.get("tasksUnhealthy", 0)),
         ),
-        tasks=tuple(_task(item, len(document.get("healthChecks") or ())) for item in document.get("tasks") or ()),
-        deployments=tuple(item["id"] for item in document.get("deployments") or ()),
+        tasks=tuple(_task(item, checks) for item in _list(document.get("tasks"))),
+        deployments=tuple(_text(item["id"]) for item in _list(document.get("deployments"))),
         last_task_failure=_failure(document.get("lastTaskFailure")),
-        ready_tasks=None if results is None else tuple(item["taskId"] for item in results if item.get("ready")),
+        ready_tasks=None if results is None else tuple(_text(item["taskId"]) for item in _list(results) if item.get("ready")),
     )
 
 
 def _task(document: Json, checks: int) -> Task:
     return Task(
-        id=document["id"],
-        app_id=document["appId"],
+        id=_text(document["id"]),
+        app_id=_path(document["appId"]),
         state=_STATES.get(document.get("state", ""), TaskState.UNKNOWN),
-        host=document.get("host") or "",
-        agent_id=document.get("slaveId") or "",
-        ports=tuple(document.get("ports") or ()),
-        ip_addresses=tuple(item["ipAddress"] for item in document.get("ipAddresses") or () if "ipAddress" in item),
-        version=document.get("version"),
-        staged_at=document.get("stagedAt"),
-        started_at=document.get("startedAt"),
-        health=_health(document.get("healthCheckResults") or (), checks),
+        host=_text(document.get("host") or ""),
+        agent_id=_text(document.get("slaveId") or ""),
+        ports=tuple(_count(port) for port in _list(document.get("ports"))),
+        ip_addresses=tuple(_text(item["ipAddress"]) for item in _list(document.get("ipAddresses")) if "ipAddress" in item),
+        version=_text_or_none(document.get("version")),
+        staged_at=_text_or_none(document.get("stagedAt")),
+        started_at=_text_or_none(document.get("startedAt")),
+        health=_health(_list(document.get("healthCheckResults")), checks),
     )
+
+
+# ---------------------------------------------------------------------------------------------------- types, as promised or not at all
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text is promised, {type(value).__name__} came")
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _path(value: object) -> str:
+    text = _text(value)
+    if not text.startswith("/"):
+        raise ValueError("an id is promised to begin with /")
+    return text
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"a number that counts is promised, {value!r:.40} came")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError(f"seconds are promised, {value!r:.40} came")
+    return float(value)
+
+
+def _required(value: Any) -> Sequence[Any]:
+    """A list that must be there: without it nothing is known, which is not the same as nothing."""
+    if value is None:
+        raise TypeError("a list is promised, null came")
+    return _list(value)
+
+
+def _list(value: Any) -> Sequence[Any]:
+    """A list; nothing and null are an empty one."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise TypeError(f"a list is promised, {type(value).__name__} came")
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------- parts of an app
 
 
 def _health(results: Any, checks: int) -> Health:
@@ -103,12 +160,12 @@ def _failure(document: Json | None) -> TaskFailure | None:
     if not document:
         return None
     return TaskFailure(
-        message=document.get("message", ""),
-        state=document.get("state", ""),
-        host=document.get("host", ""),
-        timestamp=document.get("timestamp", ""),
-        task_id=document.get("taskId", ""),
-        version=document.get("version", ""),
+        message=_text(document.get("message") or ""),
+        state=_text(document.get("state") or ""),
+        host=_text(document.get("host") or ""),
+        timestamp=_text(document.get("timestamp") or ""),
+        task_id=_text(document.get("taskId") or ""),
+        version=_text(document.get("version") or ""),
     )
 
 
@@ -168,27 +225,27 @@ def deployments(document: Any) -> tuple[Deployment, ...]:
     try:
         return tuple(
             Deployment(
-                id=item["id"],
-                version=item["version"],
-                affected_apps=tuple(item.get("affectedApps") or ()),
-                current_step=item.get("currentStep", 0),
-                total_steps=item.get("totalSteps", 0),
+                id=_text(item["id"]),
+                version=_text(item["version"]),
+                affected_apps=tuple(_path(app_id) for app_id in _list(item.get("affectedApps"))),
+                current_step=_count(item.get("currentStep", 0)),
+                total_steps=_count(item.get("totalSteps", 0)),
                 current_actions=tuple(
-                    DeploymentAction(action=action["action"], app_id=action.get("app") or action.get("pod") or "")
-                    for action in item.get("currentActions") or ()
+                    DeploymentAction(action=_text(action["action"]), app_id=_text(action.get("app") or action.get("pod") or ""))
+                    for action in _list(item.get("currentActions"))
                 ),
             )
-            for item in document
+            for item in _required(document)
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except _ODD as error:
         raise Malformed(f"Marathon's list of deployments is not as promised: {error!r}") from error
 
 
 def queue(document: Any) -> tuple[QueueItem, ...]:
     """`GET /v2/queue`; pods are left out."""
     try:
-        return tuple(_queue_item(item) for item in document["queue"] if "app" in item)
-    except (KeyError, TypeError, AttributeError) as error:
+        return tuple(_queue_item(item) for item in _required(document["queue"]) if "app" in item)
+    except _ODD as error:
         raise Malformed(f"Marathon's launch queue is not as promised: {error!r}") from error
 
 
@@ -196,14 +253,14 @@ def _queue_item(document: Json) -> QueueItem:
     offers = document.get("processedOffersSummary") or {}
     delay = document.get("delay") or {}
     return QueueItem(
-        app_id=document["app"]["id"],
-        count=document.get("count", 0),
-        delay_seconds=float(delay.get("timeLeftSeconds", 0)),
+        app_id=_path(document["app"]["id"]),
+        count=_count(document.get("count", 0)),
+        delay_seconds=_seconds(delay.get("timeLeftSeconds", 0)),
         overdue=bool(delay.get("overdue", True)),
-        since=document.get("since", ""),
-        processed_offers=offers.get("processedOffersCount", 0),
-        unused_offers=offers.get("unusedOffersCount", 0),
-        rejections={item["reason"]: item["declined"] for item in offers.get("rejectSummaryLastOffers") or ()},
+        since=_text(document.get("since") or ""),
+        processed_offers=_count(offers.get("processedOffersCount", 0)),
+        unused_offers=_count(offers.get("unusedOffersCount", 0)),
+        rejections={_text(item["reason"]): _count(item["declined"]) for item in _list(offers.get("rejectSummaryLastOffers"))},
     )
 
 
@@ -212,22 +269,22 @@ def info(document: Any) -> MarathonInfo:
     try:
         config = document.get("marathon_config") or {}
         return MarathonInfo(
-            version=document["version"],
-            framework_id=document.get("frameworkId"),
-            leader=document.get("leader"),
-            features=frozenset(config.get("features") or ()),
-            mesos_role=config.get("mesos_role") or "*",
-            default_network_name=config.get("default_network_name"),
-            local_port_min=config.get("local_port_min") or 10_000,
-            local_port_max=config.get("local_port_max") or 20_000,
+            version=_text(document["version"]),
+            framework_id=_text_or_none(document.get("frameworkId")),
+            leader=_text_or_none(document.get("leader")),
+            features=frozenset(_text(feature) for feature in _list(config.get("features"))),
+            mesos_role=_text(config.get("mesos_role") or "*"),
+            default_network_name=_text_or_none(config.get("default_network_name")),
+            local_port_min=_count(config.get("local_port_min") or 10_000),
+            local_port_max=_count(config.get("local_port_max") or 20_000),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except _ODD as error:
         raise Malformed(f"Marathon's info is not as promised: {error!r}") from error
 
 
 def deployment_ref(document: Any) -> DeploymentRef:
-    """The answer to a write."""
+    """The answer to a write. UnknownOutcome when it is something else: the write may have been done all the same."""
     try:
-        return DeploymentRef(id=document["deploymentId"], version=document["version"])
-    except (KeyError, TypeError) as error:
-        raise Malformed(f"Marathon's answer to a write is not as promised: {error!r}") from error
+        return DeploymentRef(id=_text(document["deploymentId"]), version=_text(document["version"]))
+    except _ODD as error:
+        raise UnknownOutcome(f"Marathon's answer to a write is not as promised: {error!r}") from error

@@ -6,6 +6,7 @@ of what is used; `GET /version` names the release. Both are small whatever the s
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from shuren.clients.http import base_url
 from shuren.domain.cluster import Amounts, MesosSummary
 from shuren.domain.errors import Denied, ShurenError, Unreachable
 
@@ -30,7 +32,7 @@ class MesosClient:
         timeout: float = 5.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._masters = [url.rstrip("/") for url in masters]
+        self._masters = [base_url(url) for url in masters]
         self._http = httpx.AsyncClient(
             verify=tls if tls is not None else True,
             timeout=httpx.Timeout(timeout, connect=3.0),
@@ -74,7 +76,7 @@ class MesosClient:
                 raise Denied(f"Mesos master {master} refuses us: {answer.status_code}")
             answer.raise_for_status()
             body = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
             raise Unreachable(f"Mesos master {master} does not answer {path}: {error or type(error).__name__}") from error
         if not isinstance(body, dict):
             raise Unreachable(f"Mesos master {master} answers {path} with something else than a JSON object")
@@ -83,7 +85,7 @@ class MesosClient:
 
 def _number(metrics: Mapping[str, Any], name: str) -> float:
     value = metrics.get(name, 0)
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) and value >= 0 else 0.0
 
 
 def _amounts(metrics: Mapping[str, Any], which: str) -> Amounts:

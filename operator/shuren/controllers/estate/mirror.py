@@ -173,23 +173,31 @@ class Mirror:
         failures = 0
         while True:
             try:
-                async for event in self._marathon.events():
-                    found = hint(event)
-                    if found.everything:
-                        self._attached = True
-                        self._interrupted = True
-                        failures = 0
-                    self._want(apps=found.apps, progress=found.progress, everything=found.everything)
-                raise Unreachable("the event stream ended")
-            except ShurenError as error:
-                failures += 1
-                if self._attached or failures == 1:
-                    log.info("event stream lost: %s", error)
-                self._attached = False
+                await self._hear()
+                error = "Marathon has ended it"
+            except ShurenError as raised:
+                error = str(raised)
+            except Exception as raised:
+                # a mistake of ours costs the stream, not the picture
+                log.exception("an event met a mistake in the program")
+                error = repr(raised)
+            failures = 1 if self._attached else failures + 1
+            if failures == 1:
+                log.info("event stream lost: %s", error)
+            self._attached = False
             pause = min(self._pace.retry * 2 ** min(failures - 1, 8), self._pace.retry_slowest)
             await self._clock.sleep(pause * (0.5 + self._chance()))
             # without events the picture is kept by polling, at the same slow beat
             self._want(everything=True)
+
+    async def _hear(self) -> None:
+        """Take events as hints until the stream ends."""
+        async for event in self._marathon.events():
+            found = hint(event)
+            if found.everything:
+                self._attached = True
+                self._interrupted = True
+            self._want(apps=found.apps, progress=found.progress, everything=found.everything)
 
     async def _refresh(self) -> None:
         while True:
@@ -198,6 +206,10 @@ class Mirror:
                 await self._round()
             except ShurenError as error:
                 self._failed(error)
+            except Exception as error:
+                # a mistake of ours counts as no answer: the last picture stays, and the next round may go better
+                log.exception("reading Marathon met a mistake in the program")
+                self._failed(Unreachable(f"Marathon's answer could not be understood: {error!r:.200}"))
 
     async def _until_due(self) -> None:
         """Sleep until something wants reading and may be read."""

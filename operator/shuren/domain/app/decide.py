@@ -14,7 +14,9 @@ from shuren.domain.app.plan import OUTSIDE, AppPlan, PutApp, RestoreVersion, Sca
 from shuren.domain.app.snapshot import PENDING, Snapshot
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.app.work import SETTLE, report, signature, silent
+from shuren.domain.errors import Unreachable
 
+_LOOK_AGAIN = 30.0
 REFUSAL_STANDS = 300.0
 """Seconds for which a definition that Marathon refused is not sent again: what it judges by (roles, features) may change, though rarely."""
 
@@ -32,7 +34,11 @@ def decide(snapshot: Snapshot) -> AppPlan:
             return report(snapshot, finding, requeue_after=held.requeue_after)
     if snapshot.desired is None:  # a gatherer always says why; without a reason there is nothing to do
         return silent(snapshot, requeue_after=SETTLE)
-    plan = converge.towards(snapshot, snapshot.desired)
+    try:
+        plan = converge.towards(snapshot, snapshot.desired)
+    except Unreachable as error:
+        message = f"{error}; nothing is changed until it can be read"
+        return report(snapshot, Finding(phase=Phase.UNKNOWN, reason="NotUnderstood", message=message), requeue_after=_LOOK_AGAIN)
     for restrain in (_suspended, _refused_before):
         plan = restrain(snapshot, plan)
     return plan

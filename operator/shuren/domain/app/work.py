@@ -12,6 +12,7 @@ from shuren.domain.app import revisions, status
 from shuren.domain.app.plan import Action, AddFinalizer, AppPlan, ClaimId, RecordRevision
 from shuren.domain.app.snapshot import FINALIZER, Desired, Memory, Revision, RevisionState, Snapshot
 from shuren.domain.app.status import Finding, Phase
+from shuren.domain.errors import Unreachable
 from shuren.domain.json import JsonValue
 from shuren.domain.marathon.diff import Difference, DifferenceKind, difference
 from shuren.domain.marathon.normalise import normalise
@@ -57,7 +58,10 @@ class Work:
 
 
 def assemble(s: Snapshot, desired: Desired) -> Work:
-    """The work of a pass, with what other owners hold (`ignorePaths`, an inherited role) kept as it is found."""
+    """The work of a pass, with what other owners hold (`ignorePaths`, an inherited role) kept as it is found.
+
+    Raises Unreachable when what Marathon answered has not the shape of a definition: an answer of no use.
+    """
     record = revisions.find(s.revisions, desired.revision)
     if s.app is None:
         body = {**full_body(desired.definition), "id": desired.app_id}
@@ -65,11 +69,11 @@ def assemble(s: Snapshot, desired: Desired) -> Work:
     role = s.app.definition.get("role")
     whole = full_body(desired.definition, role=str(role) if role else None)
     body = {**keep_ignored(whole, s.app.definition, s.management.ignore_paths), "id": desired.app_id}
-    gap = difference(
-        normalise(body, info=s.cluster.info),
-        normalise(s.app.definition, info=s.cluster.info),
-        secret=("/env", *desired.secret_paths),
-    )
+    try:
+        found = normalise(s.app.definition, info=s.cluster.info)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise Unreachable(f"Marathon's definition of {desired.app_id} is not in the form of one ({type(error).__name__})") from error
+    gap = difference(normalise(body, info=s.cluster.info), found, secret=("/env", *desired.secret_paths))
     return Work(s=s, desired=desired, body=body, gap=gap, record=record)
 
 
