@@ -101,7 +101,7 @@ def test_applying_a_change_gives_what_should_be_there_and_a_second_one_is_empty(
         del nodes[path]
     assert not nodes.keys() & second.create.keys()
     assert second.change.keys() <= nodes.keys()
-    nodes |= second.create | second.change
+    nodes |= {**second.create, **second.change}
     assert nodes == {path: data for folder in folders for path, data in records(folder, after).items()}
     assert not change(folders, after, second.kept)
     assert all(path.count("/") == 1 + folder.path.count("/") for folder in folders for path in records(folder, after))
