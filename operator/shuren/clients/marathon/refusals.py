@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from shuren.domain.errors import Denied, Exists, FieldError, Gone, Invalid, Locked, ShurenError, Throttled, Unreachable
 from shuren.ports.marathon import Faulted
 
-_LONGEST = 500
+_LONGEST = 8192
+"""Characters of Marathon's words. Whoever shows them shortens them, after having hidden what is secret in them."""
 
 
 def refuse(status: int, body: bytes, what: str) -> NoReturn:

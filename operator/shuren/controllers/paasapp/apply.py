@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from shuren.domain.app.plan import (
     ScaleApp,
     WriteKind,
 )
+from shuren.domain.app.secrecy import Veil
 from shuren.domain.app.snapshot import FINALIZER, Memory, Refusal
 from shuren.domain.errors import Conflict, Gone, Invalid, ShurenError, Throttled, Transient, Unreachable
 from shuren.domain.marathon.render import full_body, scale_body
@@ -41,6 +43,8 @@ from shuren.runtime.store import Store
 log = logging.getLogger(__name__)
 
 _REMEMBERED_DEPLOYMENTS = 8
+_LONGEST_WORDS = 400
+"""Characters of one of Marathon's sentences in a condition."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +89,11 @@ class Applier:
             try:
                 self._leadership.check()
                 began = await self._one(seen, action)
-            except Invalid as error:
-                refusal = Refusal(body=signature_of(action), message=_words(error), at=self._clock.monotonic())
-                return Applied(done=tuple(done), memory=replace(memory, refusal=refusal), failed=action, error=error)
-            except ShurenError as error:
+            except ShurenError as raised:
+                error = _veiled(raised, seen.snapshot.veil)
+                if isinstance(error, Invalid):
+                    refusal = Refusal(body=signature_of(action), message=_words(error), at=self._clock.monotonic())
+                    memory = replace(memory, refusal=refusal)
                 return Applied(done=tuple(done), memory=memory, failed=action, error=error)
             done.append(action)
             if began is not None:
@@ -247,9 +252,20 @@ class Applier:
         return await cluster.writes.change(body, force=True)
 
 
+def _veiled(error: ShurenError, veil: Veil) -> ShurenError:
+    """The error without secret values: Marathon quotes what it refuses, and errors end in conditions, events and logs."""
+    shown = veil.over(str(error))
+    fields = tuple(replace(e, message=veil.over(e.message)) for e in error.errors) if isinstance(error, Invalid) else ()
+    if shown == str(error) and fields == getattr(error, "errors", ()):
+        return error
+    hidden = copy.copy(error)
+    hidden.args = (shown,)
+    if isinstance(hidden, Invalid):
+        hidden.errors = fields
+    return hidden
+
+
 def _words(error: Invalid) -> str:
     """Marathon's own words with the paths of the fields, for a condition."""
-    if not error.errors:
-        return f"Marathon refuses it: {error}"
-    fields = "; ".join(f"{e.path}: {e.message}" for e in error.errors[:5])
-    return f"Marathon refuses it: {error} ({fields}); what runs stays as it is until the spec is changed"
+    fields = "; ".join(f"{e.path}: {e.message[:_LONGEST_WORDS]}" for e in error.errors[:5])
+    return f"Marathon refuses it: {fields or str(error)[:_LONGEST_WORDS]}; what runs stays as it is until the spec is changed"

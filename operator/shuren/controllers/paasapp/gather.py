@@ -197,6 +197,7 @@ class Gatherer:
             definition=rendered.definition,
             revision=revisions.revision_hash(item["spec"], rendered.digests),
             secret_paths=rendered.secret_paths,
+            secrets=rendered.secrets,
             advice=tuple(self._adviser(rendered.definition, view)),
             warnings=read.warnings,
         )

@@ -79,11 +79,12 @@ Values = Mapping[Source, bytes | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """The definition (it holds secret values: never shown), where these are, and keyed digests of what was referred to."""
+    """The definition (it holds secret values: never shown), where these are, which they are, and keyed digests of what was referred to."""
 
     definition: dict[str, Any] = field(repr=False)
     secret_paths: tuple[str, ...]
     digests: Mapping[str, str]
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def missing(recipe: Recipe, values: Values) -> Problem | None:
@@ -123,7 +124,25 @@ def render(recipe: Recipe, values: Values, *, digest_key: str) -> Rendered:
         for s in recipe.sources
         if (value := values.get(s)) is not None
     }
-    return Rendered(definition=patched(definition, recipe.patches), secret_paths=tuple(secret), digests=digests)
+    return Rendered(
+        definition=patched(definition, recipe.patches),
+        secret_paths=tuple(secret),
+        digests=digests,
+        secrets=_secrets(recipe.sources, values),
+    )
+
+
+def _secrets(sources: Sequence[Source], values: Values) -> frozenset[str]:
+    """The values of Secrets as they may be quoted: as text, or else as the base64 that a file travels in."""
+    found: set[str] = set()
+    for source in sources:
+        value = values.get(source)
+        if value and source.kind is SourceKind.SECRET:
+            try:
+                found.add(value.decode())
+            except UnicodeDecodeError:
+                found.add(base64.b64encode(value).decode())
+    return frozenset(found)
 
 
 def _text(value: bytes, variable: Variable) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cached_property
 
+from shuren.domain.app.secrecy import Veil, values_in_environment
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.json import Document, JsonValue
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
@@ -107,13 +109,15 @@ class Desired:
     """What the spec asks for. `definition` is the complete Marathon app, patches and secret values included; it is never shown.
 
     `revision` names the spec and the digests of what it refers to, without `instances`: scaling makes no revision. `secret_paths` are JSON
-    pointers whose values must not be shown. `advice` are findings about known traps, `warnings` sentences about what was ignored.
+    pointers whose values must not be shown, `secrets` values that must not be shown wherever they stand. `advice` are findings about known
+    traps, `warnings` sentences about what was ignored.
     """
 
     app_id: str
-    definition: Document
+    definition: Document = field(repr=False)
     revision: str
     secret_paths: tuple[str, ...] = ()
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
     advice: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -248,6 +252,17 @@ class Snapshot:
     memory: Memory = field(default_factory=Memory)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     monotonic: float = 0.0
+
+    @cached_property
+    def veil(self) -> Veil:
+        """Hides what must not be shown: the values of Secrets, present and former ones.
+
+        While the spec cannot be rendered nobody knows which variables in Marathon are secret: then all of them are.
+        """
+        held = self.app.definition if self.app is not None else {}
+        if self.desired is None:
+            return Veil(values_in_environment(held))
+        return Veil(self.desired.secrets | values_in_environment(held, only=self.desired.secret_paths))
 
     @property
     def owned(self) -> bool:

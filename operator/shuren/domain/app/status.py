@@ -8,7 +8,7 @@ is the only memory that outlives the process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
@@ -86,7 +86,7 @@ def conditions(s: Snapshot, finding: Finding) -> tuple[Condition, ...]:
         first = s.desired.advice[0]
         text = " ".join(a.message.rstrip(".") + "." for a in s.desired.advice)
         result.append(Condition(type=ConditionType.ADVICE, status=Truth.TRUE, reason=first.reason, message=text))
-    return tuple(result)
+    return tuple(replace(condition, message=s.veil.over(condition.message)) for condition in result)
 
 
 _READY = {
@@ -129,8 +129,8 @@ def facts(s: Snapshot, finding: Finding) -> dict[str, JsonValue]:
         result |= _of_marathon(s, finding)
     result["revision"] = _revisions(s, finding)
     result["drift"] = _drift(finding) if seen else before.get("drift")
-    warnings = [*(a.message[:2048] for a in s.desired.advice), *s.desired.warnings] if s.desired is not None else []
-    result["warnings"] = warnings[:_WARNINGS]
+    warnings = [*(a.message for a in s.desired.advice), *s.desired.warnings] if s.desired is not None else []
+    result["warnings"] = [s.veil.over(warning)[:2048] for warning in warnings[:_WARNINGS]]
     return {key: value for key, value in result.items() if value not in (None, "", [], {})}
 
 
@@ -164,7 +164,7 @@ def _of_marathon(s: Snapshot, finding: Finding) -> dict[str, JsonValue]:
         "counts": _counts(now),
         "ready": f"{now.ready}/{now.desired}",
         "marathon": marathon,
-        "lastTaskFailure": _failure(app),
+        "lastTaskFailure": _failure(s, app),
         "waiting": _waiting(s),
     }
 
@@ -192,16 +192,16 @@ def _deployment(s: Snapshot, app: ActualApp, finding: Finding) -> dict[str, Json
     return result
 
 
-def _failure(app: ActualApp) -> dict[str, JsonValue] | None:
+def _failure(s: Snapshot, app: ActualApp) -> dict[str, JsonValue] | None:
     failure = present_failure(app)
     if failure is None:
         return None
     result: dict[str, JsonValue] = {
-        "message": failure.message[:1024],
-        "host": failure.host,
-        "time": failure.timestamp,
-        "taskId": failure.task_id,
-        "state": failure.state,
+        "message": s.veil.over(failure.message)[:1024],
+        "host": failure.host[:253],
+        "time": failure.timestamp[:64],
+        "taskId": failure.task_id[:1024],
+        "state": failure.state[:64],
     }
     incarnation = failure.task_id.rpartition(".")[2]
     if incarnation.isdigit():
@@ -248,7 +248,7 @@ def waiting_clause(s: Snapshot) -> str:
     clause = f"; {waiting_reason(s.queue)[1]}" if s.queue is not None and s.queue.count > 0 else ""
     failure = present_failure(s.app) if s.app is not None else None
     if failure is not None:
-        clause += f"; last task failure on {failure.host or 'an unknown agent'}: {failure.message[:200]}"
+        clause += f"; last task failure on {failure.host or 'an unknown agent'}: {s.veil.over(failure.message)[:200]}"
     return clause
 
 

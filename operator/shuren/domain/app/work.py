@@ -74,6 +74,7 @@ def assemble(s: Snapshot, desired: Desired) -> Work:
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise Unreachable(f"Marathon's definition of {desired.app_id} is not in the form of one ({type(error).__name__})") from error
     gap = difference(normalise(body, info=s.cluster.info), found, secret=("/env", *desired.secret_paths))
+    gap = s.veil.over_changes(gap)
     return Work(s=s, desired=desired, body=body, gap=gap, record=record)
 
 
