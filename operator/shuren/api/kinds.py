@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from shuren.api.v1alpha1.mesoscluster import MesosCluster, MesosClusterSpec, MesosClusterStatus
 from shuren.api.v1alpha1.paasapp import PaasApp, PaasAppSpec, PaasAppStatus, ReadOnlyParts
+from shuren.api.v1alpha1.paasservice import PaasService, PaasServiceSpec
+from shuren.api.v1alpha1.paasservice_status import PaasServiceStatus
 
 if TYPE_CHECKING:
     from shuren.api.nodes import Node
@@ -125,6 +127,26 @@ KINDS = (
             AGE,
         ),
         scale=Scale(spec=".spec.instances", status=".status.instances", selector=".status.selector"),
+        selectable=(".spec.clusterRef.name",),
+    ),
+    Kind(
+        model=PaasService,
+        spec=PaasServiceSpec,
+        status=PaasServiceStatus,
+        plural="paasservices",
+        short="psvc",
+        scope=Scope.NAMESPACED,
+        columns=(
+            READY,
+            Column(name="Endpoints", path=".status.ready", description="Ready endpoints of all"),
+            Column(name="Cluster", path=".spec.clusterRef.name", description="MesosCluster"),
+            Column(name="Name", path=".status.names[0]", description="DNS name"),
+            Column(name="Address", path=".status.addresses[0]", priority=1, description="Where load balancers listen for it"),
+            Column(name="Generation", path=".status.generation", type="integer", priority=1, description="Published endpoints"),
+            REASON,
+            MESSAGE,
+            AGE,
+        ),
         selectable=(".spec.clusterRef.name",),
     ),
 )

@@ -34,8 +34,19 @@ DEFAULTS = {
     "unreachableGraceSeconds": 60,
     "maxPercentPerMinute": 20,
     "alwaysAllowed": 10,
+    "protocol": "TCP",
+    "panicThreshold": 0.5,
+    "weight": 100,
+    "enabledField": True,
 }
-LIST_MAPS = {"conditions": ["type"], "envRefs": ["name"], "filesFrom": ["path"], "dependsOn": ["name"]}
+LIST_MAPS = {
+    "conditions": ["type"],
+    "envRefs": ["name"],
+    "filesFrom": ["path"],
+    "dependsOn": ["name"],
+    "backends": ["name"],
+    "loadBalancers": ["id"],
+}
 
 
 def root(kind: Kind) -> Schema:
@@ -92,8 +103,9 @@ def test_defaults_are_instances_and_our_own_scalars_only(kind: Kind) -> None:
 def test_each_list_says_how_it_merges_and_is_bounded(kind: Kind) -> None:
     for name, node in nodes(kind):
         if node.get("type") == "array":
+            kind_of_list = node["x-kubernetes-list-type"]
+            assert kind_of_list == ("map" if name in LIST_MAPS else "atomic"), name
             assert node.get("x-kubernetes-list-map-keys") == LIST_MAPS.get(name), name
-            assert node["x-kubernetes-list-type"] == ("map" if name in LIST_MAPS else "atomic"), name
             assert node["maxItems"] > 0, name
 
 

@@ -43,7 +43,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "zookeeper root with dots": (
         {"zookeeper": {"hosts": ["zk:1"], "root": "/a/../b"}},
         "spec.zookeeper.root",
-        "root is a ZooKeeper path below /, such as /shuren/bj1",
+        "a ZooKeeper path is needed, below /, such as /shuren/bj1",
     ),
     "trusts all and some": (
         {"marathon": {"urls": ["https://m"], "tls": {"insecureSkipVerify": True, "caSecretRef": SECRET}}},

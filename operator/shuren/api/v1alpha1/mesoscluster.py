@@ -30,7 +30,7 @@ HostPort = Annotated[
 ZooKeeperPath = Annotated[
     str,
     Field(min_length=2, max_length=512),
-    Matches("(/[A-Za-z0-9_][-._A-Za-z0-9]*)+", "root is a ZooKeeper path below /, such as /shuren/bj1"),
+    Matches("(/[A-Za-z0-9_][-._A-Za-z0-9]*)+", "a ZooKeeper path is needed, below /, such as /shuren/bj1"),
 ]
 Prefix = Annotated[
     str,
@@ -129,6 +129,8 @@ class Tenancy(Node):
     """Namespaces that may use the cluster. Default: all."""
     id_prefixes: Annotated[list[PrefixGrant], Field(max_length=64)] | None = None
     """Prefixes beyond /<namespace>. Default: none, so that a namespace claims ids under /<namespace> only."""
+    record_roots: Annotated[list[ZooKeeperPath], Field(max_length=16)] | None = None
+    """ZooKeeper paths below which PaasServices may keep discovery records (spec.discovery). Default: none."""
 
 
 class Dns(Node):
