@@ -109,6 +109,9 @@ class QuietEngine:
     def tasks(self, app_id: str | None = None) -> list[Json]:
         return [task for task in self.running if app_id in (None, task["appId"])]
 
+    def has_instances(self, app_id: str) -> bool:
+        return any(task["appId"] == app_id for task in self.running)
+
     def last_task_failure(self, app_id: str) -> Json | None:
         del app_id
         return None

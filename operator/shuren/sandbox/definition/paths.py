@@ -56,12 +56,15 @@ def top_level(path: str) -> str:
     return parts[0] if parts else ""
 
 
+def malformed(path: str) -> list[str]:
+    """Marathon's words for an id with a part that is no name, none when all are."""
+    return [] if all(_SEGMENT.fullmatch(part) for part in segments(path)) else [f"must fully match regular expression '{SEGMENT}'"]
+
+
 def complaints(path: str) -> list[str]:
     """Marathon's words for what is wrong with an id (already absolute or as given), none when it is fine."""
     parts = segments(path)
-    found = []
-    if not all(_SEGMENT.fullmatch(part) for part in parts):
-        found.append(f"must fully match regular expression '{SEGMENT}'")
+    found = malformed(path)
     if parts and parts[-1] in _RESERVED:
         found.append(f"must not end with any of the following reserved keywords: {', '.join(_RESERVED)}")
     return found

@@ -21,6 +21,8 @@ def _clashes(root: Group) -> Iterator[Violation]:
     members = [("/", root)]
     members += [(f"/groups({index})", group) for index, group in enumerate(tree.descendants(root))]
     for path, group in members:
+        for complaint in paths.malformed(group.id):
+            yield Violation(path=f"{path}/id", message=complaint)
         if any(pod_id in group.apps for pod_id in group.pods):
             yield Violation(path=path, message="Applications and Pods may not share the same id")
         if any(child in group.apps for child in group.groups):

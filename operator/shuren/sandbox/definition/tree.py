@@ -49,6 +49,11 @@ def pod(root: Group, pod_id: str) -> Json | None:
     return None if group is None else group.pods.get(pod_id)
 
 
+def spec(root: Group, spec_id: str) -> Json | None:
+    """The app or pod with that absolute id."""
+    return app(root, spec_id) or pod(root, spec_id)
+
+
 def walk(group: Group) -> Iterator[Group]:
     """The group and all below it, parents first."""
     yield group

@@ -72,7 +72,7 @@ class Stop:
         if self.done or self._world.instances.has(self._app_id):
             return
         self.done = True
-        self._world.backoff.reset(self._app_id)
+        self._world.backoff.forget(self._app_id)
         self._world.failures.pop(self._app_id, None)
         self._world.dirty_failures.add(self._app_id)
         self._world.bus.publish("app_terminated_event", {"appId": self._app_id})
@@ -132,11 +132,12 @@ class Scale:
     def _recount(self) -> None:
         if self.done:
             return
-        wanted = sum(i.wanted for i in self._world.instances.of(self._definition["id"]))
-        missing = wanted_instances(self._definition) - wanted
-        if missing > 0:
-            self._add(missing)
+        self._add(self._missing())
         self._timer = self._world.clock.after(self._world.timing.resync, self._recount)
+
+    def _missing(self) -> int:
+        wanted = sum(i.wanted for i in self._world.instances.of(self._definition["id"]))
+        return max(0, wanted_instances(self._definition) - wanted)
 
     def _check(self) -> bool:
         """Whether it has just become done."""
@@ -146,9 +147,10 @@ class Scale:
         return True
 
     def _consider(self, instance: Instance) -> None:
+        """What was once up and ready counts until it ends, even when its health changes meanwhile."""
         if is_up(instance) and self._readiness.is_ready(instance):
             self._not_up.discard(instance.id)
-        else:
+        elif not instance.active:
             self._not_up.add(instance.id)
         self._look()
 
@@ -167,12 +169,10 @@ class Scale:
 
     def removed(self, instance: Instance) -> None:
         self._dying.discard(instance.id)
-        self._waiting.pop(instance.id, None)
         self._not_up.discard(instance.id)
         self._readiness.forget(instance)
-        if not self._waiting and not self._dying and not self.done and self._timer is not None:
-            # All that it waited for was expunged: another one is started by the recount, the work is not done.
-            return
+        if self._waiting.pop(instance.id, None) is not None and not self.done:
+            self._add(self._missing())  # somebody wiped what the deployment waits for: another one takes its place
         self._look()
 
     def health(self, instance: Instance) -> None:
@@ -190,7 +190,7 @@ class Scale:
 
 
 class Restart:
-    """The rolling restart: replaces instances of older configurations within the app's capacities."""
+    """The rolling restart (Marathon's TaskReplaceActor): replaces instances of older configurations within the app's capacities."""
 
     def __init__(self, world: World, lifecycle: Lifecycle, definition: Json, *, told: Callable[[], None]) -> None:
         self._world, self._lifecycle, self._definition, self._told = world, lifecycle, definition, told
@@ -198,12 +198,13 @@ class Restart:
         self._config = config_version(definition)
         self._target = wanted_instances(definition)
         self._old: dict[str, Instance] = {}
-        """Active instances of older configurations, those being killed too."""
+        """Instances of older configurations that were meant to run when this began, launched or not, until they are gone."""
         self._spare: dict[str, Instance] = {}
         """Of them, those not being killed yet, in the order in which they go."""
         self._fresh: set[str] = set()
-        """Instances of the new configuration that are meant to run."""
+        """Instances of the new configuration."""
         self._counted: set[str] = set()
+        """Of them, those that were up and ready once and have not ended since."""
         self._max_capacity = 0
         self._readiness = Readiness(world, self._on_ready)
         self._busy = False
@@ -211,39 +212,40 @@ class Restart:
 
     def begin(self) -> None:
         self._busy = True
-        self._lifecycle.scheduler.reset(self._app_id)
+        self._lifecycle.scheduler.reset(self._definition)
         everything = self._world.instances.of(self._app_id)
-        for instance in everything:
-            if instance.config != self._config:
-                if instance.active:
-                    self._old[instance.id] = instance
-                elif instance.goal is not Goal.STOPPED:
-                    self._lifecycle.retire(instance)
-        alive = [i for i in self._old.values() if i.goal is Goal.RUNNING]
-        new = [i for i in everything if i.config == self._config and i.goal is Goal.RUNNING]
+        new = [i for i in everything if i.config == self._config]
+        alive = [i for i in everything if i.goal is Goal.RUNNING]
+        old = [i for i in alive if i.config != self._config]
+        self._old = {i.id: i for i in old}
+        self._spare = {i.id: i for i in sorted(old, key=self._considered_healthy)}
         self._fresh = {i.id for i in new}
-        by_marathon = marathon_checks(self._definition)
-        # The quirk of 1.11: with checks of Marathon's own, old instances count as not healthy.
-        healthy_old = 0 if by_marathon else sum(is_up(i) for i in alive)
         strategy = self._definition.get("upgradeStrategy") or self._definition.get("scheduling", {}).get("upgrade") or {}
         start = begin_restart(
             target=self._target,
-            current=len(alive) + sum(i.active for i in new),
-            healthy=healthy_old + sum(is_up(i) for i in new),
+            current=len(everything),
+            healthy=sum(map(self._considered_healthy, alive)),
             minimum_health=float(strategy.get("minimumHealthCapacity", 1.0)),
             over_capacity=float(strategy.get("maximumOverCapacity", 1.0)),
             resident="residency" in self._definition,
         )
         self._max_capacity = start.max_capacity
-        self._spare = {i.id: i for i in sorted(alive, key=is_up)}
-        for instance in new:
+        for instance in new:  # of a deployment that a change of leader interrupted: its up ones count, and have paid already
             self._readiness.watch(instance)
+            if self._is_up_and_ready(instance):
+                self._counted.add(instance.id)
         for _ in range(start.kill_now):
             self._kill_one()
-        for instance in new:
-            self._consider(instance)
         self._busy = False
         self._advance()
+
+    @staticmethod
+    def _considered_healthy(instance: Instance) -> bool:
+        """The quirk of 1.11: what only Marathon's own checks know of an instance does not make it healthy here."""
+        return is_up(instance) and not marathon_checks(instance.definition)
+
+    def _is_up_and_ready(self, instance: Instance) -> bool:
+        return instance.goal is Goal.RUNNING and is_up(instance) and self._readiness.is_ready(instance)
 
     def _kill_one(self) -> None:
         if self._spare:
@@ -251,26 +253,23 @@ class Restart:
 
     def _consider(self, instance: Instance) -> None:
         """A new instance that is up and ready for the first time pays for the end of one old."""
-        if instance.config != self._config or instance.goal is not Goal.RUNNING:
+        if instance.config != self._config:
             return
-        if is_up(instance) and self._readiness.is_ready(instance):
+        if self._is_up_and_ready(instance):
             if instance.id not in self._counted:
                 self._counted.add(instance.id)
                 self._kill_one()
-        elif instance.condition in TERMINAL or instance.condition is Condition.SCHEDULED:
+        elif not instance.active:
             self._counted.discard(instance.id)
 
     def _advance(self) -> bool:
-        """Starts and kills what may be started and killed; whether it has just become done."""
+        """Starts what may be started; whether it has just become done."""
         if self.done or self._busy:
             return False
         self._busy = True
         count = may_start(target=self._target, started=len(self._fresh), old_active=len(self._old), max_capacity=self._max_capacity)
         if count:
             self._fresh.update(i.id for i in self._lifecycle.scheduler.add(self._definition, count))
-        if len(self._counted) >= self._target:
-            while self._spare:
-                self._kill_one()
         self._busy = False
         if len(self._counted) < self._target or self._old:
             return False

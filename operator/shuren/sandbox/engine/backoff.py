@@ -49,7 +49,12 @@ class Backoff:
         delay = self._delays.get((definition["id"], config_version(definition)))
         return 0.0 if delay is None else delay.until
 
-    def reset(self, app_id: str) -> None:
+    def reset(self, definition: Json) -> None:
+        """Of this configuration. That of others goes on."""
+        self._delays.pop((definition["id"], config_version(definition)), None)
+
+    def forget(self, app_id: str) -> None:
+        """All delays of an app that is gone."""
         for key in [k for k in self._delays if k[0] == app_id]:
             del self._delays[key]
 

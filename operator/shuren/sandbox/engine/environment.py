@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from shuren.sandbox.engine.model import is_pod
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MAX_KEY = 493
 MAX_VALUE = 512
+FIRST_MADE_UP, LAST_PORT = 1025, 65_535
+"""Where container ports come from that the app leaves to Marathon."""
 
 
 def network_mode(definition: Json) -> str:
@@ -58,7 +60,7 @@ def task_environment(
     for name in ("cpus", "mem", "disk"):
         env[f"MARATHON_APP_RESOURCE_{name.upper()}"] = str(float(definition.get(name, 0.0)))
     env["MARATHON_APP_RESOURCE_GPUS"] = str(int(definition.get("gpus", 0)))
-    env.update(_labels(definition.get("labels", {})))
+    env.update(label_environment(definition.get("labels", {})))
     env["MARATHON_APP_ENFORCE_GROUP_ROLE"] = "TRUE" if enforce_group_role else "FALSE"
     ports = _ports(definition, host, host_ports)
     env.update({(prefix or "") + key: value for key, value in ports.items()})
@@ -66,61 +68,78 @@ def task_environment(
     return env
 
 
-def _labels(labels: dict[str, str]) -> dict[str, str]:
-    kept = {}
-    names = []
-    for name, value in labels.items():
-        key = re.sub(r"[^A-Z0-9_]+", "_", name.upper()).strip("_")
-        if key and len(key) < MAX_KEY and len(value) < MAX_VALUE:
-            names.append(key)
-            kept[f"MARATHON_APP_LABEL_{key}"] = value
-    return {"MARATHON_APP_LABELS": " ".join(names), **kept}
+def label_environment(labels: Mapping[str, str]) -> dict[str, str]:
+    """`MARATHON_APP_LABELS` and one variable a label; labels that are too long are left out."""
+    fitting = {name: value for name, value in labels.items() if len(name) < MAX_KEY and len(value) < MAX_VALUE}
+    kept = {_escaped(name): value for name, value in fitting.items()}
+    return {"MARATHON_APP_LABELS": " ".join(kept), **{f"MARATHON_APP_LABEL_{name}": value for name, value in kept.items()}}
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_]+", "_", name).upper()
 
 
 def _ports(definition: Json, host: str, host_ports: Sequence[int]) -> dict[str, str]:
+    """Marathon's EnvironmentHelper: the ports that were found on the host come first in `PORTS`, then those made up for containers."""
     env = {"HOST": host}
     declared = declared_ports(definition)
     if not declared:
         return env
     given = iter(host_ports)
-    mode = network_mode(definition)
-    generated: list[int] = []
-    for index, (number, name, wanted) in enumerate(declared):
-        if wanted >= 0:
-            value = next(given, 0)
-            generated.append(value)
-        elif number:
-            value = number
-        else:
-            # A container with its own address and no fixed port: any free number will do, and it counts as generated.
-            value = 1025 + index
-            generated.append(value)
+    found = [next(given, 0) if wanted >= 0 else None for _, _, wanted in declared]
+    taken = {number for number, _, _ in declared} | {port for port in found if port is not None}
+    free = (port for port in range(FIRST_MADE_UP, LAST_PORT) if port not in taken)
+    made_up: list[int] = []
+    for index, ((number, name, _), port) in enumerate(zip(declared, found, strict=True)):
+        value = port if port is not None else number or next(free)
+        if port is None and not number:
+            made_up.append(value)
         env[f"PORT{index}"] = str(value)
         env[f"PORT_{number or value}"] = str(value)
         if name:
-            env[f"PORT_{re.sub(r'[^A-Z0-9]', '_', name.upper())}"] = str(value)
-    env["PORT"] = env["PORT0"]
-    if mode == "host" or generated:
-        env["PORTS"] = ",".join(map(str, generated))
+            # of a port without place on the host the name tells the declared number, even when that is 0
+            env[f"PORT_{name.upper()}"] = str(number if port is None else port)
+    assigned = [port for port in found if port is not None] + made_up
+    if assigned:
+        env["PORT"] = str(assigned[0])
+    env["PORTS"] = ",".join(map(str, assigned))
     return env
 
 
-def pod_environment(pod: Json, container: Json, *, task_id: str, host: str, host_ports: Sequence[int], sandbox: str = "") -> dict[str, str]:
-    """For one container of a pod."""
+def pod_environment(
+    pod: Json,
+    container: Json,
+    *,
+    task_id: str,
+    host: str,
+    host_ports: Sequence[int],
+    prefix: str | None = None,
+    enforce_group_role: bool = False,
+    sandbox: str = "",
+) -> dict[str, str]:
+    """For one container of a pod: the ports of all its endpoints under `EP_HOST_<NAME>` and `EP_CONTAINER_<NAME>`."""
     env: dict[str, str] = {
         "MESOS_TASK_ID": task_id,
         "MESOS_SANDBOX": sandbox,
         "MARATHON_APP_ID": pod["id"],
         "MARATHON_APP_VERSION": pod["version"],
+        "MARATHON_APP_ENFORCE_GROUP_ROLE": "TRUE" if enforce_group_role else "FALSE",
         "MARATHON_CONTAINER_ID": container["name"],
-        "HOST": host,
     }
-    endpoints: list[Any] = [e for c in pod["containers"] for e in c.get("endpoints", ())]
+    resources = container.get("resources", {})
+    for name in ("cpus", "mem", "disk"):
+        env[f"MARATHON_CONTAINER_RESOURCE_{name.upper()}"] = str(float(resources.get(name, 0.0)))
+    env["MARATHON_CONTAINER_RESOURCE_GPUS"] = str(int(resources.get("gpus", 0)))
+    env.update(label_environment({**pod.get("labels", {}), **container.get("labels", {})}))
+    ports = {"HOST": host}
     given = iter(host_ports)
-    for endpoint in endpoints:
-        port = next(given, 0) if "hostPort" in endpoint else int(endpoint.get("containerPort", 0))
-        name = re.sub(r"[^A-Z0-9]", "_", endpoint["name"].upper())
-        env[f"ENDPOINT_{name}"] = env[f"EP_HOST_{name}"] = str(port)
+    for endpoint in (e for c in pod["containers"] for e in c.get("endpoints", ())):
+        name = _escaped(endpoint["name"])
+        if "hostPort" in endpoint:
+            ports[f"EP_HOST_{name}"] = str(next(given, 0))
+        if "containerPort" in endpoint:
+            ports[f"EP_CONTAINER_{name}"] = str(endpoint["containerPort"])
+    env.update({(prefix or "") + key: value for key, value in ports.items()})
     for scope in (pod, container):
         env.update({k: v for k, v in scope.get("environment", {}).items() if isinstance(v, str)})
     return env

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shuren.sandbox.agents.registry import Agents
 from shuren.sandbox.contract import Change, Group, Json, Locked, Settings, Started, TooManyDeployments
-from shuren.sandbox.definition import changes, tree
+from shuren.sandbox.definition import changes
 from shuren.sandbox.definition.errors import refused
 from shuren.sandbox.engine.actions import is_up
 from shuren.sandbox.engine.clock import Clock, seconds, stamp
@@ -18,6 +18,7 @@ from shuren.sandbox.engine.ids import new_framework_id
 from shuren.sandbox.engine.lifecycle import Lifecycle
 from shuren.sandbox.engine.model import TERMINAL, Condition, Goal, is_pod
 from shuren.sandbox.engine.plan import Difference, Plan, all_specs, difference, make_plan, steps_json
+from shuren.sandbox.engine.revert import revert
 from shuren.sandbox.engine.store import Store
 from shuren.sandbox.engine.unreachable import Reachability
 from shuren.sandbox.engine.world import Timing, World
@@ -273,19 +274,12 @@ class Leading:
             raise KeyError(deployment_id)
         settings = self.world.settings
 
-        def revert(root: Group, now: str) -> Group:
-            result = root
-            for spec_id, before in plan.before.items():
-                result = _restored(result, spec_id, before, plan.after.get(spec_id), now)
-            for group_id in reversed(plan.new_groups):
-                group = tree.find(result, group_id)
-                if group is not None and tree.is_bare(group):
-                    result = tree.remove_group(result, group_id, now)
-            return changes.finished(root, result, now, settings)
+        def undo(root: Group, now: str) -> Group:
+            return changes.finished(root, revert(root, plan, now), now, settings)
 
         # Nothing came in between: Marathon then goes by the version of the old root.
         version = self._version_before(plan.version) if self.world.root.version == plan.version else None
-        return await self.update(revert, force=True, version=version)
+        return await self.update(undo, force=True, version=version)
 
     def _version_before(self, version: str) -> str | None:
         for known, undo in reversed(self.store.roots):
@@ -405,10 +399,3 @@ class Leading:
         if instance.host is not None:
             body["agentHostname"], body["agentId"] = instance.host, instance.agent_id
         return body
-
-
-def _restored(root: Group, spec_id: str, before: Json | None, after: Json | None, now: str) -> Group:
-    pod = is_pod(before or after or {})
-    if before is None:
-        return tree.remove_pod(root, spec_id, now) if pod else tree.remove_app(root, spec_id, now)
-    return tree.put_pod(root, before, now) if pod else tree.put_app(root, before, now)

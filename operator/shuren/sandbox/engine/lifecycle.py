@@ -60,7 +60,14 @@ class Lifecycle:
             else:
                 part = next(c for c in definition["containers"] if c["name"] == name)
                 environment = pod_environment(
-                    definition, part, task_id=identifier, host=host, host_ports=instance.ports, sandbox=str(directory)
+                    definition,
+                    part,
+                    task_id=identifier,
+                    host=host,
+                    host_ports=instance.ports,
+                    prefix=world.settings.env_vars_prefix,
+                    enforce_group_role=world.enforces_role(instance.app_id),
+                    sandbox=str(directory),
                 )
             result.append(
                 Launch(

@@ -203,6 +203,9 @@ class Engine:
         # Instances that were never placed have no task yet.
         return [i.json() for i in chosen if i.attempt]
 
+    def has_instances(self, app_id: str) -> bool:
+        return self.leading.world.instances.has(app_id)
+
     def last_task_failure(self, app_id: str) -> Json | None:
         return self.leading.world.failures.get(app_id)
 
@@ -216,10 +219,10 @@ class Engine:
         return self.leading.lifecycle.scheduler.items(last_unused_offers=last_unused_offers)
 
     def reset_delay(self, app_id: str) -> bool:
-        scheduler = self.leading.lifecycle.scheduler
-        if not scheduler.waits(app_id):
+        scheduler, definition = self.leading.lifecycle.scheduler, self.leading.world.definition(app_id)
+        if definition is None or not scheduler.waits(app_id):
             return False
-        scheduler.reset(app_id)
+        scheduler.reset(definition)
         return True
 
     def pod_status(self, pod_id: str) -> Json | None:

@@ -42,15 +42,25 @@ Step = tuple[Action, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupChange:
+    """The dependencies of a group before and after; None where it is not there."""
+
+    before: tuple[str, ...] | None
+    after: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A deployment. `before` and `after` hold the definitions of the affected apps and pods (None: absent), enough to undo it."""
+    """A deployment. `before` and `after` hold the definitions of the affected apps and pods (None: absent), `groups` those that came, went
+    or got other dependencies: enough to undo it.
+    """
 
     id: str
     version: str
     steps: tuple[Step, ...]
     before: Mapping[str, Json | None] = field(default_factory=dict)
     after: Mapping[str, Json | None] = field(default_factory=dict)
-    new_groups: tuple[str, ...] = ()
+    groups: Mapping[str, GroupChange] = field(default_factory=dict)
 
     @property
     def affected(self) -> frozenset[str]:
@@ -71,7 +81,7 @@ class Plan:
             "steps": [[{"kind": a.kind.value, "app": a.app_id, "pod": a.pod, "kill": list(a.kill)} for a in step] for step in self.steps],
             "before": dict(self.before),
             "after": dict(self.after),
-            "new_groups": list(self.new_groups),
+            "groups": {i: [change.before, change.after] for i, change in self.groups.items()},
         }
 
     @classmethod
@@ -86,8 +96,12 @@ class Plan:
             steps=steps,
             before=saved["before"],
             after=saved["after"],
-            new_groups=tuple(saved["new_groups"]),
+            groups={i: GroupChange(before=_ids(before), after=_ids(after)) for i, (before, after) in saved["groups"].items()},
         )
+
+
+def _ids(saved: list[str] | None) -> tuple[str, ...] | None:
+    return None if saved is None else tuple(saved)
 
 
 def steps_json(steps: Collection[Step]) -> list[Json]:
@@ -165,7 +179,14 @@ def make_plan(
         steps=tuple(step for step in steps if step),
         before={i: pair[0] if (pair := change.specs.get(i)) else find(old, i) for i in affected},
         after={i: pair[1] if (pair := change.specs.get(i)) else find(new, i) for i in affected},
-        new_groups=tuple(i for i, (before, after) in change.groups.items() if before is None and after is not None),
+        groups={i: c for i, pair in change.groups.items() if (c := _group_change(*pair)).before != c.after},
+    )
+
+
+def _group_change(before: Group | None, after: Group | None) -> GroupChange:
+    return GroupChange(
+        before=None if before is None else before.dependencies,
+        after=None if after is None else after.dependencies,
     )
 
 

@@ -32,9 +32,12 @@ class Restart:
 def begin_restart(
     *, target: int, current: int, healthy: int, minimum_health: float, over_capacity: float, resident: bool = False
 ) -> Restart:
-    """`current`: active instances now; `healthy`: those that count as healthy."""
-    min_healthy = math.ceil(_exact(target * minimum_health))
-    max_capacity = math.floor(_exact(target * (1.0 + over_capacity)))
+    """`current`: all instances there are, those on their way out too; `healthy`: those that count as healthy and are meant to run.
+
+    Fractions are doubles as in Marathon, dust and all: 7 % of 100 instances are 8, since 100 * 0.07 is a little more than 7.
+    """
+    min_healthy = math.ceil(target * minimum_health)
+    max_capacity = math.floor(target * (1.0 + over_capacity))
     kill_now = max(0, healthy - min_healthy)
     if min_healthy == max_capacity and max_capacity <= healthy:
         if resident:
@@ -43,14 +46,9 @@ def begin_restart(
             max_capacity += 1
     if target < current:
         kill_now = max(current - target, kill_now)
-    return Restart(kill_now=min(kill_now, current), max_capacity=max_capacity)
+    return Restart(kill_now=kill_now, max_capacity=max_capacity)
 
 
 def may_start(*, target: int, started: int, old_active: int, max_capacity: int) -> int:
     """How many new instances may be started now."""
     return max(0, min(target - started, max_capacity - old_active - started))
-
-
-def _exact(value: float) -> float:
-    """Without the dust of binary fractions: 10 x 1.1 is 11, not 11.000000000000002."""
-    return round(value, 9)

@@ -37,8 +37,8 @@ class Scheduler:
         self._timer: Timer | None = None
         self._last_cycle = float("-inf")
         self._stats: dict[str, queue.OfferStats] = {}
-        self._seen: dict[str, int] = {}
-        """Registry version at which nothing fitted an app: asking again before it moves is vain."""
+        self._seen: dict[str, dict[str, int]] = {}
+        """By app and configuration, the registry version at which nothing fitted: asking again before it moves is vain."""
         self._port_use: dict[int, int] = {}
         world.instances.removed.append(self._removed)
 
@@ -77,11 +77,11 @@ class Scheduler:
             self._timer.cancel()
         self._timer = world.clock.after(wanted - now, self._cycle)
 
-    def reset(self, app_id: str) -> None:
-        """Back-off gone: what waits may launch at once."""
-        self._world.backoff.reset(app_id)
-        if self._world.instances.scheduled(app_id):
-            self._seen.pop(app_id, None)
+    def reset(self, definition: Json) -> None:
+        """Back-off of this configuration gone: what waits may launch at once."""
+        self._world.backoff.reset(definition)
+        if self._world.instances.scheduled(definition["id"]):
+            self._seen.pop(definition["id"], None)
             self.wake()
 
     def waits(self, app_id: str) -> bool:
@@ -155,22 +155,12 @@ class Scheduler:
         placed: list[Instance] = []
         next_try = float("inf")
         for app_id in world.instances.waiting_apps():
-            waiting = world.instances.scheduled(app_id)
-            ready_at = world.backoff.until(waiting[0].definition)
-            if ready_at > now:
-                next_try = min(next_try, ready_at)
-                continue
-            if self._seen.get(app_id) == world.agents.version and not self._due_again(app_id, now):
-                next_try = min(next_try, now + world.timing.offer_refresh)
-                continue
-            taken, complete = self._serve(app_id, waiting, budget, now)
+            taken, again = self._serve(app_id, budget, now)
             placed += taken
             budget -= len(taken)
-            if not complete:
-                if budget <= 0:
-                    next_try = now
-                    break
-                next_try = min(next_try, now + world.timing.offer_refresh)
+            next_try = min(next_try, again)
+            if budget <= 0:
+                break
         if placed:
             world.flush()
             for instance in placed:
@@ -196,25 +186,37 @@ class Scheduler:
         stats = self._stats.get(app_id)
         return stats is None or stats.last_unused is None or now - stats.last_unused >= self._world.timing.offer_refresh - 0.001
 
-    def _serve(self, app_id: str, waiting: list[Instance], budget: int, now: float) -> tuple[list[Instance], bool]:
-        """Places instances of one app; False when some must go on waiting."""
+    def _serve(self, app_id: str, budget: int, now: float) -> tuple[list[Instance], float]:
+        """Places instances of one app; tells when to try again for those that must go on waiting.
+
+        Configurations are served apart: one that is backed off or finds no room does not hold up another.
+        """
         world = self._world
-        stats = self._stats.setdefault(app_id, queue.OfferStats())
-        stats.last.clear()
-        placements: dict[str, tuple[Demand, Placement]] = {}
+        open_: dict[str, tuple[Demand, Placement]] = {}
+        closed: dict[str, float] = {}
         offers = world.agents.offers()
         placed: list[Instance] = []
-        for instance in waiting:
+        for instance in world.instances.scheduled(app_id):
+            config = instance.config
+            if config in closed:
+                continue
             if len(placed) >= budget:
-                return placed, False
-            known = placements.get(instance.config)
-            if known is None:
-                known = placements[instance.config] = (demand_of(instance.definition), self._placement(instance.definition))
-            demand, placement = known
+                return placed, now
+            if config not in open_:
+                ready_at = self._ready_at(instance, now)
+                if ready_at > now:
+                    closed[config] = ready_at
+                    continue
+                if not open_:
+                    stats = self._stats.setdefault(app_id, queue.OfferStats())
+                    stats.last.clear()
+                open_[config] = (demand_of(instance.definition), self._placement(instance.definition))
+            demand, placement = open_[config]
             found = self._find(instance, demand, placement, offers, stats, now)
             if found is None:
-                self._seen[app_id] = world.agents.version
-                return placed, False
+                closed[config] = now + world.timing.offer_refresh
+                self._seen.setdefault(app_id, {})[config] = world.agents.version
+                continue
             agent, ports = found
             offers.remove(agent)
             offers.append(agent)
@@ -222,7 +224,17 @@ class Scheduler:
             stats.used(now)
             world.offers_used += 1
             placed.append(instance)
-        return placed, True
+        return placed, min(closed.values(), default=float("inf"))
+
+    def _ready_at(self, instance: Instance, now: float) -> float:
+        """When its configuration may be matched with offers: after its back-off, and not before offers differ from those in vain."""
+        backed_off = self._world.backoff.until(instance.definition)
+        if backed_off > now:
+            return backed_off
+        known = self._seen.get(instance.app_id, {}).get(instance.config)
+        if known == self._world.agents.version and not self._due_again(instance.app_id, now):
+            return now + self._world.timing.offer_refresh
+        return now
 
     def _placement(self, definition: Json) -> Placement:
         world = self._world

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from shuren.sandbox.contract import Settings, Started
 
 JSON = "application/json"
+FORESEEN = (ApiError, Locked, TooManyDeployments)
+"""What handlers raise on purpose; anything else is a fault of this program."""
 
 
 def encode(value: Any) -> bytes:

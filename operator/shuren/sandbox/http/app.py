@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from . import gate, negotiation, routes
-from .answers import from_exception, json_answer, text_answer
+from .answers import FORESEEN, from_exception, json_answer, text_answer
 from .call import Call
 from .pieces import Pieces
 
@@ -97,10 +97,9 @@ async def _serve(engine: LiveEngine, request: web.Request, pieces: Pieces) -> we
     except (asyncio.CancelledError, web.HTTPException):
         raise
     except Exception as error:  # a server answers whatever happens, and says so in its log
-        response = from_exception(error, engine.settings)
-        if response.status == 500:  # noqa: PLR2004 - HTTP
-            log.info("500 for %s %s", request.method, request.path, exc_info=error)
-        return response
+        if not isinstance(error, FORESEEN):
+            log.exception("500 for %s %s", request.method, request.path)
+        return from_exception(error, engine.settings)
 
 
 def _describe(request: web.Request, allow: str) -> web.Response:

@@ -25,7 +25,6 @@ Json = dict[str, Any]
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TASK_ID = re.compile(rf"(?P<instance>.+[._](?:instance-|marathon-){_UUID})[._](?P<container>[^.]*)(?:\.\d+)?")
 _OLD_TASK_ID = re.compile(rf"(?P<instance>.+[._]{_UUID})(?:\.\d+)?")
-_ACTIVE = ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_UNREACHABLE")
 
 
 def instance_of(task_id: str) -> str | None:
@@ -60,8 +59,8 @@ def _refuse_scale_and_wipe(call: Call) -> None:
 
 
 async def _scale(call: Call, tasks: Iterable[Json]) -> web.StreamResponse:
-    """Kill and scale: fewer instances by the number of living ones among the tasks, and exactly those go."""
-    doomed = [task for task in tasks if task["state"] in _ACTIVE]
+    """Kill and scale: fewer instances by the number of active ones among the tasks, and exactly those go."""
+    doomed = [task for task in tasks if "stagedAt" in task]  # which only active tasks show
     chosen: dict[str, list[str]] = {}
     for task in doomed:
         chosen.setdefault(task["appId"], []).append(task["id"])
@@ -70,8 +69,12 @@ async def _scale(call: Call, tasks: Iterable[Json]) -> web.StreamResponse:
 
 
 def _existing_tasks(call: Call, app_id: str, choose: Callable[[Json], bool]) -> list[Json]:
-    if tree.app(call.root, app_id) is None:
-        raise refused(404, f"Path '{app_id}' does not exist") if call.flag("scale") else apps.missing(app_id, details=True)
+    """The chosen tasks. Kill-and-scale looks for instances and not for the app, so one without any is not there for it."""
+    if call.flag("scale"):
+        if not call.engine.has_instances(app_id):
+            raise refused(404, f"Path '{app_id}' does not exist")
+    elif tree.spec(call.root, app_id) is None:
+        raise apps.missing(app_id, details=True)
     return [task for task in call.engine.tasks(app_id) if choose(task)]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox_room import Room, labels
+from shuren.sandbox.engine.model import Condition, Goal
 from shuren.sandbox.engine.rolling import begin_restart, marathon_checks, may_start
 
 SHARES = st.integers(0, 20).map(lambda n: n / 20)
@@ -100,3 +102,53 @@ async def test_replaced_waiting_instances_do_not_linger(room: Room) -> None:
     await room.put("/a", force=True, instances=3)
     room.until(lambda: not room.deployments())
     assert len(room.instances("/a")) == 3
+
+
+def test_fractions_are_doubles_as_in_marathon() -> None:
+    start = begin_restart(target=100, current=100, healthy=100, minimum_health=0.07, over_capacity=0.0)
+    assert start.kill_now == 92  # 100 * 0.07 is a little more than 7
+
+
+async def test_instances_on_their_way_out_count_as_there(room: Room) -> None:
+    """A forced update over a scale-down: what dies already makes the app too big, so as many more are killed at once."""
+    await room.settled("/a", instances=4, labels=labels(stop=50), taskKillGracePeriodSeconds=60)
+    await room.put("/a", instances=2, labels=labels(stop=50), taskKillGracePeriodSeconds=60)
+    strategy = {"minimumHealthCapacity": 1, "maximumOverCapacity": 1}
+    await room.put("/a", force=True, instances=2, cmd="sleep 9", upgradeStrategy=strategy)
+    assert [i.goal for i in room.instances("/a") if i.definition["cmd"] != "sleep 9"] == [Goal.DECOMMISSIONED] * 4
+
+
+async def test_old_instances_that_never_ran_hold_their_place_without_room_above(room: Room) -> None:
+    """Marathon counts what waits for an offer as old, so without over-capacity a broken version has to be scaled away first."""
+    broken: dict[str, Any] = {"instances": 3, "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 0}}
+    await room.put("/a", **broken, constraints=[["hostname", "LIKE", "nowhere"]])
+    room.advance(1)
+    await room.put("/a", force=True, **broken, cmd="sleep 9")
+    room.advance(300)
+    assert len(room.deployments()) == 1
+    assert room.running("/a") == 0
+
+
+async def test_after_a_change_of_leader_new_instances_do_not_pay_twice(room: Room) -> None:
+    strategy = {"minimumHealthCapacity": 1, "maximumOverCapacity": 0.25}
+    await room.settled("/a", instances=4, upgradeStrategy=strategy)
+    await room.put("/a", instances=4, upgradeStrategy=strategy, cmd="sleep 9", labels=labels(start=5))
+
+    def new() -> int:
+        return sum(i.definition["cmd"] == "sleep 9" for i in room.instances("/a"))
+
+    room.until(lambda: (len(room.instances("/a")), new(), room.running("/a")) == (5, 2, 4))
+    await room.restart()
+    # Five instances are one too many for four, so one goes at once; the new one that was up already had paid for an old one before.
+    assert [i.goal for i in room.instances("/a") if i.definition["cmd"] != "sleep 9"].count(Goal.DECOMMISSIONED) == 1
+    room.until(lambda: not room.deployments(), seconds=100)
+    assert [i.definition["cmd"] for i in room.instances("/a")] == ["sleep 9"] * 4
+
+
+async def test_a_backed_off_version_does_not_hold_up_the_next(room: Room) -> None:
+    await room.put("/a", instances=2, labels=labels(fail_after=0.1), backoffSeconds=60)
+    room.until(lambda: all(i.condition is Condition.SCHEDULED and i.attempt for i in room.instances("/a")))
+    room.advance(1)
+    await room.put("/a", force=True, instances=2, cmd="sleep 9")
+    room.until(lambda: not room.deployments(), seconds=20)
+    assert room.running("/a") == 2

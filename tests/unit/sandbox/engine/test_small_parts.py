@@ -14,7 +14,6 @@ from sandbox_room import Room
 from shuren.sandbox.engine import about
 from shuren.sandbox.engine.backoff import Backoff
 from shuren.sandbox.engine.clock import RealClock, VirtualClock, seconds, stamp
-from shuren.sandbox.engine.environment import task_environment, wanted_ports
 from shuren.sandbox.engine.events import EventBus
 from shuren.sandbox.engine.ids import instance_of, new_instance_id, parent, task_id, task_name
 
@@ -102,48 +101,13 @@ def test_a_delay_is_forgotten_after_its_cap() -> None:
     clock.advance(21)
     assert backoff.failed(app) - clock.now() == 2
     assert backoff.until({**app, "version": "2027-01-01T00:00:00.000Z"}) == 0
-    backoff.reset("/shop/web")
+    other = {**app, "version": "2027-01-01T00:00:00.000Z"}
+    backoff.failed(other)
+    backoff.reset(app)
     assert backoff.until(app) == 0
-
-
-def env(definition: dict[str, Any], ports: list[int], **options: Any) -> dict[str, str]:
-    return task_environment({**APP, **definition}, task_id="t", host="127.0.0.2", host_ports=ports, **options)
-
-
-def test_environment_of_a_host_app() -> None:
-    ports = [{"port": 10_000, "name": "http"}, {"port": 0, "name": "admin-api"}]
-    found = env(
-        {"portDefinitions": ports, "labels": {"a.b-c": "x", "long": "y" * 600}, "env": {"PORT": "mine", "S": {"secret": "s"}}},
-        [31_001, 31_002],
-    )
-    assert found["MARATHON_APP_ID"] == "/shop/web"
-    assert (found["MARATHON_APP_RESOURCE_CPUS"], found["MARATHON_APP_RESOURCE_MEM"], found["MARATHON_APP_RESOURCE_GPUS"]) == (
-        "0.1",
-        "128.0",
-        "0",
-    )
-    assert (found["MARATHON_APP_LABELS"], found["MARATHON_APP_LABEL_A_B_C"]) == ("A_B_C", "x")
-    assert (found["HOST"], found["PORT"], found["PORT0"], found["PORT1"]) == ("127.0.0.2", "mine", "31001", "31002")
-    assert (found["PORT_10000"], found["PORT_HTTP"], found["PORT_ADMIN_API"], found["PORT_31002"]) == ("31001", "31001", "31002", "31002")
-    assert found["PORTS"] == "31001,31002"
-    assert found["MARATHON_APP_ENFORCE_GROUP_ROLE"] == "FALSE"
-    assert "S" not in found
-
-
-def test_environment_with_prefix_and_without_ports() -> None:
-    assert env({"portDefinitions": [{"port": 0}]}, [31_001], prefix="X_")["X_PORT0"] == "31001"
-    assert not any(k.startswith("PORT") for k in env({"portDefinitions": []}, []))
-
-
-def test_environment_of_containers() -> None:
-    container = {"type": "DOCKER", "docker": {"image": "nginx"}, "portMappings": [{"containerPort": 80, "hostPort": 0, "name": "web"}]}
-    bridge = {"networks": [{"mode": "container/bridge"}], "container": container}
-    found = env(bridge, [31_005])
-    assert (found["PORT0"], found["PORT_80"], found["PORT_WEB"], found["MARATHON_APP_DOCKER_IMAGE"]) == ("31005", "31005", "31005", "nginx")
-    mine = {"networks": [{"mode": "container", "name": "dcos"}], "container": {**container, "portMappings": [{"containerPort": 80}]}}
-    assert (env(mine, [])["PORT0"], "PORTS" in env(mine, [])) == ("80", False)
-    assert wanted_ports({**APP, **bridge}) == [0]
-    assert wanted_ports({**APP, **mine}) == []
+    assert backoff.until(other) > clock.now()
+    backoff.forget("/shop/web")
+    assert backoff.until(other) == 0
 
 
 async def test_metrics_count(room: Room) -> None:

@@ -101,7 +101,7 @@ async def test_a_finished_task_is_started_again_with_delay_but_is_no_failure(roo
     assert room.tasks("/a")[0]["state"] == "TASK_FINISHED"
     assert "/a" not in room.leading.world.failures
     assert delay(room)["overdue"] is False
-    room.leading.lifecycle.scheduler.reset("/a")
+    room.leading.lifecycle.scheduler.reset(room.instances("/a")[0].definition)
     room.until(lambda: room.tasks("/a")[0]["id"].endswith(".2"), seconds=2)
 
 

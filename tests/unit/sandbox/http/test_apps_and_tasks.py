@@ -15,7 +15,14 @@ OTHER = "cf8b3874-e77a-11f1-b0c6-02fc00000001"
 
 def task(app: str, uuid: str = UUID, *, state: str = "TASK_RUNNING", host: str = "127.0.0.2", run: int = 1) -> dict[str, Any]:
     name = app.strip("/").replace("/", "_")
-    return {"id": f"{name}.instance-{uuid}._app.{run}", "appId": app, "state": state, "host": host, "servicePorts": [10000]}
+    return {
+        "id": f"{name}.instance-{uuid}._app.{run}",
+        "appId": app,
+        "state": state,
+        "host": host,
+        "servicePorts": [10000],
+        "stagedAt": "x",
+    }
 
 
 async def web_app(wire: Wire, app_id: str = "/l/web", **fields: Any) -> None:
@@ -189,7 +196,8 @@ async def test_kill_by_host(wire: Wire, engine: QuietEngine, host: str, count: i
 
 async def test_kill_and_scale(wire: Wire, engine: QuietEngine) -> None:
     await web_app(wire, instances=3)
-    engine.running = [task("/l/web"), task("/l/web", OTHER, state="TASK_FAILED")]
+    ended = {key: value for key, value in task("/l/web", OTHER, state="TASK_FAILED").items() if key != "stagedAt"}
+    engine.running = [task("/l/web"), ended]
     reply = await wire.delete("/v2/apps/l/web/tasks?scale=true")
     assert set(reply.json) == {"version", "deploymentId"}
     assert (await wire.get("/v2/apps/l/web")).json["app"]["instances"] == 2, "only the living one counts"
@@ -229,3 +237,10 @@ async def test_kill_by_list(wire: Wire, engine: QuietEngine) -> None:
 async def test_kill_by_list_reads_carefully(wire: Wire, body: Any, status: int, answer: Any) -> None:
     reply = await wire.post("/v2/tasks/delete", body)
     assert (reply.status, reply.json) == (status, answer)
+
+
+async def test_kill_and_scale_looks_for_instances(wire: Wire) -> None:
+    await web_app(wire, instances=0)
+    reply = await wire.delete("/v2/apps/l/web/tasks?scale=true")
+    assert (reply.status, reply.json) == (404, {"message": "Path '/l/web' does not exist"})
+    assert (await wire.delete("/v2/apps/l/web/tasks")).json == {"tasks": []}

@@ -243,3 +243,12 @@ async def test_pod_instances_can_be_killed(wire: Wire, engine: QuietEngine) -> N
     assert (await wire.delete("/v2/pods/p::instances/foo")).status == 422
     assert (await wire.send("DELETE", "/v2/pods/p::instances", {})).status == 422
     assert (await wire.delete(f"/v2/pods/x::instances/{instance}")).json == {"message": "Path '/x' does not exist"}
+
+
+@pytest.mark.parametrize("path", ["/v2/groups/A", "/v2/groups/g/a%20b", "/v2/groups/x%00"])
+async def test_groups_have_names_whichever_way_they_come(wire: Wire, path: str) -> None:
+    for method in ("PUT", "POST"):
+        reply = await wire.send(method, path, {})
+        assert reply.status == 422
+        (detail,) = reply.json["details"]
+        assert detail["errors"][0].startswith("must fully match regular expression")
