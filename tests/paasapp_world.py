@@ -28,7 +28,7 @@ from shuren.controllers.paasapp.controller import PaasAppController
 from shuren.domain import claims
 from shuren.domain.app.snapshot import FINALIZER, ClusterView, Problem
 from shuren.domain.claims import ClaimChange
-from shuren.domain.errors import Conflict, Fenced, ShurenError, Transient, Unreachable
+from shuren.domain.errors import Conflict, Denied, Fenced, ShurenError, Transient, Unreachable
 from shuren.domain.guard import DeletionLimit, wait_before_deleting
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, QueueItem
@@ -186,10 +186,13 @@ class LiveReferences:
     def __init__(self, kubernetes: FakeKubernetes) -> None:
         self._kubernetes = kubernetes
         self.read = True
+        self.denied: Denied | None = None
         self.wanted: dict[ObjectKey, frozenset[ObjectKey]] = {}
 
     def require(self, owner: ObjectKey, wanted: frozenset[ObjectKey]) -> Mapping[ObjectKey, Object | None] | None:
         self.wanted[owner] = wanted
+        if self.denied is not None and wanted:
+            raise self.denied
         if not self.read:
             return None
         found = {key_of(r, item): item for r in (SECRETS, CONFIG_MAPS) for item in self._kubernetes.all(r)}

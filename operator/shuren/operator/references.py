@@ -7,6 +7,7 @@ over (ten thousand watches would be ten thousand connections), if the operator m
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -54,9 +55,10 @@ class ReferenceWatch:
             found[key] = watched.item
             if not watched.known:
                 complete = False
-                denied = denied or watched.stream.reflector.denied
+                refused = watched.stream.reflector.denied
+                denied = denied or (None if refused is None else _with_remedy(refused, key.namespace))
         if denied is not None:
-            raise Denied(f"{denied} (needed: get, list, watch; bind the ClusterRole shuren-secrets-reader in that namespace)") from denied
+            raise denied
         return found if complete else None
 
     @property
@@ -199,6 +201,20 @@ class _Watched:
     owners: set[ObjectKey] = field(default_factory=set)
     item: Object | None = None
     known: bool = False
+
+
+def _with_remedy(error: Denied, namespace: str) -> Denied:
+    """The refusal with the command that grants the right; the API server names the ServiceAccount that lacks it."""
+    account = re.search(r"system:serviceaccount:([^:\s]+:[^:\s\"]+)", str(error))
+    remedy = f"bind the ClusterRole shuren-secrets-reader to the operator in namespace {namespace}"
+    if account is not None:
+        remedy = (
+            f"kubectl create rolebinding shuren-secrets-reader -n {namespace} --clusterrole=shuren-secrets-reader "
+            f"--serviceaccount={account[1]}"
+        )
+    told = Denied(f"{error}. To allow it: {remedy}")
+    told.__cause__ = error
+    return told
 
 
 def _version(item: Object | None) -> tuple[str, str] | None:

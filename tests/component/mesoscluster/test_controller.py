@@ -69,6 +69,7 @@ class World:
         self.recorder = Recorder()
         self.lead = Lead()
         self.read_secrets = True
+        self.denied: Denied | None = None
         self.required: frozenset[ObjectKey] = frozenset()
         self.estate = Estate(
             factory=self.factory,
@@ -90,6 +91,8 @@ class World:
         """Secrets straight from the fake API server."""
         assert owner == _KEY
         self.required = wanted
+        if self.denied is not None:
+            raise self.denied
         if not self.read_secrets:
             return None
         known = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in self.kubernetes.all(SECRETS)}
@@ -284,6 +287,19 @@ async def test_a_missing_secret_is_waited_for_by_name_and_comes() -> None:
         assert world.factory.made[0].rotations[0].marathon == Login(username="u", password="hush")
         assert "hush" not in str(world.kubernetes.all(MESOS_CLUSTERS))
         assert "hush" not in repr(world.factory.made[0].rotations)
+
+
+async def test_a_missing_right_is_told_and_waited_for() -> None:
+    async with _world() as world:
+        world.secret("m", token="t")
+        world.denied = Denied("secrets is forbidden")
+        world.apply(marathon={**_SPEC["marathon"], "authSecretRef": {"namespace": "ops", "name": "m"}})
+        await world.passes(2)
+        assert world.truth("Ready") == ("False", "SecretsDenied")
+        assert world.condition("Stalled") is None
+        world.denied = None
+        await world.passes(4)
+        assert world.truth("Ready") == ("True", "Connected")
 
 
 async def test_rotated_secrets_are_used_without_a_new_connection() -> None:

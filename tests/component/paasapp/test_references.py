@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from paasapp_world import World
+from shuren.domain.errors import Denied
 from shuren.ports.kubernetes import CONFIG_MAPS, CONTROLLER_REVISIONS
 
 PASSWORD = {"name": "PASSWORD", "secretKeyRef": {"name": "db", "key": "password"}}
@@ -123,3 +124,33 @@ async def test_references_that_are_not_read_yet_leave_everything_as_it_is() -> N
     for _ in range(3):
         await world.round(everything=True)
     assert world.writes == before
+
+
+async def test_a_missing_right_is_told_and_waited_for() -> None:
+    world = World()
+    world.secret("db", password="geheim")
+    world.apply(envRefs=[PASSWORD])
+    process = await world.start()
+    process.references.denied = Denied("secrets is forbidden (needed: get, list, watch)")
+    await world.settle()
+    assert world.conditions()["Ready"] == ("False", "ReferencesDenied")
+    assert "Stalled" not in world.conditions()
+    assert "secrets is forbidden" in world.message()
+    await world.round(everything=True)
+    process.references.denied = None
+    process.signalled.update(world.everyone())
+    await world.settle()
+    assert world.ready()
+
+
+async def test_a_missing_right_does_not_hold_a_deletion_up() -> None:
+    world = World()
+    world.secret("db", password="geheim")
+    world.apply(envRefs=[PASSWORD])
+    await world.settle()
+    process = await world.start()
+    process.references.denied = Denied("secrets is forbidden")
+    world.delete()
+    await world.settle()
+    assert world.resource() is None
+    assert world.marathon.definitions == {}

@@ -7,7 +7,7 @@ from shuren.controllers.estate.registry import Estate
 from shuren.controllers.mesoscluster import gather, status
 from shuren.controllers.mesoscluster.gather import References
 from shuren.domain.cluster import Blocked, ClusterSnapshot, Obstacle, decide
-from shuren.domain.errors import Gone, Invalid
+from shuren.domain.errors import Denied, Gone, Invalid
 from shuren.domain.identity import ObjectKey
 from shuren.ports.clock import Clock
 from shuren.ports.events import EventRecorder
@@ -67,7 +67,10 @@ class MesosClusterController:
             settings = gather.settings(item)
         except Invalid as error:
             return Obstacle(kind=Blocked.STALLED, reason="InvalidSpec", message=str(error))
-        secrets = self._references.require(key, gather.wanted_secrets(settings))
+        try:
+            secrets = self._references.require(key, gather.wanted_secrets(settings))
+        except Denied as error:
+            return Obstacle(kind=Blocked.WAITING, reason="SecretsDenied", message=str(error))
         if secrets is None:
             if self._estate.get(key.name) is not None:
                 return None

@@ -35,7 +35,7 @@ class References(Protocol):
     """Secrets that resources refer to; watched only while somebody does."""
 
     def require(self, owner: ObjectKey, wanted: frozenset[ObjectKey]) -> Mapping[ObjectKey, Object | None] | None:
-        """Their present state (None: there is no such object); None while any of them has not been read yet.
+        """Their present state (None: there is no such object); None while any of them has not been read yet. Denied when one may not be.
 
         From now on, until the next call for the same owner, `owner` gets a pass when one of them changes. An empty set ends it.
         """

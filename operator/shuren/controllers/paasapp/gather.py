@@ -18,7 +18,7 @@ from shuren.domain.app.dependencies import circle
 from shuren.domain.app.render import Recipe, Rendered, missing, render
 from shuren.domain.app.snapshot import PENDING, ClusterView, Dependency, Desired, Elsewhere, Memory, Problem, Snapshot
 from shuren.domain.conditions import ConditionType
-from shuren.domain.errors import Invalid
+from shuren.domain.errors import Denied, Invalid
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.json import Document
 from shuren.domain.marathon.paths import id_errors
@@ -147,7 +147,10 @@ class Gatherer:
         owner = read.resource.key
         recipe = read.recipe
         wanted = frozenset(reading.key_of(s, owner.namespace) for s in recipe.sources) if recipe is not None else frozenset()
-        objects = self._references.require(owner, wanted)
+        try:
+            objects = self._references.require(owner, wanted)
+        except Denied as error:
+            return None, Problem(reason="ReferencesDenied", message=str(error)), None
         if recipe is None:
             return read.problem, None, None
         ring = circle(owner.name, lambda name: self._depends_on(owner.namespace, name)) if read.depends_on else ()
@@ -182,7 +185,10 @@ class Gatherer:
             return None
         now = seen.reading.recipe.sources if seen.reading.recipe is not None else ()
         wanted = frozenset(reading.key_of(s, owner.namespace) for s in (*recipe.sources, *now))
-        objects = self._references.require(owner, wanted)
+        try:
+            objects = self._references.require(owner, wanted)
+        except Denied:
+            return None
         if objects is None:
             return None
         values = {s: reading.value_of(s, objects.get(reading.key_of(s, owner.namespace))) for s in recipe.sources}
