@@ -241,7 +241,7 @@ class Application:
         self._electing = True
         await self.election.run()
 
-    async def _start_leading(self) -> None:
+    def _start_leading(self) -> None:
         self.estate.start_leading()
         for resource in KINDS:
             for key, item in self.store.items(resource.kind):

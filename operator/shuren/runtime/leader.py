@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,7 +42,7 @@ class _Seen:
 
 
 class Election:
-    """Implements the `Leadership` port. `on_start` is awaited on winning, before `held` becomes visible to workers; `on_stop` on losing.
+    """Implements the `Leadership` port. `on_start` is called on winning, `on_stop` on losing; both return at once and do not fail.
 
     Construct one per process; `run` until cancelled, then `release` hands the lease over at once.
     """
@@ -56,7 +56,7 @@ class Election:
         name: str,
         identity: str,
         timing: LeaseTiming | None = None,
-        on_start: Callable[[], Awaitable[None]] | None = None,
+        on_start: Callable[[], None] | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
         self._kubernetes = kubernetes
@@ -133,7 +133,7 @@ class Election:
         if lease is None:
             body = self._body(None, transitions=0)
             await self._kubernetes.create(LEASES, self._namespace, body)
-            await self._win(started)
+            self._win(started)
             return
         self._look(lease)
         if not self._free():
@@ -141,7 +141,7 @@ class Election:
         spec = lease.get("spec", {})
         transitions = int(spec.get("leaseTransitions") or 0) + (1 if spec.get("holderIdentity") != self._identity else 0)
         await self._kubernetes.replace(LEASES, self._namespace, self._name, self._body(lease, transitions=transitions))
-        await self._win(started)
+        self._win(started)
 
     async def _renew(self) -> None:
         started = self._clock.monotonic()
@@ -190,14 +190,14 @@ class Election:
         metadata = (lease or {}).get("metadata") or {"name": self._name, "namespace": self._namespace}
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 
-    async def _win(self, started: float) -> None:
+    def _win(self, started: float) -> None:
         self._term += 1
         # the term counts from before the write was sent: others count from when they see it, which is later
         self._renewed_at = started
         self._seen = None
         log.info("leading as %s (term %d of this process)", self._identity, self._term)
         if self._on_start is not None:
-            await self._on_start()
+            self._on_start()
 
     def _lose(self, why: str, level: int = logging.WARNING) -> None:
         self._renewed_at = None

@@ -41,8 +41,8 @@ def compare(
 ) -> Missed:
     """Compare a full list (objects or their metadata) with the store.
 
-    `listed_version` is the list's own resourceVersion: an object that the store has at a newer version than that was created after the list
-    was taken, and is not missing from it. `namespaces` limits the comparison to what was listed (None: all).
+    `listed_version` is the list's own resourceVersion (0: not known): an object that the store has at a newer version than that was created
+    after the list was taken, and is not missing from it. `namespaces` limits the comparison to what was listed (None: all).
     """
     changed: list[ObjectKey] = []
     seen: set[ObjectKey] = set()
@@ -115,7 +115,7 @@ class Resync:
             kind=resource.kind,
             store=self._store,
             listed=page.items,
-            listed_version=int(page.resource_version or 0),
+            listed_version=int(page.resource_version) if page.resource_version.isdigit() else 0,
             namespaces=frozenset({namespace}) if namespace else None,
         )
 

@@ -8,8 +8,8 @@ import pytest
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.kubernetes import FakeKubernetes
 from shuren.domain.errors import Denied, Fenced, Unreachable
-from shuren.ports.kubernetes import LEASES
-from shuren.runtime.leader import Election
+from shuren.ports.kubernetes import LEASES, Object, Resource
+from shuren.runtime.leader import Election, LeaseTiming
 
 
 class Candidate:
@@ -21,12 +21,9 @@ class Candidate:
             namespace="system",
             name="lease",
             identity=identity,
-            on_start=self._start,
+            on_start=lambda: self.log.append("start"),
             on_stop=lambda: self.log.append("stop"),
         )
-
-    async def _start(self) -> None:
-        self.log.append("start")
 
 
 @pytest.fixture
@@ -181,3 +178,71 @@ async def test_a_lease_that_cannot_be_given_back_runs_out(
     await a.election.release()
     assert not a.election.held()
     assert "it will run out" in caplog.text
+
+
+async def test_a_server_that_does_not_answer_about_the_lease_is_not_waited_for(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Mute(FakeKubernetes):
+        async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+            await asyncio.Event().wait()
+            return await super().get(resource, namespace, name)
+
+    timing = LeaseTiming(duration=0.2, deadline=0.1, renew=0.1)
+    election = Election(kubernetes=Mute(), clock=clock, namespace="system", name="lease", identity="a", timing=timing)
+    await election.step()
+    assert not election.held()
+    assert "did not answer about the lease" in caplog.text
+
+
+async def test_two_that_take_a_free_lease_at_once_do_not_both_lead(kubernetes: FakeKubernetes, clock: ManualClock) -> None:
+    """The second one's write is refused: its lease was read before the first one wrote."""
+    a, b = Candidate(kubernetes, clock, "a"), Candidate(kubernetes, clock, "b")
+    await a.election.step()
+    await a.election.release()
+    free = await kubernetes.get(LEASES, "system", "lease")
+    assert free is not None
+    await b.election.step()
+
+    class Late(FakeKubernetes):
+        """Answers the first read with the lease as it was."""
+
+        async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+            assert (resource, namespace, name) == (LEASES, "system", "lease")
+            return free
+
+        async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+            return await kubernetes.replace(resource, namespace, name, body)
+
+    late = Candidate(Late(), clock, "late")
+    await late.election.step()
+    assert not late.election.held()
+    assert b.election.held()
+
+
+async def test_a_lease_without_fields_is_free(kubernetes: FakeKubernetes, clock: ManualClock) -> None:
+    await kubernetes.create(LEASES, "system", {"metadata": {"name": "lease"}, "spec": {}})
+    a = Candidate(kubernetes, clock, "a")
+    await a.election.step()
+    assert a.election.held()
+
+
+async def test_only_our_own_lease_is_given_back(kubernetes: FakeKubernetes, clock: ManualClock) -> None:
+    a, b = Candidate(kubernetes, clock, "a"), Candidate(kubernetes, clock, "b")
+    await b.election.step()
+    await a.election.step()
+    clock.shift(15)
+    await a.election.step()
+    await b.election.release()
+    lease = await kubernetes.get(LEASES, "system", "lease")
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"] == "a"
+    assert b.log == ["start", "stop"]
+
+
+async def test_hooks_are_optional(kubernetes: FakeKubernetes, clock: ManualClock) -> None:
+    election = Election(kubernetes=kubernetes, clock=clock, namespace="system", name="lease", identity="a")
+    await election.step()
+    assert election.held()
+    await election.release()
+    assert not election.held()

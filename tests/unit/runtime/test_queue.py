@@ -201,3 +201,38 @@ def test_no_key_is_lost_and_none_runs_twice_at_once(steps: list[tuple[str, str, 
         assert taken.key not in seen
         seen.add(taken.key)
     assert owed <= seen
+
+
+def test_a_key_whose_object_is_gone_starts_its_back_off_anew(clock: ManualClock) -> None:
+    q = queue(clock)
+    for _ in range(3):
+        q.add("a")
+        clock.shift(1000)
+        assert key(q.take_now()) == "a"
+        q.retry("a")
+    assert q.failures("a") == 3
+    q.forget("a")
+    clock.shift(1000)
+    assert key(q.take_now()) == "a"
+    assert q.retry("a") == 1.0
+
+
+def test_ages_of_passes_are_told_together_and_of_the_oldest(clock: ManualClock) -> None:
+    q = queue(clock)
+    assert (q.unfinished(), q.longest_running()) == (0, 0)
+    q.add("a")
+    q.take_now()
+    clock.shift(3)
+    q.add("b")
+    q.take_now()
+    clock.shift(2)
+    assert (q.unfinished(), q.longest_running()) == (7, 5)
+
+
+async def test_nobody_waits_at_a_closed_queue(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("a")
+    q.close()
+    q.add("b")
+    assert await q.take() is None
+    assert len(q) == 1

@@ -101,3 +101,45 @@ def test_a_list_of_some_namespaces_says_nothing_of_others() -> None:
     store = Store()
     store.put(A, item("a", 1))
     assert not compare(kind="Thing", store=store, listed=[], listed_version=9, namespaces=frozenset({"other"}))
+
+
+def test_the_latest_state_is_what_a_watch_or_a_write_has_told() -> None:
+    store = Store()
+    assert store.latest(A) is None
+    store.put(A, item("a", 3))
+    assert store.latest(A) == ("u", "3")
+    store.wrote(A, item("a", 5))
+    assert store.latest(A) == ("u", "5")
+    store.put(A, item("a", 6))
+    assert store.latest(A) == ("u", "6")
+    store.wrote(A, item("a", 9, uid="another"))
+    assert store.latest(A) == ("u", "6")
+
+
+def test_an_answer_without_a_version_is_not_waited_for() -> None:
+    store = Store()
+    store.put(A, item("a", 3))
+    store.wrote(A, {"metadata": {"uid": "u"}})
+    assert not store.behind(A)
+    store.put(B, {"metadata": {"name": "b", "namespace": "n", "uid": "u", "resourceVersion": "opaque"}})
+    assert store.latest(B) is None
+
+
+def test_an_index_holds_what_still_has_a_value_and_forgets_the_rest() -> None:
+    store = Store()
+    store.index("Thing", "color", colors)
+    store.index("Other", "color", colors)
+    store.put(A, item("a", 1, color="red"))
+    store.put(B, item("b", 2, color="red"))
+    assert store.lookup("Other", "color", "red") == frozenset()
+    store.remove(A)
+    assert store.lookup("Thing", "color", "red") == {B}
+
+
+def test_a_value_that_an_object_has_twice_is_indexed_once() -> None:
+    store = Store()
+    store.index("Thing", "color", lambda thing: [*colors(thing), *colors(thing)])
+    store.put(A, item("a", 1, color="red"))
+    assert store.lookup("Thing", "color", "red") == {A}
+    store.remove(A)
+    assert store.lookup("Thing", "color", "red") == frozenset()

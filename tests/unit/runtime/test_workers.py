@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from shuren.clients.fakes.clock import ManualClock
-from shuren.domain.errors import Conflict, Fenced, Transient
+from shuren.domain.errors import Conflict, Denied, Fenced, NotOurs, Transient
 from shuren.domain.identity import ObjectKey
 from shuren.runtime.backoff import Backoff
 from shuren.runtime.controller import Outcome
@@ -109,6 +109,8 @@ async def test_requeue_after_runs_again_when_it_is_time(start: Start) -> None:
         (Transient("later", retry_after=3), Result.TRANSIENT, 3.0),
         (Conflict("changed"), Result.CONFLICT, 0.2),
         (Fenced("not leading"), Result.FENCED, 1.0),
+        (Denied("forbidden"), Result.DENIED, 1.0),
+        (NotOurs("somebody else's"), Result.ERROR, 1.0),
         (RuntimeError("a mistake"), Result.ERROR, 1.0),
     ],
 )
@@ -209,3 +211,36 @@ async def test_draining_waits_and_then_cancels(start: Start) -> None:
     assert not await rig.workers.drain(grace=0.01)
     assert rig.workers.busy == 0
     assert A in rig.queue
+
+
+async def test_conflicts_that_go_on_are_no_race_and_slow_down(start: Start) -> None:
+    async def conflict(_: ObjectKey) -> Outcome:
+        raise Conflict("changed")
+
+    rig = Rig(conflict)
+    start(rig)
+    rig.queue.add(A)
+    delays = []
+    for number in range(1, 8):
+        await rig.until(lambda number=number: len(rig.results) == number)  # type: ignore[misc]
+        delays.append(rig.queue.next_delay() or 0.0)
+        rig.clock.shift(delays[-1])
+        rig.queue.kick()
+    assert delays == pytest.approx([0.2, 0.2, 0.2, 0.2, 0.2, 32.0, 64.0])
+
+
+async def test_observers_and_hooks_are_optional() -> None:
+    async def fenced(_: ObjectKey) -> Outcome:
+        raise Fenced("not leading")
+
+    clock = ManualClock()
+    queue: WorkQueue[ObjectKey] = WorkQueue(monotonic=clock.monotonic, backoff=Backoff(chance=lambda: 0.0))
+    workers = Workers(queue=queue, controllers={"Thing": Scripted(fenced)}, clock=clock)
+    running = asyncio.create_task(workers.run())
+    queue.add(A)
+    async with asyncio.timeout(5):
+        while not queue.failures(A):
+            await asyncio.sleep(0)
+    queue.close()
+    await running
+    assert A in queue
