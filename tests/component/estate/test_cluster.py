@@ -273,6 +273,16 @@ async def test_a_silent_mesos_is_shown_but_stops_nothing() -> None:
         assert cluster.view.agents == 2
 
 
+async def test_a_cluster_whose_mesos_is_not_read_works_without_it() -> None:
+    async with _world() as world:
+        world.factory.mesos = None
+        cluster = await world.ensure(mesos=())
+        await world.pass_time(60)
+        assert cluster.obstacle is None
+        assert (cluster.mesos_view, cluster.agents) == (None, None)
+        assert (cluster.view.connected, cluster.view.synced, cluster.view.problem) == (True, True, None)
+
+
 async def test_claims_are_given_back_by_their_holder_only() -> None:
     async with _world() as world:
         cluster = await world.ensure()

@@ -25,6 +25,7 @@ from shuren.domain.tenancy import Tenancy
 from shuren.ports.clock import Clock
 from shuren.ports.leadership import Leadership
 from shuren.ports.marathon import Marathon
+from shuren.ports.mesos import Mesos
 from shuren.ports.zookeeper import FencedZooKeeper, Session
 
 log = logging.getLogger(__name__)
@@ -288,8 +289,9 @@ class Cluster:
             "claims": self.claims.run(),
             "epoch": self._hold_epoch(),
             "reachability": self._tell_reachability(),
-            "mesos": self._read_mesos(),
         }
+        if self.connection.mesos is not None:
+            work["mesos"] = self._read_mesos(self.connection.mesos)
         self._tasks = [asyncio.create_task(coroutine, name=f"{what} of {self.name}") for what, coroutine in work.items()]
         for task in self._tasks:
             task.add_done_callback(self._ended)
@@ -360,9 +362,8 @@ class Cluster:
             self._listener.cluster_changed(self.name)
             self._listener.all_changed(self.name)
 
-    async def _read_mesos(self) -> None:
-        mesos = self.connection.mesos
-        while mesos is not None:
+    async def _read_mesos(self, mesos: Mesos) -> None:
+        while True:
             try:
                 self.summary = await mesos.summary()
             except ShurenError as error:
