@@ -237,7 +237,7 @@ class Application:
         """Stand for election only with a warm store: a leader that knows half of the objects would decide on half of the world."""
         while self.why_not_ready():
             await self.clock.sleep(0.05)
-        log.info("%s", ", ".join(f"{self.store.count(resource.kind)} {resource.plural}" for resource in KINDS))
+        log.info("the first lists are complete: %s", ", ".join(f"{self.store.count(r.kind)} {r.plural}" for r in KINDS))
         self._electing = True
         await self.election.run()
 

@@ -15,7 +15,12 @@ def _context() -> dict[str, str | int]:
     info = CURRENT_PASS.get()
     if info is None:
         return {}
-    return {"resource": str(info.key), "pass": info.number, **({"generation": info.generation} if info.generation else {})}
+    context: dict[str, str | int] = {"resource": str(info.key)}
+    if info.number:
+        context["pass"] = info.number
+    if info.generation:
+        context["generation"] = info.generation
+    return context
 
 
 class JsonLines(logging.Formatter):
@@ -42,7 +47,8 @@ class ConsoleLines(logging.Formatter):
         """See logging.Formatter."""
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
         context = _context()
-        where = f" [{context['resource']} #{context['pass']}]" if context else ""
+        number = f" #{context['pass']}" if "pass" in context else ""
+        where = f" [{context['resource']}{number}]" if context else ""
         text = f"{time} {record.levelname[:4]} {record.name.removeprefix('shuren.')}: {record.getMessage()}{where}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 

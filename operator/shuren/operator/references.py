@@ -16,6 +16,7 @@ from shuren.domain.errors import Denied
 from shuren.domain.identity import ObjectKey
 from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import CONFIG_MAPS, SECRETS, Kubernetes, Object
+from shuren.runtime.workers import beside
 
 _RESOURCES = {resource.kind: resource for resource in (SECRETS, CONFIG_MAPS)}
 _MANY = 16
@@ -91,7 +92,11 @@ class ReferenceWatch:
             on_synced=lambda: self._adopt(stream),
             on_denied=lambda _: self._refused(stream),
         )
-        stream.task = asyncio.create_task(stream.reflector.run(), name=f"watch {kind} {namespace}/{name or '*'}")
+        stream.task = asyncio.create_task(
+            stream.reflector.run(),
+            name=f"watch {kind} {namespace}/{name or '*'}",
+            context=beside(ObjectKey(kind=kind, namespace=namespace, name=name or "*")),
+        )
         self._streams.add(stream)
         return stream
 

@@ -122,6 +122,21 @@ class Store:
         if version:
             self._written[key] = (str(answer.get("metadata", {}).get("uid", "")), version)
 
+    def answered(self, key: ObjectKey, answer: Object) -> None:
+        """Take in what the API server answered to our own write of an object that the store has.
+
+        An object that was deleted meanwhile stays deleted: the watch may be faster than the answer. The write that takes the last finalizer
+        away is answered with the version from before it.
+        """
+        known = self.get(key)
+        if known is None or known["metadata"].get("uid") != answer["metadata"].get("uid"):
+            return
+        if version_of(answer) >= version_of(known):
+            self._unindex(key, known)
+            self._objects[key.kind][key] = slim(answer)
+            self._index(key, answer)
+        self.wrote(key, answer)
+
     def latest(self, key: ObjectKey) -> tuple[str, str] | None:
         """Uid and resourceVersion of the newest state heard of, by a watch or in the answer to a write; None when there is none."""
         known = self.get(key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -40,7 +40,10 @@ class Result(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassInfo:
-    """Which pass a log line belongs to, and the generation of the object when it began (0: not known)."""
+    """Which pass a log line belongs to, and the generation of the object when it began (0: not known).
+
+    `number` 0: work for the object that no pass does.
+    """
 
     key: ObjectKey
     number: int
@@ -48,6 +51,13 @@ class PassInfo:
 
 
 CURRENT_PASS: ContextVar[PassInfo | None] = ContextVar("shuren_pass", default=None)
+
+
+def beside(key: ObjectKey) -> Context:
+    """A context for tasks that outlive the pass which begins them: their log lines name the object, and not that pass."""
+    context = copy_context()
+    context.run(CURRENT_PASS.set, PassInfo(key=key, number=0))
+    return context
 
 
 class PassObserver(Protocol):

@@ -9,7 +9,7 @@ import pytest
 from paasapp_scenarios import broken
 from paasapp_world import FINALIZER, World
 from shuren.clients.fakes.marathon_tasks import Behaviour
-from shuren.ports.kubernetes import CONTROLLER_REVISIONS
+from shuren.ports.kubernetes import CONTROLLER_REVISIONS, NAMESPACES
 
 
 def marathon_steps(world: World) -> list[str]:
@@ -327,3 +327,38 @@ async def test_a_circle_of_dependencies_is_told_and_not_waited_for() -> None:
     await world.settle()
     assert world.ready("a")
     assert world.ready("b")
+
+
+async def test_a_pass_between_the_end_of_the_resource_and_the_news_of_it_asks_for_nothing() -> None:
+    """The API server answers the write that ends a resource with the version from before it."""
+    world = await running()
+    world.delete()
+    process = world.process
+    assert process is not None
+    key = world.everyone()[0]
+    while world.resource() is not None:
+        await process.pass_over(key)
+        world.marathon.settle()
+    world.steps.clear()
+    await process.controller.reconcile(key)
+    assert world.steps == []
+
+
+async def test_in_a_namespace_that_is_going_nothing_is_begun_and_deletion_goes_on() -> None:
+    """The namespace controller may take revisions away before the app: what failed must not be tried again meanwhile."""
+    world = await running(cmd="sleep 1")
+    world.apply(cmd="exit fails", rollout={"deadlineSeconds": 30})
+    await world.settle()
+    assert world.conditions()["Stalled"] == ("True", "RolledBack")
+    held: dict[str, Any] = {"op": "add", "path": "/metadata/finalizers", "value": ["kubernetes"]}
+    await world.kubernetes.patch_json(NAMESPACES, "", "shop", [held])
+    world.kubernetes.user_delete(NAMESPACES, "", "shop")
+    for item in world.kubernetes.all(CONTROLLER_REVISIONS):
+        world.kubernetes.user_delete(CONTROLLER_REVISIONS, "shop", item["metadata"]["name"])
+    world.steps.clear()
+    await world.settle()
+    assert world.steps == []
+    world.delete()
+    await world.settle()
+    assert world.resource() is None
+    assert world.marathon.definitions == {}

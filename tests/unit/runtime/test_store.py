@@ -143,3 +143,37 @@ def test_a_value_that_an_object_has_twice_is_indexed_once() -> None:
     assert store.lookup("Thing", "color", "red") == {A}
     store.remove(A)
     assert store.lookup("Thing", "color", "red") == frozenset()
+
+
+def test_the_answer_to_our_own_write_is_known_at_once_and_an_older_one_is_not_taken_in() -> None:
+    store = Store()
+    store.index("Thing", "color", colors)
+    store.put(A, item("a", 3, color="red"))
+    store.answered(A, item("a", 5, color="blue"))
+    assert store.lookup("Thing", "color", "blue") == {A}
+    assert not store.behind(A)
+    store.put(A, item("a", 8, color="green"))
+    store.answered(A, item("a", 7, color="blue"))
+    assert store.lookup("Thing", "color", "green") == {A}
+
+
+def test_what_was_deleted_before_the_answer_came_stays_deleted() -> None:
+    store = Store()
+    store.put(A, item("a", 3))
+    store.remove(A)
+    store.answered(A, item("a", 4))
+    assert store.get(A) is None
+    store.put(A, item("a", 6, uid="re-created", color="red"))
+    store.answered(A, item("a", 4, color="blue"))
+    known = store.get(A)
+    assert known is not None
+    assert known["spec"]["color"] == "red"
+
+
+def test_the_answer_that_takes_the_last_finalizer_away_has_the_version_from_before() -> None:
+    store = Store()
+    store.put(A, item("a", 3, finalizers=["x"]))
+    store.answered(A, item("a", 3, finalizers=[]))
+    known = store.get(A)
+    assert known is not None
+    assert known["metadata"]["finalizers"] == []

@@ -12,7 +12,7 @@ from shuren.domain.identity import ObjectKey
 from shuren.runtime.backoff import Backoff
 from shuren.runtime.controller import Outcome
 from shuren.runtime.queue import WorkQueue
-from shuren.runtime.workers import CURRENT_PASS, Result, Workers
+from shuren.runtime.workers import CURRENT_PASS, PassInfo, Result, Workers, beside
 
 A = ObjectKey(kind="Thing", namespace="n", name="a")
 B = ObjectKey(kind="Thing", namespace="n", name="b")
@@ -244,3 +244,23 @@ async def test_observers_and_hooks_are_optional() -> None:
     queue.close()
     await running
     assert A in queue
+
+
+async def test_work_beside_passes_names_its_object_and_no_pass() -> None:
+    seen: list[PassInfo | None] = []
+
+    async def act(_: ObjectKey) -> Outcome:
+        async def note() -> None:
+            seen.append(CURRENT_PASS.get())
+
+        await asyncio.create_task(note(), context=beside(B))
+        seen.append(CURRENT_PASS.get())
+        return Outcome()
+
+    rig = Rig(act)
+    rig.queue.add(A)
+    running = asyncio.create_task(rig.workers.run())
+    await rig.until(lambda: bool(rig.results))
+    rig.queue.close()
+    await running
+    assert seen == [PassInfo(key=B, number=0), PassInfo(key=A, number=1)]

@@ -23,10 +23,12 @@ from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
 from shuren.domain.tenancy import Tenancy
 from shuren.ports.clock import Clock
+from shuren.ports.kubernetes import MESOS_CLUSTERS
 from shuren.ports.leadership import Leadership
 from shuren.ports.marathon import Marathon
 from shuren.ports.mesos import Mesos
 from shuren.ports.zookeeper import FencedZooKeeper, Session
+from shuren.runtime.workers import beside
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +97,14 @@ class Cluster:
         self._take_over_wanted = asyncio.Event()
         self._state = asyncio.Event()
         self._complete = False
+        # whatever runs here outlives the pass that makes it, and says so in the log
+        self._context = beside(ObjectKey(kind=MESOS_CLUSTERS.kind, namespace="", name=settings.name))
         self.writes = Committer(
             marathon=connection.marathon,
             leadership=leadership,
             clock=clock,
             written=self.look_at,
+            context=self._context,
             policy=CommitPolicy(
                 requests_per_second=settings.marathon.requests_per_second, deployments=settings.marathon.max_concurrent_deployments
             ),
@@ -292,7 +297,9 @@ class Cluster:
         }
         if self.connection.mesos is not None:
             work["mesos"] = self._read_mesos(self.connection.mesos)
-        self._tasks = [asyncio.create_task(coroutine, name=f"{what} of {self.name}") for what, coroutine in work.items()]
+        self._tasks = [
+            asyncio.create_task(coroutine, name=f"{what} of {self.name}", context=self._context) for what, coroutine in work.items()
+        ]
         for task in self._tasks:
             task.add_done_callback(self._ended)
 
@@ -350,13 +357,13 @@ class Cluster:
                     self._take_over_wanted.clear()
                     continue
                 failures += 1
-                log.info("epoch of %s not taken over yet: %s", self.name, error)
+                log.info("epoch not taken over yet: %s", error)
                 await self._clock.sleep(min(_RETRY * 2 ** (failures - 1), _RETRY_SLOWEST))
                 continue
             else:
                 failures = 0
                 self._take_over_wanted.clear()
-                log.info("holding epoch %d of %s", epoch.number, self.name)
+                log.info("holding epoch %d", epoch.number)
                 if self.obstacle is not None and self.obstacle.reason == _FOREIGN:
                     self.obstacle = None
             self._listener.cluster_changed(self.name)

@@ -16,6 +16,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -95,6 +96,8 @@ class Sent:
 class Committer:
     """See the module. `written` hears of every app whose write was sent, also of one whose answer was lost.
 
+    `context` is the one that its tasks run in (None: that of whoever makes them run).
+
     All methods raise what `ports.marathon` says, and Fenced once this process does not lead.
     """
 
@@ -106,11 +109,13 @@ class Committer:
         clock: Clock,
         written: Callable[[str], None] = lambda _: None,
         policy: CommitPolicy | None = None,
+        context: Context | None = None,
     ) -> None:
         self._marathon = marathon
         self._leadership = leadership
         self._clock = clock
         self._written = written
+        self._context = context
         self.policy = policy or CommitPolicy()
         self.sent = Sent()
         self._bucket = TokenBucket(clock=clock, rate=self.policy.requests_per_second, burst=self.policy.requests_per_second)
@@ -198,7 +203,7 @@ class Committer:
         self._waiting[write.ticket] = _Ticket(write, document, task_ids, answer, self._clock.monotonic())
         self._wake.set()
         if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send_all(), name="committer")
+            self._sending = asyncio.create_task(self._send_all(), name="committer", context=self._context)
         return answer
 
     async def _send_all(self) -> None:
@@ -391,7 +396,7 @@ class Committer:
 
     def _attend(self) -> None:
         if self._attending is None or self._attending.done():
-            self._attending = asyncio.create_task(self._watch_shared(), name="committer's shared deployments")
+            self._attending = asyncio.create_task(self._watch_shared(), name="committer's shared deployments", context=self._context)
 
     async def _watch_shared(self) -> None:
         """While there are shared deployments: see which have ended, and cancel those that hang or stand in the way."""

@@ -133,8 +133,7 @@ class Applier:
             if add:
                 raise
             return
-        self._store.put(key, answer)
-        self._store.wrote(key, answer)
+        self._store.answered(key, answer)
 
     async def _revision(self, seen: Seen, action: RecordRevision | MarkRevision | PruneRevision) -> None:
         namespace = seen.reading.resource.key.namespace

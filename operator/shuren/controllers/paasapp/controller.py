@@ -96,7 +96,7 @@ class PaasAppController:
             return Outcome(requeue_after=_BEHIND)
         seen, plan = self.plan(key, item)
         if plan.actions:
-            log.info("%s: %s", key, plan)
+            log.info("%s", plan)
         applied = await self._applier.carry_out(seen, plan)
         self._memory[key] = (seen.snapshot.resource.uid, applied.memory)
         return await self._finish(seen, replace(plan, memory=applied.memory), applied)
@@ -126,6 +126,7 @@ class PaasAppController:
                 raise error
             case Invalid():
                 message = applied.memory.refusal.message if applied.memory.refusal is not None else str(error)
+                log.warning("%s: %s", applied.failed, message)
                 plan = refused(snapshot, message, requeue_after=REFUSAL_STANDS)
             case Denied():
                 finding = Finding(phase=Phase.UNKNOWN, reason="AccessDenied", message=str(error), in_sync=False)
@@ -136,7 +137,7 @@ class PaasAppController:
             case Locked():
                 plan = replace(plan, requeue_after=SETTLE)
             case _:
-                log.info("%s: %s: %s", seen.reading.resource.key, applied.failed, error)
+                pass
         await self._write_status(seen, snapshot, plan)
         match error:
             case None | Invalid() | Denied() | Locked():
@@ -160,8 +161,7 @@ class PaasAppController:
             )
         except Gone:
             return
-        self._store.put(key, answer)
-        self._store.wrote(key, answer)
+        self._store.answered(key, answer)
         # the store has it already, so the watch will bring no news of it to those who wait for this resource
         waiting = triggers.on_object(self._store, key, answer) - {key}
         if waiting:

@@ -92,6 +92,7 @@ class Gatherer:
             revisions=self._history.of(read.resource.uid),
             elsewhere=self._elsewhere(read),
             deletion_wait=cluster.deletion_wait if cluster is not None else 0.0,
+            namespace_going="deletionTimestamp" in self._namespace(key.namespace).get("metadata", {}),
             memory=memory,
             now=self._clock.now(),
             monotonic=self._clock.monotonic(),
@@ -210,12 +211,15 @@ class Gatherer:
 
     def _tenancy_problem(self, read: Reading, cluster: Cluster) -> Problem | None:
         key = read.resource.key
-        namespace = self._store.get(ObjectKey(kind=NAMESPACES.kind, namespace="", name=key.namespace))
-        labels = dict((namespace or {}).get("metadata", {}).get("labels") or {})
+        labels = dict(self._namespace(key.namespace).get("metadata", {}).get("labels") or {})
         refused = refusal(cluster.tenancy, Namespace(name=key.namespace, labels=labels), read.app_id, cluster=read.cluster)
         return Problem(reason="NotAllowed", message=refused) if refused is not None else None
 
     # ------------------------------------------------------------------------------------------------ other resources
+
+    def _namespace(self, name: str) -> Object:
+        """A namespace as far as it is known; empty when it is not."""
+        return self._store.get(ObjectKey(kind=NAMESPACES.kind, namespace="", name=name)) or {}
 
     def _item(self, namespace: str, name: str) -> Object | None:
         return self._store.get(ObjectKey(kind=PAAS_APPS.kind, namespace=namespace, name=name))

@@ -111,7 +111,7 @@ class History:
         ]
         if number is not None:
             operations.append({"op": "replace", "path": "/revision", "value": number})
-        self._remember(await self._kubernetes.patch_json(CONTROLLER_REVISIONS, namespace, name, operations))
+        self._store.answered(_key(namespace, name), await self._kubernetes.patch_json(CONTROLLER_REVISIONS, namespace, name, operations))
 
     async def _make_room(self, namespace: str, name: str, owner: str) -> None:
         """The name is taken: by our own object, which the store has yet to hear of, or by what a deleted namesake left behind."""

@@ -56,6 +56,14 @@ class Held:
     requeue_after: float | None = None
 
 
+def namespace_is_going(s: Snapshot) -> Held | None:
+    """This resource goes next. Its revisions may have gone before it, and without them what failed would be tried again."""
+    if not s.namespace_going:
+        return None
+    finding = Finding(phase=Phase.UNKNOWN, reason="NamespaceTerminating", message="the namespace is being deleted")
+    return Held(finding=finding, speaks=False)
+
+
 def spec_is_invalid(s: Snapshot) -> Held | None:
     """Only the user can help: the schema, tenancy or a patch refuses the spec. What runs stays as it is."""
     if s.problem is None:
@@ -134,6 +142,7 @@ def something_is_missing(s: Snapshot) -> Held | None:
 
 
 CHECKS: tuple[Callable[[Snapshot], Held | None], ...] = (
+    namespace_is_going,
     spec_is_invalid,
     cluster_does_not_exist,
     cluster_is_unusable,

@@ -229,8 +229,8 @@ class Snapshot:
     """One look at the world. `now` is aware UTC time for people, `monotonic` seconds for intervals.
 
     `desired` is None exactly when `problem` (the user must act: Stalled) or `waiting` (it will pass: e.g. a Secret is missing) says why.
-    `holder_gone`: the claim belongs to a resource that does not exist any more. `deletion_wait` is how many seconds the guard on deletions
-    asks to wait.
+    `namespace_going`: the resource's namespace is being deleted. `holder_gone`: the claim belongs to a resource that does not exist any
+    more. `deletion_wait` is how many seconds the guard on deletions asks to wait.
     """
 
     resource: Resource
@@ -249,6 +249,7 @@ class Snapshot:
     revisions: tuple[Revision, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
     deletion_wait: float = 0.0
+    namespace_going: bool = False
     memory: Memory = field(default_factory=Memory)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     monotonic: float = 0.0
