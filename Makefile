@@ -19,12 +19,12 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
 
-.PHONY: help setup packages binaries demo test check generate bench clean
+.PHONY: help setup packages accelerator binaries demo test check generate bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
-setup: packages $(STAMPS)/installed binaries
+setup: packages $(STAMPS)/installed accelerator binaries
 
 # ---------------------------------------------------------------------------------------------------------------- Debian packages
 # Judged by what they bring, not by dpkg: a Java or HAProxy from elsewhere is as good.
@@ -63,6 +63,13 @@ $(STAMPS)/installed: pyproject.toml $(STAMPS)/dependencies
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
+# ------------------------------------------------------------------------------------------- accelerator of the sharding library
+# Optional: without a C compiler a sentence says so, and the library goes on in Python.
+ACCEL := operator/shuren/sharding/core/accel
+accelerator: $(ACCEL)/_native.abi3.so
+$(ACCEL)/_native.abi3.so: $(ACCEL)/native.c $(ACCEL)/xxh64.h $(ACCEL)/build.py | $(STAMPS)/installed
+	@$(BIN)/python $(ACCEL)/build.py
+
 # ------------------------------------------------------------------------------------------------- API server, etcd, kubectl, helm
 # Found in KUBEBUILDER_ASSETS or the cache ($SHUREN_CACHE, else ~/.cache/shuren), else built once from Go modules.
 binaries: $(STAMPS)/installed
@@ -88,10 +95,11 @@ check: $(STAMPS)/installed
 	@echo "check: types of the product"; $(BIN)/mypy
 	@echo "check: types of the tests"; $(BIN)/mypy tests
 	@echo "check: layers"; $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
-	@echo "check: generated files"; $(BIN)/python -m shuren.api.crdgen --check && $(BIN)/python -m shuren.api.docgen --check
+	@echo "check: generated files"; $(BIN)/python -m shuren.api.crdgen --check && $(BIN)/python -m shuren.api.docgen --check \
+	  && $(BIN)/python tests/sharding_vectors.py --check
 
 generate: $(STAMPS)/installed
-	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen
+	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen && $(BIN)/python tests/sharding_vectors.py
 
 bench: setup
 	@$(BIN)/python -m pytest tests/bench -p no:randomly -q -s

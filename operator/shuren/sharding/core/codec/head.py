@@ -1,0 +1,175 @@
+"""`head`: the one node of a map that readers watch. JSON of less than 1 KB; fields that a reader does not know are passed over.
+
+    {"format": 1, "generation": 12, "term": 3, "partitioning": "p1", "algorithm": "slots", "hash": "xxh64", "shards": 4096, "replicas": 3,
+     "digest": "<sha256 of the table's content>", "members": {"bytes": …, "sha256": …}, "map": [{"bytes": …, "sha256": …}, …],
+     "delta": {"from": 11, "bytes": …, "sha256": …}}
+
+`map` lists the chunks gen/<generation>/map-<i>; their bytes one behind the other are the map. `delta` is there when the generation before
+had the same layout. `digest` holds for the table however it was come by (`ShardTable.digest`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shuren.sharding.core.errors import Malformed, Mismatch, Unusable
+from shuren.sharding.core.router import MAX_REPLICAS, Algorithm
+from shuren.sharding.core.slots import shift_of
+from shuren.sharding.core.table import MAX_GENERATION, KeyHash
+
+FORMAT = 1
+MAX_BYTES = 64 << 10
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_NODE = 1 << 30
+_MAX_CHUNKS = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """One node of a generation: its size and SHA-256 (hexadecimal)."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Piece:
+        """The piece that holds `data`."""
+        return cls(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    def check(self, name: str, data: bytes) -> None:
+        """Mismatch when `data` is not what was promised."""
+        if len(data) != self.size:
+            raise Mismatch(f"{name}: {len(data)} bytes, the head promises {self.size}")
+        found = hashlib.sha256(data).hexdigest()
+        if found != self.sha256:
+            raise Mismatch(f"{name}: its SHA-256 is {found}, the head promises {self.sha256}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """See the module."""
+
+    generation: int
+    term: int
+    shards: int
+    replicas: int
+    digest: str
+    members: Piece
+    map: tuple[Piece, ...]
+    algorithm: Algorithm = Algorithm.SLOTS
+    hash: KeyHash = KeyHash.XXH64
+    partitioning: str = ""
+    delta: Piece | None = None
+    delta_from: int = 0
+
+
+def encode(head: Head) -> bytes:
+    """The node's data."""
+    document: dict[str, object] = {
+        "format": FORMAT,
+        "generation": head.generation,
+        "term": head.term,
+        "partitioning": head.partitioning,
+        "algorithm": head.algorithm.value,
+        "hash": head.hash.value,
+        "shards": head.shards,
+        "replicas": head.replicas,
+        "digest": head.digest,
+        "members": _piece(head.members),
+        "map": [_piece(piece) for piece in head.map],
+    }
+    if head.delta is not None:
+        document["delta"] = {"from": head.delta_from, **_piece(head.delta)}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _piece(piece: Piece) -> dict[str, object]:
+    return {"bytes": piece.size, "sha256": piece.sha256}
+
+
+def decode(data: bytes) -> Head:
+    """The head. Malformed, naming the field, for anything that no reader can work with."""
+    if len(data) > MAX_BYTES:
+        raise Malformed(f"head: {len(data)} bytes, more than {MAX_BYTES}")
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"head: not JSON: {error}") from error
+    fields = _Fields(document, "head")
+    version = fields.number("format", MAX_GENERATION)
+    if version != FORMAT:
+        raise Malformed(f"head: format {version}; this library reads {FORMAT}: update it")
+    try:
+        algorithm, key_hash = Algorithm(fields.text("algorithm")), KeyHash(fields.text("hash"))
+        shards = fields.number("shards", MAX_GENERATION)
+        shift_of(shards)
+    except (ValueError, Unusable) as error:
+        raise Malformed(f"head: {error}") from error
+    delta = fields.optional("delta")
+    head = Head(
+        generation=fields.number("generation", MAX_GENERATION),
+        term=fields.number("term", MAX_GENERATION),
+        shards=shards,
+        replicas=fields.number("replicas", MAX_REPLICAS),
+        digest=fields.sha256("digest"),
+        members=fields.inner("members").piece(),
+        map=tuple(_Fields(item, f"head: map[{i}]").piece() for i, item in enumerate(fields.array("map"))),
+        algorithm=algorithm,
+        hash=key_hash,
+        partitioning=fields.text("partitioning"),
+        delta=delta.piece() if delta is not None else None,
+        delta_from=delta.number("from", MAX_GENERATION) if delta is not None else 0,
+    )
+    if head.replicas < 1 or not head.map:
+        raise Malformed("head: it needs at least one replica and one chunk of the map")
+    return head
+
+
+class _Fields:
+    """Fields of a JSON object, each of its type or Malformed."""
+
+    def __init__(self, document: object, where: str) -> None:
+        if not isinstance(document, Mapping):
+            raise Malformed(f"{where}: not an object")
+        self._document = document
+        self._where = where
+
+    def _wrong(self, name: str, wanted: str) -> Malformed:
+        return Malformed(f"{self._where}: {name} is not {wanted}")
+
+    def number(self, name: str, most: int) -> int:
+        value = self._document.get(name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise self._wrong(name, f"a number of 0 to {most}")
+        return value
+
+    def text(self, name: str) -> str:
+        value = self._document.get(name)
+        if not isinstance(value, str):
+            raise self._wrong(name, "text")
+        return value
+
+    def sha256(self, name: str) -> str:
+        value = self.text(name)
+        if _SHA256.fullmatch(value) is None:
+            raise self._wrong(name, "a SHA-256 in hexadecimal")
+        return value
+
+    def array(self, name: str) -> list[object]:
+        value = self._document.get(name)
+        if not isinstance(value, list) or len(value) > _MAX_CHUNKS:
+            raise self._wrong(name, f"a list of at most {_MAX_CHUNKS}")
+        return value
+
+    def inner(self, name: str) -> _Fields:
+        return _Fields(self._document.get(name), f"{self._where}: {name}")
+
+    def optional(self, name: str) -> _Fields | None:
+        return None if self._document.get(name) is None else self.inner(name)
+
+    def piece(self) -> Piece:
+        return Piece(size=self.number("bytes", _MAX_NODE), sha256=self.sha256("sha256"))

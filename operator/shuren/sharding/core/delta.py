@@ -1,0 +1,97 @@
+"""The difference between two generations of one map, as a value."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from shuren.sharding.core.errors import Mismatch, Unusable
+from shuren.sharding.core.member import Member, by_number
+from shuren.sharding.core.table import NOBODY, ShardTable, frozen16, frozen32
+
+_BLOCK = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delta:
+    """What `applied` changes. `owners` are (replica * shards + slot, number or NOBODY), `epochs` are (slot, epoch), both in ascending
+    order.
+    """
+
+    shards: int
+    replicas: int
+    from_generation: int
+    generation: int
+    term: int
+    owners: tuple[tuple[int, int], ...] = ()
+    epochs: tuple[tuple[int, int], ...] = ()
+
+
+def difference(old: ShardTable, new: ShardTable) -> Delta:
+    """How to get from `old` to `new`. Unusable when they are of different layout or `new` is not the later one."""
+    if (old.shards, old.replicas, old.hash) != (new.shards, new.replicas, new.hash):
+        raise Unusable(
+            f"{new.shards} shards of {new.replicas} ({new.hash.value}) do not follow on {old.shards} of {old.replicas} ({old.hash.value})"
+        )
+    if new.generation <= old.generation:
+        raise Unusable(f"generation {new.generation} does not follow on {old.generation}")
+    return Delta(
+        shards=new.shards,
+        replicas=new.replicas,
+        from_generation=old.generation,
+        generation=new.generation,
+        term=new.term,
+        owners=tuple(_changed(old.owners, new.owners)),
+        epochs=tuple(_changed(old.epochs, new.epochs)),
+    )
+
+
+def applied(old: ShardTable, delta: Delta, members: Iterable[Member]) -> ShardTable:
+    """The table after a delta. Mismatch when the delta is not for `old`, or names a number that `members` lack or a shard's member
+    twice.
+    """
+    if (old.shards, old.replicas, old.generation) != (delta.shards, delta.replicas, delta.from_generation):
+        raise Mismatch(
+            f"a delta from generation {delta.from_generation} ({delta.shards} shards of {delta.replicas}) does not fit "
+            f"generation {old.generation} ({old.shards} of {old.replicas})"
+        )
+    given = members if members is old.members else by_number(members)
+    numbers = {m.number for m in given} | {NOBODY}
+    # a member that left must not be left in any shard; who stays needs no look at all of them
+    gone = {m.number for m in old.members} - numbers
+    owners, epochs = array("H", old.owners.tobytes()), array("I", old.epochs.tobytes())
+    for index, number in delta.owners:
+        if index >= len(owners) or number not in numbers:
+            raise Mismatch(f"the delta gives place {index} to number {number}: no such place or member")
+        owners[index] = number
+    for slot, epoch in delta.epochs:
+        if slot >= len(epochs):
+            raise Mismatch(f"the delta has an epoch for shard {slot} of {len(epochs)}")
+        epochs[slot] = epoch
+    for slot in {index % old.shards for index, _ in delta.owners}:
+        holders = [number for number in owners[slot :: old.shards] if number != NOBODY]
+        if len(set(holders)) != len(holders):
+            raise Mismatch(f"the delta gives shard {slot} to one member twice")
+    if gone and not gone.isdisjoint(owners):
+        raise Mismatch(f"shards stay with number {min(gone & set(owners))}, which is no member any more")
+    return ShardTable(
+        shards=old.shards,
+        replicas=old.replicas,
+        hash=old.hash,
+        members=tuple(given),
+        owners=frozen16(owners),
+        epochs=frozen32(epochs),
+        generation=delta.generation,
+        term=delta.term,
+    )
+
+
+def _changed(old: memoryview[int], new: memoryview[int]) -> Iterator[tuple[int, int]]:
+    """Places that differ, with the new number. Blocks that are equal are passed over at the speed of memory."""
+    for begin in range(0, len(new), _BLOCK):
+        before, after = old[begin : begin + _BLOCK], new[begin : begin + _BLOCK]
+        if before.tobytes() != after.tobytes():
+            for offset, (one, other) in enumerate(zip(before, after, strict=True)):
+                if one != other:
+                    yield begin + offset, other
