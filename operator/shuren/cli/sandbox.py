@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 from enum import StrEnum
@@ -21,7 +22,7 @@ from shuren.devenv.errors import log_tail
 from shuren.devenv.options import Options, Runner
 from shuren.devenv.places import default_state_dir
 from shuren.devenv.progress import to_stderr
-from shuren.devenv.state import PartState, Phase, SandboxState
+from shuren.devenv.state import PartState, PartStatus, Phase, SandboxState
 from shuren.devenv.supervisor import Supervisor
 
 app = typer.Typer(
@@ -70,7 +71,12 @@ def up(
     engines: Annotated[int, typer.Option(help="Engines: 1, 2 for a leader and a standby, 0 for none.")] = 1,
     engine_argument: Annotated[list[str] | None, typer.Option(help="Passed on to the engine; may be repeated.")] = None,
     kubeconfig: Annotated[
-        Path | None, typer.Option(help="Use this cluster instead of an own control plane. KUBECONFIG in the environment is never used.")
+        Path | None,
+        typer.Option(
+            help="Use this cluster instead of an own control plane. KUBECONFIG in the environment is never used.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
 ) -> None:
     """Bring a sandbox up: CRDs and rights applied, a MesosCluster named `sandbox` connected. Stays in the foreground until Ctrl-C."""
@@ -84,7 +90,7 @@ def up(
         engine_arguments=tuple(engine_argument or ()),
         kubeconfig=kubeconfig.absolute() if kubeconfig else None,
     )
-    hint = f'eval "$(shuren sandbox env --state-dir {shlex.quote(str(state_dir))})"'
+    hint = f'eval "$({_program()} sandbox env --state-dir {shlex.quote(str(state_dir))})"'
     if detach:
         up_in_background(options, to_stderr)
         to_stderr(hint)
@@ -94,6 +100,15 @@ def up(
         to_stderr(f"in another shell: {hint}; Ctrl-C ends the sandbox")
 
     asyncio.run(Supervisor(options, to_stderr, on_ready=on_ready).run())
+
+
+def _program() -> str:
+    """This very program as it can be typed here: its name alone only where the PATH leads to it."""
+    own = Path(sys.executable).with_name("shuren")
+    found = shutil.which("shuren")
+    if found is not None and own.exists() and own.samefile(found):
+        return "shuren"
+    return shlex.quote(str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own))
 
 
 @app.command()
@@ -133,7 +148,9 @@ def _print_table(state: SandboxState) -> None:
     for part in state.parts:
         ports = " ".join(f"{name}:{port}" for name, port in part.ports.items())
         table.add_row(part.key, part.status, str(part.process.pid) if part.process else "-", ports, part.detail)
-    print(f"sandbox is {state.phase} (supervisor {state.supervisor.pid})")
+    ended = [part.key for part in state.parts if part.status is not PartStatus.RUNNING]
+    but = f", but not {', '.join(ended)}" if state.phase is Phase.READY and ended else ""
+    print(f"sandbox is {state.phase}{but} (supervisor {state.supervisor.pid})")
     if state.reason:
         print(state.reason)
     Console().print(table)

@@ -33,6 +33,8 @@ def test_the_commands_of_the_contract(tmp_path: Path) -> None:
     up = shuren("sandbox", "up", *place, "--detach", "--no-operator", "--engines", "0")
     assert up.returncode == 0, up.stderr
     assert "apiserver=1 ready after" in up.stderr
+    hint = up.stderr.splitlines()[-1]
+    assert subprocess.run(["bash", "-c", f"{hint}; echo $CLUSTER"], capture_output=True, text=True, check=True).stdout == "sandbox\n"
     try:
         env = shuren("sandbox", "env", *place)
         assert env.stdout.startswith("export KUBECONFIG=")
@@ -52,6 +54,7 @@ def test_the_commands_of_the_contract(tmp_path: Path) -> None:
         assert shuren("sandbox", "kill", "zookeeper=1", *place).returncode == 0
         after = json.loads(shuren("sandbox", "status", "-o", "json", *place).stdout)
         assert [part["status"] for part in after["parts"] if part["key"] == "zookeeper=1"] == ["killed"]
+        assert shuren("sandbox", "status", *place).stdout.startswith("sandbox is ready, but not zookeeper=1 (")
         unknown = shuren("sandbox", "stop", "zookeeper=7", *place)
         assert unknown.returncode == 1
         assert unknown.stderr.startswith("shuren: no part 'zookeeper=7'")

@@ -44,3 +44,10 @@ def test_a_wrong_option_names_itself() -> None:
     refused = run("sandbox", "up", "--agents", "0")
     assert refused.returncode == 1
     assert refused.stderr.startswith("shuren: --agents 0: between 1 and 250")
+
+
+def test_a_kubeconfig_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
+    refused = run("sandbox", "up", "--kubeconfig", str(tmp_path / "none"), "--state-dir", str(tmp_path / "sandbox"))
+    assert refused.returncode == 2
+    assert "--kubeconfig" in refused.stderr
+    assert not (tmp_path / "sandbox").exists()

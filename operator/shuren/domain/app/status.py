@@ -113,7 +113,8 @@ def _in_sync(s: Snapshot, finding: Finding) -> Condition:
         case True:
             return Condition(type=kind, status=Truth.TRUE, reason="InSync", message="")
         case False:
-            return Condition(type=kind, status=Truth.FALSE, reason="Different", message="Marathon has not this definition yet")
+            yet = "" if finding.phase in {Phase.STALLED, Phase.HELD} else " yet"
+            return Condition(type=kind, status=Truth.FALSE, reason="Different", message=f"Marathon does not have this definition{yet}")
 
 
 # ---------------------------------------------------------------------------------------------------- the other fields
