@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -68,6 +69,15 @@ class Live:
 
     async def send(self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None) -> Reply:
         return await self.wire.send(method, path, body, headers=headers)
+
+    async def waited(self, method: str, path: str, body: Any = None) -> Reply:
+        """One exchange whose answer takes its time: meanwhile time passes, timer by timer."""
+        asked = asyncio.ensure_future(self.send(method, path, body))
+        async with asyncio.timeout(10):
+            while not asked.done():
+                await asyncio.sleep(0)
+                self.clock.advance(0.005)
+        return await asked
 
     async def get(self, path: str) -> Any:
         """The JSON of a read that must succeed."""

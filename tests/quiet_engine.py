@@ -109,6 +109,10 @@ class QuietEngine:
     def tasks(self, app_id: str | None = None) -> list[Json]:
         return [task for task in self.running if app_id in (None, task["appId"])]
 
+    def instance(self, instance_id: str) -> Json | None:
+        tasks = {task["id"]: task for task in self.running if task["id"].startswith(instance_id)}
+        return {"instanceId": {"idString": instance_id}, "tasksMap": tasks} if tasks else None
+
     def has_instances(self, app_id: str) -> bool:
         return any(task["appId"] == app_id for task in self.running)
 

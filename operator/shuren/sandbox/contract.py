@@ -123,6 +123,9 @@ class LiveEngine(Protocol):
     def tasks(self, app_id: str | None = None) -> list[Json]:
         """Tasks as in `GET /v2/tasks` (with servicePorts filled), of one app or of all."""
 
+    def instance(self, instance_id: str) -> Json | None:
+        """An instance with all its tasks, None when there is none of that id."""
+
     def has_instances(self, app_id: str) -> bool:
         """Whether there is any instance of the app or pod, launched or not."""
 

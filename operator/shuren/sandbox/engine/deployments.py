@@ -59,6 +59,13 @@ class Deployments:
         deployment = self._by_app.get(app_id)
         return [] if deployment is None else [deployment.plan.id]
 
+    def stops(self, app_id: str) -> bool:
+        """Whether a running deployment is about to end this app or pod."""
+        deployment = self._by_app.get(app_id)
+        return deployment is not None and any(
+            a.app_id == app_id and a.kind is ActionKind.STOP for step in deployment.plan.steps for a in step
+        )
+
     def conflicts(self, app_ids: Collection[str]) -> list[str]:
         """Ids of deployments that hold one of these apps."""
         found = (self._by_app.get(i) for i in app_ids)

@@ -10,7 +10,6 @@ from shuren.sandbox.agents.registry import Agents
 from shuren.sandbox.contract import Change, Group, Json, Locked, Settings, Started, TooManyDeployments
 from shuren.sandbox.definition import changes
 from shuren.sandbox.definition.errors import refused
-from shuren.sandbox.engine.actions import is_up
 from shuren.sandbox.engine.clock import Clock, seconds, stamp
 from shuren.sandbox.engine.deployments import Deployments
 from shuren.sandbox.engine.health import Health
@@ -18,6 +17,7 @@ from shuren.sandbox.engine.ids import new_framework_id
 from shuren.sandbox.engine.lifecycle import Lifecycle
 from shuren.sandbox.engine.model import TERMINAL, Condition, Goal, is_pod
 from shuren.sandbox.engine.plan import Difference, Plan, all_specs, difference, make_plan, steps_json
+from shuren.sandbox.engine.pod_status import pod_status
 from shuren.sandbox.engine.revert import revert
 from shuren.sandbox.engine.store import Store
 from shuren.sandbox.engine.unreachable import Reachability
@@ -292,7 +292,7 @@ class Leading:
         """Kills now, whatever holds the app. A wipe waits for the end of the tasks."""
         world = self.world
         chosen = dict.fromkeys(i for t in task_ids if (i := world.instances.by_task(t)) is not None)
-        shown = [i.json() for i in chosen]
+        shown = [task for i in chosen for task in i.tasks()]
         for instance in chosen:
             if wipe:
                 self.lifecycle.wipe(instance)
@@ -331,7 +331,7 @@ class Leading:
         info = definition.get("versionInfo", {})
         config, scaling = info.get("lastConfigChangeAt", ""), info.get("lastScalingAt", "")
         sets = {
-            "startedAfterLastScaling": [i for i in active if stamp(i.staged_at) >= scaling],
+            "startedAfterLastScaling": [i for i in active if i.version >= scaling],
             "withLatestConfig": [i for i in active if i.version >= config],
             "withOutdatedConfig": [i for i in active if i.version < config],
             "totalSummary": active,
@@ -354,48 +354,4 @@ class Leading:
         pod = self.world.definition(pod_id)
         if pod is None or not is_pod(pod):
             return None
-        instances = self.world.instances.of(pod_id)
-        up = sum(is_up(i) for i in instances)
-        wanted = int(pod.get("scaling", {}).get("instances", 1))
-        status = "STABLE" if up == wanted == len(instances) else "DEGRADED"
-        return {
-            "id": pod_id,
-            "spec": {k: v for k, v in pod.items() if k != "versionInfo"},
-            "status": status if not (self.deployments.of(pod_id) and up < wanted) else "DEGRADED",
-            "statusSince": stamp(max((i.since for i in instances), default=self.since)),
-            "instances": [self._pod_instance(i.id) for i in instances],
-            "terminationHistory": [],
-            "lastUpdated": stamp(self.world.clock.now()),
-            "lastChanged": pod["version"],
-        }
-
-    def _pod_instance(self, instance_id: str) -> Json:
-        instance = self.world.instances.get(instance_id)
-        assert instance is not None  # noqa: S101 - asked for an instance just listed
-        since = stamp(instance.since)
-        names = {Condition.RUNNING: "STABLE", Condition.SCHEDULED: "PENDING", Condition.PROVISIONED: "PENDING"}
-        body: Json = {
-            "id": instance.id,
-            "status": names.get(instance.condition, "TERMINAL" if instance.condition in TERMINAL else "STAGING"),
-            "statusSince": since,
-            "conditions": [],
-            "lastUpdated": since,
-            "lastChanged": since,
-            "specReference": f"/v2/pods{instance.app_id}::versions/{instance.version}",
-            "containers": [
-                {
-                    "name": name,
-                    "containerId": f"{instance.id}.{name}.{instance.attempt}",
-                    "status": instance.parts.get(name, instance.state),
-                    "statusSince": since,
-                    "lastUpdated": since,
-                    "lastChanged": since,
-                    "conditions": [],
-                    "endpoints": [],
-                }
-                for name in instance.containers
-            ],
-        }
-        if instance.host is not None:
-            body["agentHostname"], body["agentId"] = instance.host, instance.agent_id
-        return body
+        return pod_status(self.world, pod, terminating=self.deployments.stops(pod_id))

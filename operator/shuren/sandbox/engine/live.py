@@ -201,7 +201,11 @@ class Engine:
         instances = self.leading.world.instances
         chosen = instances.of(app_id) if app_id is not None else instances
         # Instances that were never placed have no task yet.
-        return [i.json() for i in chosen if i.attempt]
+        return [task for i in chosen if i.attempt for task in i.tasks()]
+
+    def instance(self, instance_id: str) -> Json | None:
+        found = self.leading.world.instances.get(instance_id)
+        return None if found is None else found.summary()
 
     def has_instances(self, app_id: str) -> bool:
         return self.leading.world.instances.has(app_id)

@@ -256,6 +256,32 @@ class Instance:
             self.rendered = self._render()
         return self.rendered
 
+    def tasks(self) -> list[Json]:
+        """Its tasks as in `GET /v2/tasks`: one, or one per container of a pod."""
+        if not is_pod(self.definition):
+            return [self.json()]
+        shown = self.json()
+        return [
+            {**shown, "id": task_id(self.id, name, self.attempt), "state": self.parts.get(name) or self.state} for name in self.containers
+        ]
+
+    def summary(self) -> Json:
+        """The whole instance, as the endpoints that kill instances of pods answer."""
+        state: Json = {"condition": self.condition.value, "since": stamp(self.since), "goal": self.goal.value}
+        if self.started_at is not None and self.active:
+            state["activeSince"] = stamp(self.started_at)
+        if self.healthy is not None:
+            state["healthy"] = self.healthy
+        raw = self.definition.get("unreachableStrategy", self.definition.get("scheduling", {}).get("unreachableStrategy"))
+        return {
+            "instanceId": {"idString": self.id},
+            "agentInfo": {"host": self.host or "", **({"agentId": self.agent_id} if self.agent_id else {}), "attributes": []},
+            "tasksMap": {task["id"]: task for task in self.tasks()} if self.attempt else {},
+            "runSpecVersion": self.version,
+            "state": state,
+            "unreachableStrategy": raw,
+        }
+
     def _render(self) -> Json:
         address = self.network_ip or self.ip
         body: Json = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from shuren.sandbox.engine.clock import stamp
 from shuren.sandbox.engine.matching import Reason
-from shuren.sandbox.engine.model import is_pod
+from shuren.sandbox.engine.model import Condition, is_pod
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def _funnel(declined: Counter[Reason], offers: int) -> list[Json]:
 
 def item(
     definition: Json,
-    waiting: Sequence[Instance],
+    launching: Sequence[Instance],
     *,
     role: str,
     until: float,
@@ -73,13 +73,16 @@ def item(
     stats: OfferStats,
     unused: list[Json] | None = None,
 ) -> Json:
-    """One entry of the queue. `overdue` means: not backed off, only waiting for a fitting offer."""
-    left = max(0.0, until - now)
+    """One entry of the queue. `launching` are the instances that wait for an offer, which `count` counts, and those that just got one.
+
+    `overdue` means: not backed off, only waiting for a fitting offer. Marathon compares whole seconds, so it says so a second late.
+    """
+    left = math.trunc(until - now)
     body: Json = {
-        "count": len(waiting),
+        "count": sum(i.condition is Condition.SCHEDULED for i in launching),
         "role": role,
-        "delay": {"timeLeftSeconds": math.floor(left), "overdue": left <= 0},
-        "since": stamp(min((i.since for i in waiting), default=now)),
+        "delay": {"timeLeftSeconds": max(0, left), "overdue": left < 0},
+        "since": stamp(min((i.since for i in launching), default=now)),
         "processedOffersSummary": stats.summary(),
     }
     if unused is not None:

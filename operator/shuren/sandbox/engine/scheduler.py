@@ -85,19 +85,17 @@ class Scheduler:
             self.wake()
 
     def waits(self, app_id: str) -> bool:
-        """Whether something of this app is in the queue (scheduled or provisioned)."""
-        return any(
-            i.condition in {Condition.SCHEDULED, Condition.PROVISIONED} and i.goal is Goal.RUNNING for i in self._world.instances.of(app_id)
-        )
+        """Whether something of this app waits for an offer."""
+        return bool(self._world.instances.scheduled(app_id))
 
     def items(self, *, last_unused_offers: bool) -> list[Json]:
         """`GET /v2/queue`: one item per app with instances scheduled or provisioned."""
         world = self._world
         now = world.clock.now()
         result = []
-        for app_id in world.instances.waiting_apps():
-            waiting = world.instances.scheduled(app_id)
-            definition = waiting[-1].definition
+        for app_id in world.instances.launching_apps():
+            launching = world.instances.launching(app_id)
+            definition = launching[-1].definition
             stats = self._stats.get(app_id) or queue.OfferStats()
             unused = None
             if last_unused_offers:
@@ -107,7 +105,7 @@ class Scheduler:
             result.append(
                 queue.item(
                     shown,
-                    waiting,
+                    launching,
                     role=definition.get("role", "*"),
                     until=world.backoff.until(definition),
                     now=now,

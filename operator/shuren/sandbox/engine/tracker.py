@@ -26,6 +26,7 @@ class Instances:
         self._by_app: dict[str, dict[str, Instance]] = {}
         self._by_agent: dict[str, dict[str, Instance]] = {}
         self._scheduled: dict[str, dict[str, Instance]] = {}
+        self._provisioned: dict[str, dict[str, Instance]] = {}
         self._counts: dict[str, list[int]] = {}
         self.totals = [0, 0, 0, 0]
         self.dirty: dict[str, Instance | None] = {}
@@ -60,6 +61,14 @@ class Instances:
     def scheduled(self, app_id: str) -> list[Instance]:
         """Those that wait for an offer."""
         return list(self._scheduled.get(app_id, {}).values())
+
+    def launching(self, app_id: str) -> list[Instance]:
+        """Those that wait for an offer, and those that have just got one."""
+        return [*self._scheduled.get(app_id, {}).values(), *self._provisioned.get(app_id, {}).values()]
+
+    def launching_apps(self) -> list[str]:
+        """Ids of apps with such instances."""
+        return list(dict.fromkeys([*self._scheduled, *self._provisioned]))
 
     def waiting_apps(self) -> list[str]:
         """Ids of apps with instances that wait for an offer."""
@@ -115,7 +124,8 @@ class Instances:
         del siblings[instance.id]
         if instance.agent_id is not None:
             self._by_agent.get(instance.agent_id, {}).pop(instance.id, None)
-        self._unschedule(instance)
+        _keep(self._scheduled, instance, there=False)
+        _keep(self._provisioned, instance, there=False)
         counts = self._counts.get(instance.app_id)
         if counts is not None:
             for i, part in enumerate(instance.contribution):
@@ -141,16 +151,10 @@ class Instances:
     def _index(self, instance: Instance) -> None:
         if instance.agent_id is not None:
             self._by_agent.setdefault(instance.agent_id, {})[instance.id] = instance
-        if instance.condition is Condition.SCHEDULED and instance.goal is Goal.RUNNING:
-            self._scheduled.setdefault(instance.app_id, {})[instance.id] = instance
-        else:
-            self._unschedule(instance)
+        wanted = instance.goal is Goal.RUNNING
+        _keep(self._scheduled, instance, there=wanted and instance.condition is Condition.SCHEDULED)
+        _keep(self._provisioned, instance, there=wanted and instance.condition is Condition.PROVISIONED)
         self._count(instance)
-
-    def _unschedule(self, instance: Instance) -> None:
-        waiting = self._scheduled.get(instance.app_id)
-        if waiting is not None and waiting.pop(instance.id, None) is not None and not waiting:
-            del self._scheduled[instance.app_id]
 
     def _count(self, instance: Instance) -> None:
         now = instance.counters()
@@ -177,3 +181,13 @@ class Instances:
                 "runSpecVersion": instance.version,
             },
         )
+
+
+def _keep(index: dict[str, dict[str, Instance]], instance: Instance, *, there: bool) -> None:
+    """Puts an instance into an index by app, or takes it out."""
+    if there:
+        index.setdefault(instance.app_id, {})[instance.id] = instance
+        return
+    members = index.get(instance.app_id)
+    if members is not None and members.pop(instance.id, None) is not None and not members:
+        del index[instance.app_id]

@@ -141,7 +141,12 @@ async def kill_instances(call: Call) -> web.StreamResponse:
 
 
 async def _kill(call: Call, pod_id: str, instances: set[str]) -> list[dict[str, Any]]:
+    """Kills what is there of these instances of the pod, and shows it as it was."""
     if tree.pod(call.root, pod_id) is None:
         raise refused(404, f"Path '{pod_id}' does not exist")
-    tasks = [task["id"] for task in call.engine.tasks(pod_id) if instance_of(task["id"]) in instances]
-    return await call.engine.kill_tasks(tasks, wipe=call.flag("wipe"))
+    tasks: dict[str, list[str]] = {}
+    for task in call.engine.tasks(pod_id):
+        tasks.setdefault(instance_of(task["id"]) or "", []).append(task["id"])
+    found = [(name, shown) for name in sorted(instances & tasks.keys()) if (shown := call.engine.instance(name)) is not None]
+    await call.engine.kill_tasks([tasks[name][0] for name, _ in found], wipe=call.flag("wipe"))
+    return [shown for _, shown in found]

@@ -34,9 +34,9 @@ def instance_of(task_id: str) -> str | None:
 
 
 async def list_tasks(call: Call) -> web.StreamResponse:
-    """GET /v2/tasks; `status` may be running or staging, anything else is ignored."""
+    """GET /v2/tasks; `status` (the first) and `status[]` (all) may be running or staging, anything else is ignored."""
     states = {"running": "TASK_RUNNING", "staging": "TASK_STAGING"}
-    wanted = {states[name.lower()] for name in call.values("status") + call.values("status[]") if name.lower() in states}
+    wanted = {states[name.lower()] for name in call.values("status")[:1] + call.values("status[]") if name.lower() in states}
     return json_answer({"tasks": [task for task in call.engine.tasks() if not wanted or task["state"] in wanted]})
 
 
@@ -111,8 +111,9 @@ async def kill_tasks(call: Call) -> web.StreamResponse:
     tasks = [task for task in call.engine.tasks() if instance_of(task["id"]) in instances]
     if call.flag("scale"):
         return await _scale(call, tasks)
-    killed = await call.engine.kill_tasks([task["id"] for task in tasks], wipe=call.flag("wipe"))
-    return json_answer({"tasks": [without_service_ports(task) for task in killed]})
+    of_apps = [task["id"] for task in tasks if tree.app(call.root, task["appId"]) is not None]
+    killed = await call.engine.kill_tasks(of_apps, wipe=call.flag("wipe"))
+    return json_answer({"tasks": [without_service_ports(task) | {"healthCheckResults": []} for task in killed]})
 
 
 def _required_instance(task_id: str) -> str:

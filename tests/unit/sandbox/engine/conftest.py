@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from live_wire import Live
 from sandbox_room import Room
 from shuren.sandbox.contract import Settings
 
@@ -21,3 +22,9 @@ async def resident_room(tmp_path: Path) -> AsyncIterator[Room]:
     made = Room(tmp_path, settings=Settings(mesos_role="marathon"))
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Live]:
+    async with Live.of(tmp_path) as made:
+        yield made

@@ -236,7 +236,7 @@ async def test_pod_instances_can_be_killed(wire: Wire, engine: QuietEngine) -> N
     await wire.post("/v2/pods", POD)
     instance = "p.instance-cf8b3873-e77a-11f1-b0c6-02fc00000001"
     engine.running = [{"id": f"{instance}.c.1", "appId": "/p", "state": "TASK_RUNNING"}]
-    assert (await wire.delete(f"/v2/pods/p::instances/{instance}")).json["id"] == f"{instance}.c.1"
+    assert (await wire.delete(f"/v2/pods/p::instances/{instance}")).json["instanceId"] == {"idString": instance}
     assert len((await wire.send("DELETE", "/v2/pods/p::instances", [instance])).json) == 1
     engine.running = []
     assert (await wire.delete(f"/v2/pods/p::instances/{instance}")).json == {"message": f"Task '{instance}' does not exist", "details": []}
