@@ -35,13 +35,23 @@ class ConditionType(Enum):
     MESOS_REACHABLE = "MesosReachable"
     DELETIONS_HELD = "DeletionsHeld"
     IN_SYNC = "InSync"
+    PANIC = "Panic"
+    LOAD_BALANCER_SILENT = "LoadBalancerSilent"
     SUSPENDED = "Suspended"
     ADVICE = "Advice"
 
 
 _ORDER = {kind: position for position, kind in enumerate(ConditionType)}
 _ONLY_WHILE_TRUE = frozenset(
-    {ConditionType.RECONCILING, ConditionType.STALLED, ConditionType.SUSPENDED, ConditionType.ADVICE, ConditionType.DELETIONS_HELD}
+    {
+        ConditionType.RECONCILING,
+        ConditionType.STALLED,
+        ConditionType.SUSPENDED,
+        ConditionType.ADVICE,
+        ConditionType.DELETIONS_HELD,
+        ConditionType.PANIC,
+        ConditionType.LOAD_BALANCER_SILENT,
+    }
 )
 _LONGEST_MESSAGE = 1024
 

@@ -57,6 +57,13 @@ def service(*, name: str, namespace: str, port: int, protocol: str, owner: Owner
     }
 
 
+def same_service(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a Service is as wanted, whatever the API server has filled in beside."""
+    spec = existing.get("spec") or {}
+    ports = [{key: port.get(key) for key in ("name", "port", "protocol")} for port in spec.get("ports") or ()]
+    return not spec.get("selector") and ports == wanted["spec"]["ports"]
+
+
 def desired(
     endpoints: Collection[Endpoint],
     existing: Sequence[Mapping[str, Any]],
