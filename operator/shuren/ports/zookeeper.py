@@ -136,5 +136,13 @@ class FencedZooKeeper(ZooKeeper, Protocol):
     def epoch(self) -> Epoch | None:
         """None before `take_over`."""
 
+    @property
+    def root(self) -> str:
+        """The absolute path of the root."""
+
+    @property
+    def whole(self) -> ZooKeeper:
+        """The same ensemble with absolute paths, and writes under the same fence: for nodes that others expect elsewhere."""
+
     async def take_over(self, *, holder: str, installation: str) -> Epoch:
         """Raise `/epoch` by compare-and-set, creating root and `/meta` on first use. NotOurs when `/meta` names a foreign installation."""

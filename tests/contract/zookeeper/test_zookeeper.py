@@ -208,6 +208,25 @@ async def test_a_root_of_another_installation_is_left_alone(client: ZooKeeper, o
         await FencedRoot(other, root).take_over(holder="two", installation="ours")
 
 
+async def test_nodes_outside_the_root_are_written_under_the_same_fence(client: ZooKeeper, other: ZooKeeper, root: str) -> None:
+    first, second = FencedRoot(client, root + "/prod"), FencedRoot(other, root + "/prod")
+    await first.take_over(holder="one", installation="i")
+    await first.whole.ensure_path(f"{root}/elsewhere/deep")
+    await first.whole.commit([Create(path=f"{root}/elsewhere/x", data=b"1"), Create(path=f"{first.root}/journal")])
+    assert await first.get("/journal") is not None
+    assert await first.whole.children(f"{root}/elsewhere") == ("deep", "x")
+    with pytest.raises(Exists) as caught:
+        await first.whole.commit([Create(path=f"{root}/elsewhere/y"), Create(path=f"{root}/elsewhere/x")])
+    assert caught.value.index == 1
+    await second.take_over(holder="two", installation="i")
+    with pytest.raises(Fenced):
+        await first.whole.commit([SetData(path=f"{root}/elsewhere/x", data=b"late", version=-1)])
+    assert first.epoch is None
+    node = await second.whole.get(f"{root}/elsewhere/x")
+    assert node is not None
+    assert node.data == b"1"
+
+
 async def test_nothing_is_written_before_taking_over(client: ZooKeeper, root: str) -> None:
     with pytest.raises(Fenced):
         await FencedRoot(client, root).commit([Create(path="/x")])

@@ -83,14 +83,28 @@ class FencedRoot:
         """See the port."""
         return await self._zookeeper.get_many([self._root + path for path in paths])
 
+    @property
+    def root(self) -> str:
+        """See the port."""
+        return self._root
+
+    @property
+    def whole(self) -> ZooKeeper:
+        """See the port."""
+        return _Whole(self, self._zookeeper)
+
     async def commit(self, operations: Sequence[Operation]) -> tuple[int | None, ...]:
         """See the port; the check of the epoch goes first."""
+        return await self.commit_absolute([_below(self._root, operation) for operation in operations])
+
+    async def commit_absolute(self, operations: Sequence[Operation]) -> tuple[int | None, ...]:
+        """The same with absolute paths."""
         epoch = self.epoch
         if epoch is None:
             raise Fenced(f"this process may not write below {self._root}: it has not taken over, or somebody else has since")
         check = Check(path=self._root + _EPOCH, version=epoch.node_version)
         try:
-            results = await self._zookeeper.commit([check, *(_below(self._root, operation) for operation in operations)])
+            results = await self._zookeeper.commit([check, *operations])
         except Conflict as error:
             if error.index == 0:
                 self._fenced = True
@@ -100,14 +114,7 @@ class FencedRoot:
 
     async def ensure_path(self, path: str) -> None:
         """Create what is missing, each node fenced."""
-        parts = path.strip("/").split("/")
-        for depth in range(1, len(parts) + 1):
-            here = "/" + "/".join(parts[:depth])
-            if await self.get(here) is None:
-                try:
-                    await self.commit([Create(path=here)])
-                except Exists:
-                    continue
+        await _ensure_path(self, path)
 
     def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
@@ -120,6 +127,61 @@ class FencedRoot:
     async def close(self) -> None:
         """See the port."""
         await self._zookeeper.close()
+
+
+class _Whole:
+    """Implements `ZooKeeper` on the whole ensemble; writes go through the fence of a root."""
+
+    def __init__(self, fence: FencedRoot, zookeeper: ZooKeeper) -> None:
+        self._fence = fence
+        self._zookeeper = zookeeper
+
+    @property
+    def session(self) -> Session:
+        """See the port."""
+        return self._zookeeper.session
+
+    async def get(self, path: str) -> Node | None:
+        """See the port."""
+        return await self._zookeeper.get(path)
+
+    async def children(self, path: str) -> tuple[str, ...] | None:
+        """See the port."""
+        return await self._zookeeper.children(path)
+
+    async def get_many(self, paths: Sequence[str]) -> tuple[Node | None, ...]:
+        """See the port."""
+        return await self._zookeeper.get_many(paths)
+
+    async def commit(self, operations: Sequence[Operation]) -> tuple[int | None, ...]:
+        """See the port; Fenced when the root was taken over."""
+        return await self._fence.commit_absolute(operations)
+
+    async def ensure_path(self, path: str) -> None:
+        """Create what is missing, each node fenced."""
+        await _ensure_path(self, path)
+
+    def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See the port."""
+        return self._zookeeper.watch(path, wake)
+
+    def on_session(self, listener: Callable[[Session], None]) -> None:
+        """See the port."""
+        self._zookeeper.on_session(listener)
+
+    async def close(self) -> None:
+        """The session is the root's, which ends it."""
+
+
+async def _ensure_path(zookeeper: ZooKeeper, path: str) -> None:
+    parts = path.strip("/").split("/")
+    for depth in range(1, len(parts) + 1):
+        here = "/" + "/".join(parts[:depth])
+        if await zookeeper.get(here) is None:
+            try:
+                await zookeeper.commit([Create(path=here)])
+            except Exists:
+                continue
 
 
 def _below(root: str, operation: Operation) -> Operation:
