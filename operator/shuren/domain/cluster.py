@@ -191,8 +191,9 @@ class PartView:
 class ClusterSnapshot:
     """Everything that a MesosCluster's status is computed from. `mesos` None: not configured. `synced_at` is RFC 3339.
 
-    `previous` is the status as it stands; values of it are kept while a part is silent within the grace period. `deletions_wait` is how
-    many seconds the guard on deletions makes the next deletion wait, 0 when it may go.
+    `previous` is the status as it stands; values of it are kept while a part is silent within the grace period. `age` is how many seconds
+    ago this process connected or began to lead, `shown_for` how many ago it last changed the numbers in the status (None: never).
+    `deletions_wait` is how many seconds the guard on deletions makes the next deletion wait, 0 when it may go.
     """
 
     name: str
@@ -205,6 +206,8 @@ class ClusterSnapshot:
     synced_at: str = ""
     zookeeper: PartView = PartView()
     leading: bool = True
+    age: float = float("inf")
+    shown_for: float | None = None
     mesos: PartView | None = None
     summary: MesosSummary | None = None
     counts: Counts | None = None
@@ -214,11 +217,15 @@ class ClusterSnapshot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterReport:
-    """What the status says. `facts` are its fields besides conditions and observedGeneration; `requeue_after` in seconds."""
+    """What the status says. `facts` are its fields besides conditions and observedGeneration; `requeue_after` in seconds.
+
+    `speaks` False leaves the status as it is: nothing is known better than before.
+    """
 
     conditions: tuple[Condition, ...]
     facts: Mapping[str, JsonValue]
     requeue_after: float
+    speaks: bool = True
 
 
 _BEAT = 30.0
@@ -250,7 +257,24 @@ def decide(s: ClusterSnapshot) -> ClusterReport:
                 "Look whether that is meant; raise spec.deletionGuard to go faster",
             )
         )
-    return ClusterReport(conditions=tuple(conditions), facts=_facts(s, parts), requeue_after=_next_look(s, parts))
+    facts = _facts(s, parts)
+    return ClusterReport(
+        conditions=tuple(conditions), facts=facts, requeue_after=_next_look(s, parts, facts), speaks=not _former_word_stands(s)
+    )
+
+
+def _former_word_stands(s: ClusterSnapshot) -> bool:
+    """A new leader, or a process that has just started, reads everything anew: within the grace that is no news for anybody."""
+    if s.obstacle is not None or (s.synced and s.leading) or s.age >= s.grace:
+        return False
+    if any(_gone(view, s.grace) or view.denied for view in (s.marathon, s.zookeeper)):
+        return False
+    conditions = s.previous.get("conditions")
+    was_ready = any(
+        isinstance(c, Mapping) and c.get("type") == ConditionType.READY.value and c.get("status") == Truth.TRUE.value
+        for c in (conditions if isinstance(conditions, (list, tuple)) else ())
+    )
+    return was_ready and s.previous.get("observedGeneration") == s.generation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -318,7 +342,7 @@ def _reachable(s: ClusterSnapshot, key: str, part: _Part) -> Condition:
     return Condition(type=part.condition, status=Truth.FALSE, reason=reason, message=_silence(part.label, part.view))
 
 
-def _next_look(s: ClusterSnapshot, parts: Mapping[str, _Part]) -> float:
+def _next_look(s: ClusterSnapshot, parts: Mapping[str, _Part], facts: Mapping[str, JsonValue]) -> float:
     if s.obstacle is not None and s.obstacle.kind is Blocked.STALLED:
         return _BEAT
     if not s.synced or not s.leading:
@@ -330,6 +354,8 @@ def _next_look(s: ClusterSnapshot, parts: Mapping[str, _Part]) -> float:
     ]
     if s.deletions_wait > 0:
         left.append(s.deletions_wait)
+    if s.shown_for is not None and _numbers(s) != {key: facts[key] for key in NUMBERS if key in facts}:
+        left.append(_BEAT - s.shown_for)
     return max(0.1, min([*left, _BEAT]))
 
 
@@ -345,22 +371,32 @@ def _facts(s: ClusterSnapshot, parts: Mapping[str, _Part]) -> dict[str, JsonValu
         told["mesos"] = _without_empty({"version": s.summary.version, "leader": s.summary.leader}) | {"agents": s.summary.agents}
     for key, part in parts.items():
         facts[key] = {"reachable": _shown_reachable(s, key, part.view), **told[key]}
+    kept = {key: value for key in NUMBERS if (value := s.previous.get(key)) is not None and (s.mesos is not None or key != "resources")}
+    if s.shown_for is not None and s.shown_for < _BEAT:
+        return facts | _numbers(s) | kept
+    # what nobody can read just now keeps its last value
+    return facts | kept | _numbers(s)
+
+
+NUMBERS = ("counts", "resources", "lastFullSync")
+"""Fields that change all the time on a busy cluster, and that nobody waits for: they are shown on the beat."""
+
+
+def _numbers(s: ClusterSnapshot) -> dict[str, JsonValue]:
+    """Those of them that can be told now."""
+    numbers: dict[str, JsonValue] = {}
     if s.counts is not None:
-        facts["counts"] = {
+        numbers["counts"] = {
             "apps": s.counts.apps,
             "managed": s.counts.managed,
             "tasks": s.counts.tasks,
             "deployments": s.counts.deployments,
         }
     if s.summary is not None:
-        facts["resources"] = {"total": _amounts(s.summary.total), "used": _stepped(s.summary.used, s.summary.total)}
+        numbers["resources"] = {"total": _amounts(s.summary.total), "used": _stepped(s.summary.used, s.summary.total)}
     if s.synced_at:
-        facts["lastFullSync"] = s.synced_at
-    for key in ("counts", "resources", "lastFullSync"):
-        # what nobody can read just now keeps its last value
-        if key not in facts and key in s.previous and (s.mesos is not None or key != "resources"):
-            facts[key] = s.previous[key]
-    return facts
+        numbers["lastFullSync"] = s.synced_at
+    return numbers
 
 
 def _without_empty(values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

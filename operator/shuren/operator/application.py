@@ -142,6 +142,7 @@ class Application:
                 estate=self.estate,
                 references=self.references,
                 recorder=self.recorder,
+                leadership=self.election,
                 clock=self.clock,
             ),
             PAAS_APPS.kind: PaasAppController(

@@ -21,7 +21,7 @@ from shuren.controllers.estate.connection import Identity
 from shuren.controllers.estate.registry import Estate
 from shuren.controllers.mesoscluster.controller import MesosClusterController
 from shuren.domain.cluster import Amounts, Login, MesosSummary
-from shuren.domain.errors import Denied, Unreachable
+from shuren.domain.errors import Denied, Fenced, Unreachable
 from shuren.domain.identity import ObjectKey
 from shuren.ports.events import Severity
 from shuren.ports.kubernetes import MESOS_CLUSTERS, SECRETS, Object
@@ -71,6 +71,10 @@ class World:
         self.read_secrets = True
         self.denied: Denied | None = None
         self.required: frozenset[ObjectKey] = frozenset()
+        self.begin()
+
+    def begin(self) -> None:
+        """A new operator process."""
         self.estate = Estate(
             factory=self.factory,
             leadership=self.lead,
@@ -84,8 +88,14 @@ class World:
             estate=self.estate,
             references=self,
             recorder=self.recorder,
+            leadership=self.lead,
             clock=self.clock,
         )
+
+    async def restart(self) -> None:
+        """The process ends and another one begins."""
+        await self.estate.close()
+        self.begin()
 
     def require(self, owner: ObjectKey, wanted: frozenset[ObjectKey]) -> Mapping[ObjectKey, Object | None] | None:
         """Secrets straight from the fake API server."""
@@ -439,11 +449,71 @@ async def test_a_resource_deleted_behind_the_watch_is_no_error() -> None:
         assert await world.controller.reconcile(_KEY) == Outcome()
 
 
-async def test_a_pass_waits_for_the_watch_to_bring_its_own_write() -> None:
+async def test_a_pass_before_the_watch_brings_its_own_write_knows_it_all_the_same() -> None:
     async with _world() as world:
         world.apply()
+        await world.passes(5)
+        world.apply(unreachableGraceSeconds=30)
         world.watch()
         await world.controller.reconcile(_KEY)
-        outcome = await world.controller.reconcile(_KEY)
-        assert outcome.requeue_after == pytest.approx(0.2)
-        assert world.kubernetes.writes == 1 + sum("create" in entry for entry in world.kubernetes.log)
+        assert world.status["observedGeneration"] == 2
+        writes = len(world.kubernetes.log)
+        await world.controller.reconcile(_KEY)
+        assert world.kubernetes.log[writes:] == []
+
+
+async def test_a_new_process_says_nothing_while_it_reads_what_the_former_one_knew() -> None:
+    async with _world() as world:
+        world.apply()
+        await world.passes(5)
+        writes, events = world.kubernetes.writes, list(world.recorder.events)
+        await world.restart()
+        world.marathon.down = Unreachable("slow today")
+        await world.passes(20)
+        assert world.kubernetes.writes == writes
+        world.marathon.down = None
+        await world.passes(10)
+        changed = [entry for entry in world.kubernetes.log[writes:] if "status" in entry]
+        assert len(changed) <= 1, "only the time of the last full sync"
+        assert world.truth("Ready") == ("True", "Connected")
+        assert world.recorder.events == events
+
+
+async def test_a_new_process_that_gets_nowhere_says_so_after_the_grace() -> None:
+    async with _world() as world:
+        world.apply(unreachableGraceSeconds=20)
+        await world.passes(5)
+        await world.restart()
+        world.marathon.down = Unreachable("connection refused")
+        await world.passes(30)
+        assert world.truth("Ready") == ("False", "MarathonUnreachable")
+
+
+async def test_a_process_that_does_not_lead_any_more_writes_no_status() -> None:
+    async with _world() as world:
+        world.apply()
+        await world.passes(5)
+        world.marathon.down = Denied("401 Unauthorized")
+        world.marathon.world.cut_streams()
+        await pass_time(world.clock, 30.0)
+        writes, events = world.kubernetes.writes, list(world.recorder.events)
+        world.lead.leads = False
+        with pytest.raises(Fenced):
+            await world.passes(1)
+        assert world.kubernetes.writes == writes
+        assert world.recorder.events == events
+
+
+async def test_numbers_that_change_all_the_time_are_shown_on_a_slow_beat() -> None:
+    async with _world() as world:
+        world.apply()
+        await world.passes(5)
+        world.marathon.world.foreign_put({"id": "/b", "cmd": "sleep 1", "instances": 1})
+        world.marathon.world.settle()
+        writes = world.kubernetes.writes
+        outcome = await world.passes(5)
+        assert world.kubernetes.writes == writes
+        assert outcome.requeue_after is not None
+        await pass_time(world.clock, outcome.requeue_after)
+        await world.passes(1)
+        assert world.status["counts"]["apps"] == 2

@@ -92,6 +92,7 @@ class Cluster:
         self._mesos_silent_since: float | None = clock.monotonic()
         self._mesos_error = ""
         self._session_lost_since: float | None = None
+        self._began_at = clock.monotonic()
         self._deletions: deque[float] = deque(maxlen=100_000)
         self._tasks: list[asyncio.Task[None]] = []
         self._take_over_wanted = asyncio.Event()
@@ -178,6 +179,11 @@ class Cluster:
     def agents(self) -> int | None:
         """Active agents; None when Mesos is not read or has never answered."""
         return None if self.summary is None else self.summary.agents
+
+    @property
+    def age(self) -> float:
+        """Seconds since this process connected, or began to lead if that was later."""
+        return self._clock.monotonic() - self._began_at
 
     @property
     def counts(self) -> Counts | None:
@@ -326,6 +332,7 @@ class Cluster:
 
     def take_over(self) -> None:
         """This process has begun to lead: raise the epoch as soon as ZooKeeper answers."""
+        self._began_at = self._clock.monotonic()
         self._take_over_wanted.set()
 
     def reconfigure(self, settings: ClusterSettings) -> None:

@@ -12,6 +12,7 @@ from shuren.domain.identity import ObjectKey
 from shuren.ports.clock import Clock
 from shuren.ports.events import EventRecorder
 from shuren.ports.kubernetes import Kubernetes, Object
+from shuren.ports.leadership import Leadership
 from shuren.runtime.controller import Outcome
 from shuren.runtime.store import Store
 
@@ -30,6 +31,7 @@ class MesosClusterController:
         estate: Estate,
         references: References,
         recorder: EventRecorder,
+        leadership: Leadership,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -37,13 +39,16 @@ class MesosClusterController:
         self._estate = estate
         self._references = references
         self._recorder = recorder
+        self._leadership = leadership
         self._clock = clock
+        self._shown_at: dict[ObjectKey, float] = {}
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """One pass."""
         item = self._store.get(key)
         if item is None:
             self._references.require(key, frozenset())
+            self._shown_at.pop(key, None)
             await self._estate.remove(key.name)
             return Outcome()
         if self._store.behind(key):
@@ -51,14 +56,21 @@ class MesosClusterController:
         obstacle = await self._connect(key, item)
         if obstacle is not None:
             self._estate.block(key.name, obstacle)
-        report = decide(_snapshot(item, self._estate.get(key.name), obstacle))
-        status.announce(self._recorder, item, report)
+        shown_at, now = self._shown_at.get(key), self._clock.monotonic()
+        shown_for = None if shown_at is None else now - shown_at
+        report = decide(_snapshot(item, self._estate.get(key.name), obstacle, shown_for=shown_for))
+        after = status.compose(item, report, now=self._clock.now())
+        before = item.get("status") or {}
+        if not report.speaks or after == before:
+            return Outcome(requeue_after=report.requeue_after)
+        self._leadership.check()
         try:
-            answer = await status.write(self._kubernetes, item, status.compose(item, report, now=self._clock.now()))
+            self._store.answered(key, await status.write(self._kubernetes, item, after))
         except Gone:
             return Outcome()
-        if answer is not None:
-            self._store.wrote(key, answer)
+        if status.numbers(after) != status.numbers(before):
+            self._shown_at[key] = now
+        status.announce(self._recorder, item, report)
         return Outcome(requeue_after=report.requeue_after)
 
     async def _connect(self, key: ObjectKey, item: Object) -> Obstacle | None:
@@ -85,7 +97,7 @@ class MesosClusterController:
         return None
 
 
-def _snapshot(item: Object, cluster: Cluster | None, obstacle: Obstacle | None) -> ClusterSnapshot:
+def _snapshot(item: Object, cluster: Cluster | None, obstacle: Obstacle | None, *, shown_for: float | None) -> ClusterSnapshot:
     metadata = item["metadata"]
     name, generation = str(metadata["name"]), int(metadata.get("generation", 0))
     previous = item.get("status") or {}
@@ -102,6 +114,8 @@ def _snapshot(item: Object, cluster: Cluster | None, obstacle: Obstacle | None) 
         synced_at=cluster.mirror.synced_at,
         zookeeper=cluster.zookeeper_view,
         leading=cluster.leading,
+        age=cluster.age,
+        shown_for=shown_for,
         mesos=cluster.mesos_view,
         summary=cluster.summary,
         counts=cluster.counts,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from shuren.domain.cluster import ClusterReport
+from shuren.domain.cluster import NUMBERS, ClusterReport
 from shuren.domain.conditions import ConditionType, Truth, written
 from shuren.ports.events import EventRecorder, Severity
 from shuren.ports.kubernetes import MESOS_CLUSTERS, Kubernetes, Object
@@ -30,10 +30,13 @@ def compose(item: Object, report: ClusterReport, *, now: datetime) -> Object:
     }
 
 
-async def write(kubernetes: Kubernetes, item: Object, status: Object) -> Object | None:
-    """Apply the status; None, and no request, when the resource has it already."""
-    if status == (item.get("status") or {}):
-        return None
+def numbers(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a status that are shown on a slow beat only."""
+    return {key: status[key] for key in NUMBERS if key in status}
+
+
+async def write(kubernetes: Kubernetes, item: Object, status: Object) -> Object:
+    """Apply the status."""
     metadata = item["metadata"]
     return await kubernetes.apply_status(MESOS_CLUSTERS, "", metadata["name"], status, manager=MANAGER, uid=metadata.get("uid", ""))
 
