@@ -123,51 +123,66 @@ class Health:
         )
 
     def _judge(self, instance: Instance, index: int, check: Json, *, alive: bool, cause: str | None) -> None:
-        world = self._world
-        now = world.clock.now()
         state = instance.checks[index]
-        before = state.alive if state.reported else None
         interval = float(check.get("intervalSeconds", 60))
+        if self._by_marathon(check):
+            self._judge_by_marathon(instance, state, check, alive=alive, cause=cause)
+        elif self._judge_by_mesos(instance, state, check, alive=alive, cause=cause):
+            return
+        if not self._world.runner.settled(self._task_of(instance, check)):
+            self._later(instance, index, check, max(interval, MIN_INTERVAL))
+
+    def _judge_by_marathon(self, instance: Instance, state: CheckState, check: Json, *, alive: bool, cause: str | None) -> None:
+        """Marathon's HealthCheckActor. A failure that does not count is a result all the same: the task then shows as not alive.
+
+        Whether to kill is decided by the failures before this one, so it takes one more than `maxConsecutiveFailures`; 0 means never.
+        """
+        now = self._world.clock.now()
+        before = state.alive
         if alive:
-            state.first_success = state.first_success or now
-            state.last_success = now
-            state.failures = 0
-        elif self._ignored(instance, check, state, now):
-            self._later(instance, index, check, max(interval, MIN_INTERVAL))
-            return
-        else:
-            state.last_failure = now
-            state.failures += 1
-            state.cause = cause or ""
-            if self._by_marathon(check):
-                world.bus.publish(
-                    "failed_health_check_event", {"appId": instance.app_id, "taskId": instance.id, "healthCheck": _shown(check)}
-                )
-        world.instances.refresh(instance)
+            state.succeeded(now)
+        elif not self._ignored(instance, check, state, now):
+            shown = {"appId": instance.app_id, "taskId": instance.id, "healthCheck": _shown(check)}
+            self._world.bus.publish("failed_health_check_event", shown)
+            if state.failures >= int(check.get("maxConsecutiveFailures", 3)) > 0:
+                self._kill_unhealthy(instance, state)
+            state.failed(now, cause or "")
+        state.seen = True
+        self._world.instances.refresh(instance)
         if before is not state.alive:
-            self._announce(instance, alive=state.alive)
-        if not alive and self._kills(instance, check, state, cause or ""):
-            return
-        if not world.runner.settled(self._task_of(instance, check)):
-            self._later(instance, index, check, max(interval, MIN_INTERVAL))
+            told = {"appId": instance.app_id, "instanceId": instance.id, "version": instance.version, "alive": state.alive}
+            self._world.bus.publish("health_status_changed_event", told)
+        self._announce(instance)
+
+    def _judge_by_mesos(self, instance: Instance, state: CheckState, check: Json, *, alive: bool, cause: str | None) -> bool:
+        """A Mesos executor tells nothing of failures that do not count, and kills its task itself. True when it does."""
+        now = self._world.clock.now()
+        if alive:
+            state.succeeded(now)
+        elif self._ignored(instance, check, state, now):
+            return False
+        else:
+            state.failed(now, cause or "")
+        state.seen = True
+        self._world.instances.refresh(instance)
+        self._announce(instance)
+        if alive or state.failures < max(1, int(check.get("maxConsecutiveFailures", 3))):
+            return False
+        self._lifecycle.kill(instance)
+        return True
 
     @staticmethod
     def _ignored(instance: Instance, check: Json, state: CheckState, now: float) -> bool:
         """Within the grace period, before the first success, failures do not count."""
-        return state.first_success is None and now - (instance.started_at or now) < float(check.get("gracePeriodSeconds", 300))
+        return state.first_success is None and now - instance.since < float(check.get("gracePeriodSeconds", 300))
 
-    def _announce(self, instance: Instance, *, alive: bool) -> None:
-        world = self._world
-        healthy = None if any(not c.reported for c in instance.checks) else all(c.alive for c in instance.checks)
-        if any(c.reported and not c.alive for c in instance.checks):
-            healthy = False
-        world.bus.publish(
-            "health_status_changed_event",
-            {"appId": instance.app_id, "instanceId": instance.id, "version": instance.version, "alive": alive},
-        )
+    def _announce(self, instance: Instance) -> None:
+        """The health of the instance as a whole, when it has changed: known once every check has given a result."""
+        healthy = all(c.alive for c in instance.checks) if all(c.seen for c in instance.checks) else None
         if healthy is instance.healthy:
             return
         instance.healthy = healthy
+        world = self._world
         world.bus.publish(
             "instance_health_changed_event",
             {"instanceId": instance.id, "runSpecId": instance.app_id, "healthy": healthy, "runSpecVersion": instance.version},
@@ -175,28 +190,23 @@ class Health:
         for listener in tuple(world.health_changed):
             listener(instance)
 
-    def _kills(self, instance: Instance, check: Json, state: CheckState, cause: str) -> bool:
-        """Whether the failures are enough to kill: 0 means never for Marathon's checks, but at the first failure for those of Mesos."""
-        limit = int(check.get("maxConsecutiveFailures", 3))
-        by_marathon = self._by_marathon(check)
-        if (by_marathon and limit == 0) or state.failures < max(1, limit) or instance.killing is not None:
-            return False
-        world = self._world
-        if by_marathon:
-            body = {
-                "appId": instance.app_id,
-                "taskId": instance.task_id,
-                "instanceId": instance.id,
-                "version": instance.version,
-                "reason": cause,
-                "host": instance.host,
-                "slaveId": instance.agent_id,
-            }
-            world.bus.publish("unhealthy_instance_kill_event", body)
-            message = f"Task was killed since health check failed. Reason: {cause}"
-            self._lifecycle.remember_failure(instance, instance.task_id, "TASK_FAILED", message)
-        self._lifecycle.kill(instance)
-        return True
+    def _kill_unhealthy(self, instance: Instance, state: CheckState) -> None:
+        """Told again at each further failure for as long as the task takes to die."""
+        reason = state.cause or "unknown"
+        body = {
+            "appId": instance.app_id,
+            "taskId": instance.task_id,
+            "instanceId": instance.id,
+            "version": instance.version,
+            "reason": reason,
+            "host": instance.host,
+            "slaveId": instance.agent_id,
+        }
+        self._world.bus.publish("unhealthy_instance_kill_event", body)
+        message = f"Task was killed since health check failed. Reason: {reason}"
+        self._lifecycle.remember_failure(instance, instance.task_id, "TASK_FAILED", message)
+        if instance.killing is None:
+            self._lifecycle.kill(instance)
 
 
 def _shown(check: Json) -> Json:

@@ -8,7 +8,18 @@ from shuren.sandbox.agents.agent import AgentState
 from shuren.sandbox.engine.clock import stamp
 from shuren.sandbox.engine.environment import pod_environment, task_environment
 from shuren.sandbox.engine.ids import APP_CONTAINER, instance_of, task_id
-from shuren.sandbox.engine.model import BACKING_OFF, CONDITION_OF, FAILURES, TERMINAL, Condition, Goal, Instance, is_pod, wanted_instances
+from shuren.sandbox.engine.model import (
+    BACKING_OFF,
+    CONDITION_OF,
+    FAILURES,
+    LAUNCHED,
+    TERMINAL,
+    Condition,
+    Goal,
+    Instance,
+    is_pod,
+    wanted_instances,
+)
 from shuren.sandbox.engine.scheduler import Scheduler
 from shuren.sandbox.engine.victims import choose_victims
 from shuren.sandbox.runners.port import Launch, TaskStatus
@@ -142,6 +153,8 @@ class Lifecycle:
             world.instances.touch(instance, condition)
             self.unreachable(instance)
         elif condition is not instance.condition:
+            if condition in LAUNCHED:
+                world.backoff.advanced(instance.definition)
             world.instances.touch(instance, condition)
 
     def _publish_status(self, instance: Instance, status: TaskStatus) -> None:

@@ -40,6 +40,8 @@ FAILURES = frozenset({Condition.FAILED, Condition.ERROR, Condition.DROPPED, Cond
 """What `lastTaskFailure` remembers."""
 BACKING_OFF = frozenset({Condition.DROPPED, Condition.ERROR, Condition.FAILED, Condition.GONE, Condition.FINISHED})
 """What makes the launch delay grow (a kill does not)."""
+LAUNCHED = frozenset({Condition.STAGING, Condition.STARTING, Condition.RUNNING})
+"""What begins a delay that there is again."""
 
 _STATE_OF = {
     Condition.SCHEDULED: "TASK_STAGING",
@@ -92,15 +94,25 @@ class CheckState:
     last_failure: float | None = None
     failures: int = 0
     cause: str | None = None
+    seen: bool = False
+    """There was a result, be it a failure that did not count."""
+
+    def succeeded(self, now: float) -> None:
+        """A probe was answered well."""
+        self.first_success = self.first_success or now
+        self.last_success = now
+        self.failures = 0
+
+    def failed(self, now: float, cause: str) -> None:
+        """A probe failed, and that counts."""
+        self.last_failure = now
+        self.failures += 1
+        self.cause = cause
 
     @property
     def alive(self) -> bool:
         """Last success later than last failure."""
         return self.last_success is not None and (self.last_failure is None or self.last_success > self.last_failure)
-
-    @property
-    def reported(self) -> bool:
-        return self.last_success is not None or self.last_failure is not None
 
     def json(self, instance_id: str) -> Json:
         body: Json = {"alive": self.alive, "consecutiveFailures": self.failures}
@@ -242,7 +254,7 @@ class Instance:
             case Condition.PROVISIONED | Condition.STAGING:
                 return (1, 0, 0, 0)
             case Condition.RUNNING:
-                reported = [c for c in self.checks if c.reported]
+                reported = [c for c in self.checks if c.seen]
                 if not reported:
                     return (0, 1, 0, 0)
                 bad = any(not c.alive for c in reported)
@@ -286,7 +298,7 @@ class Instance:
         address = self.network_ip or self.ip
         body: Json = {
             "appId": self.app_id,
-            "healthCheckResults": [c.json(self.id) for c in self.checks if c.reported],
+            "healthCheckResults": [c.json(self.id) for c in self.checks if c.seen],
             "host": self.host or "",
             "id": self.task_id,
             "ipAddresses": [{"ipAddress": address, "protocol": "IPv4"}] if address else [],

@@ -110,7 +110,7 @@ def _container(instance: Instance, spec: Json) -> Json:
 def _health(instance: Instance, container: str) -> bool | None:
     """What Mesos has said of a container; None when it has said nothing."""
     for check, state in zip(checks_of(instance.definition), instance.checks, strict=False):
-        if check["container"] == container and state.reported:
+        if check["container"] == container and state.seen:
             return state.alive
     return None
 

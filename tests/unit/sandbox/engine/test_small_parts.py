@@ -98,7 +98,12 @@ def test_a_delay_is_forgotten_after_its_cap() -> None:
     app = {**APP, "backoffSeconds": 2, "backoffFactor": 3, "maxLaunchDelaySeconds": 10}
     for expected in (2, 6, 10, 10):
         assert backoff.failed(app) - clock.now() == expected
-    clock.advance(21)
+    clock.advance(15)
+    backoff.advanced(app)
+    assert backoff.until(app) - clock.now() == 10, "a launch begins the delay again"
+    clock.advance(20.5)
+    backoff.advanced(app)
+    assert backoff.until(app) < clock.now(), "but not one that is forgotten"
     assert backoff.failed(app) - clock.now() == 2
     assert backoff.until({**app, "version": "2027-01-01T00:00:00.000Z"}) == 0
     other = {**app, "version": "2027-01-01T00:00:00.000Z"}

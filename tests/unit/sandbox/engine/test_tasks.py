@@ -174,40 +174,6 @@ async def test_tasks_spread_and_share_no_port(tmp_path: Path) -> None:
     await room.close()
 
 
-async def test_marathon_checks_heal_break_and_kill(room: Room) -> None:
-    await room.put("/a", healthChecks=[http(maxConsecutiveFailures=3)], labels=labels(unhealthy_after=5), backoffSeconds=60)
-    room.until(lambda: room.leading.world.instances.counts("/a")[2] == 1)
-    result = room.tasks("/a")[0]["healthCheckResults"][0]
-    assert result["alive"] is True
-    assert result["instanceId"] == f"instance [{room.instances('/a')[0].id}]"
-    room.events()
-    room.until(lambda: room.leading.world.instances.counts("/a")[3] == 1)
-    room.until(lambda: room.tasks("/a")[0]["state"] == "TASK_KILLED" or room.instances("/a")[0].attempt == 2)
-    names = [e["eventType"] for e in room.events()]
-    assert names.count("failed_health_check_event") == 3
-    assert "unhealthy_instance_kill_event" in names
-    assert names.index("health_status_changed_event") < names.index("instance_health_changed_event")
-    assert room.leading.world.failures["/a"]["message"].startswith("Task was killed since health check failed")
-
-
-async def test_zero_failures_allowed_means_never_for_marathon_and_at_once_for_mesos(room: Room) -> None:
-    sick = labels(healthy_after=10_000)
-    await room.put("/marathon", healthChecks=[http(maxConsecutiveFailures=0)], labels=sick)
-    mesos = http(protocol="MESOS_HTTP", maxConsecutiveFailures=0, delaySeconds=0)
-    await room.put("/mesos", healthChecks=[mesos], labels=sick)
-    room.advance(30)
-    assert room.instances("/marathon")[0].attempt == 1
-    assert room.instances("/mesos")[0].attempt > 1
-
-
-async def test_failures_within_the_grace_period_do_not_count(room: Room) -> None:
-    await room.put("/a", healthChecks=[http(gracePeriodSeconds=20, maxConsecutiveFailures=1)], labels=labels(healthy_after=15))
-    room.advance(12)
-    assert room.tasks("/a")[0]["healthCheckResults"] == []
-    room.until(lambda: not room.deployments(), seconds=10)
-    assert room.instances("/a")[0].attempt == 1
-
-
 async def test_the_status_event_comes_before_the_change_of_the_instance(room: Room) -> None:
     await room.settled("/a")
     events = room.events()
