@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shuren.sharding.core.errors import Mismatch, Unusable
-from shuren.sharding.core.member import Member, by_number
-from shuren.sharding.core.table import NOBODY, ShardTable, frozen16, frozen32
+from shuren.sharding.core.member import Member
+from shuren.sharding.core.table import NOBODY, ShardTable, find16, little_endian
 
 _BLOCK = 512
+_FEW = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,17 +48,17 @@ def difference(old: ShardTable, new: ShardTable) -> Delta:
     )
 
 
-def applied(old: ShardTable, delta: Delta, members: Iterable[Member]) -> ShardTable:
-    """The table after a delta. Mismatch when the delta is not for `old`, or names a number that `members` lack or a shard's member
-    twice.
+def applied(old: ShardTable, delta: Delta, members: tuple[Member, ...]) -> ShardTable:
+    """The table after a delta; `members` are checked ones, by number, as a table or the codec has them.
+
+    Mismatch when the delta is not for `old`, or names a number that `members` lack or a shard's member twice.
     """
     if (old.shards, old.replicas, old.generation) != (delta.shards, delta.replicas, delta.from_generation):
         raise Mismatch(
             f"a delta from generation {delta.from_generation} ({delta.shards} shards of {delta.replicas}) does not fit "
             f"generation {old.generation} ({old.shards} of {old.replicas})"
         )
-    given = members if members is old.members else by_number(members)
-    numbers = {m.number for m in given} | {NOBODY}
+    numbers = {m.number for m in members} | {NOBODY}
     # a member that left must not be left in any shard; who stays needs no look at all of them
     gone = {m.number for m in old.members} - numbers
     owners, epochs = array("H", old.owners.tobytes()), array("I", old.epochs.tobytes())
@@ -73,18 +74,27 @@ def applied(old: ShardTable, delta: Delta, members: Iterable[Member]) -> ShardTa
         holders = [number for number in owners[slot :: old.shards] if number != NOBODY]
         if len(set(holders)) != len(holders):
             raise Mismatch(f"the delta gives shard {slot} to one member twice")
-    if gone and not gone.isdisjoint(owners):
-        raise Mismatch(f"shards stay with number {min(gone & set(owners))}, which is no member any more")
+    left = _left_with(owners, gone)
+    if left is not None:
+        raise Mismatch(f"shards stay with number {left}, which is no member any more")
     return ShardTable(
         shards=old.shards,
         replicas=old.replicas,
         hash=old.hash,
-        members=tuple(given),
-        owners=frozen16(owners),
-        epochs=frozen32(epochs),
+        members=members,
+        owners=memoryview(owners).toreadonly(),
+        epochs=memoryview(epochs).toreadonly(),
         generation=delta.generation,
         term=delta.term,
     )
+
+
+def _left_with(owners: array[int], gone: set[int]) -> int | None:
+    """A number of `gone` that still owns something. Few are looked for one by one, which is quicker than to look at every owner."""
+    if len(gone) > _FEW:
+        return min(gone.intersection(owners), default=None)
+    data = little_endian(memoryview(owners)) if gone else b""
+    return next((number for number in sorted(gone) if next(find16(data, number), None) is not None), None)
 
 
 def _changed(old: memoryview[int], new: memoryview[int]) -> Iterator[tuple[int, int]]:

@@ -7,8 +7,8 @@ since the table is computed from the one before. As quick at a thousand members 
 from __future__ import annotations
 
 from binascii import crc_hqx
-from collections.abc import Callable, Iterable, Iterator
-from typing import Never
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Never
 
 from shuren.sharding.core.backend import Backend, Hash64, chosen, hash64, native
 from shuren.sharding.core.errors import NoMember
@@ -37,15 +37,21 @@ class Slots:
         module = native()
         nobody = _refusal(table)
         if use is Backend.NATIVE and module is not None:
-            primaries = table.owners[: table.shards]
-            lookup = module.Lookup(_KIND[table.hash], self._numbered, nobody, table.shards, primaries)
+            owners = table.owners[: table.shards]
+            lookup = module.Lookup(_KIND[table.hash], self._numbered, nobody, table.shards, owners)
             self.route, self.route_many, self.slot = lookup.route, lookup.route_many, lookup.slot
             return
         by_slot = [self._numbered[number] if number != NOBODY else None for number in table.owners[: table.shards]]
         if table.hash is KeyHash.XXH64:
             fast = hash64(use)
-            self.slot = _slot(fast, shift_of(table.shards))
-            self.route = _route(by_slot, fast, shift_of(table.shards), nobody)
+            shift = shift_of(table.shards)
+            self.slot = _slot(fast, shift)
+            placed = [member for member in by_slot if member is not None]
+            if len(placed) == table.shards:
+                self.route = _quick_route(placed, fast, shift)
+                self.route_many = _quick_many(self.route, placed, fast, shift)
+                return
+            self.route = _route(by_slot, fast, shift, nobody)
         else:
             self.slot = _redis_slot
             self.route = _redis_route(by_slot, nobody)
@@ -78,15 +84,21 @@ def _slot(fast: Hash64, shift: int) -> Callable[[Key], int]:
 
 
 def _route(by_slot: list[Member | None], fast: Callable[..., int], shift: int, nobody: Callable[[int], Never]) -> Callable[[Key], Member]:
-    """Written for speed: one call of the hash and nothing else for a str without a tag (the seed 0 is every hash's default)."""
-
     def route(key: Key, /) -> Member:
-        if key.__class__ is str:
-            slot = fast(key.encode() if "{" not in key else hash_tag(key.encode())) >> shift
-        else:
-            slot = fast(hash_tag(key_bytes(key))) >> shift
+        slot = fast(hash_tag(key_bytes(key))) >> shift
         member = by_slot[slot]
         return member if member is not None else nobody(slot)
+
+    return route
+
+
+def _quick_route(primaries: list[Member], fast: Callable[..., int], shift: int) -> Callable[[Key], Member]:
+    """Where every shard has a primary. A str without a tag costs one call of the hash and little else (seed 0 is every hash's default)."""
+
+    def route(key: Key, /) -> Member:
+        if type(key) is str and "{" not in key:
+            return primaries[fast(key.encode()) >> shift]
+        return primaries[fast(hash_tag(key_bytes(key))) >> shift]
 
     return route
 
@@ -102,6 +114,25 @@ def _redis_route(by_slot: list[Member | None], nobody: Callable[[int], Never]) -
         return member if member is not None else nobody(slot)
 
     return route
+
+
+def _quick_many(
+    route: Callable[[Key], Member], primaries: list[Member], fast: Callable[..., int], shift: int
+) -> Callable[[Iterable[Key]], list[Member]]:
+    """Where every shard has a primary: one pass when all keys are str without a tag, otherwise key by key."""
+    one_by_one = _many(route)
+
+    def route_many(keys: Iterable[Key], /) -> list[Member]:
+        given: Sequence[Any] = as_sequence(keys)
+        try:
+            plain = "{" not in "".join(given)
+        except TypeError:
+            plain = False
+        if not plain:
+            return one_by_one(given)
+        return [primaries[digest >> shift] for digest in map(fast, map(str.encode, given))]
+
+    return route_many
 
 
 def _many(route: Callable[[Key], Member]) -> Callable[[Iterable[Key]], list[Member]]:

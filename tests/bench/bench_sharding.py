@@ -1,0 +1,282 @@
+"""How fast a key finds its member, against libraries of PyPI in the same run; what a client pays for a table; imbalance and churn.
+
+    python tests/bench/bench_sharding.py [--json FILE]
+
+Rates are per second of CPU time of one core (other work on the machine slows the wall clock more than it). Ours and the peers take turns
+with windows of at least 20 ms over the same 20,000 keys, str of 10 to 15 characters; the best window of each is kept, with the median
+beside it. Imbalance and churn are exact counts over 100,000 fixed keys or over all shards, and do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "operator")]
+
+import jump
+import uhashring
+import xxhash
+
+from sharding_tables import members_of
+from shuren.sharding.core import Algorithm, Backend, Member, Ring, Router, ShardTable, Slots, available, make_table, router_of_members
+from shuren.sharding.core.codec import publication
+
+WINDOW = 20_000
+ROUNDS = 15
+_WINDOW_SECONDS = 0.02
+SHARDS = 65_536
+_CHURN_KEYS = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One figure; `limit` is the target, the least that is allowed when `at_least`. `reference` is the peer's figure of the same run."""
+
+    what: str
+    measured: float
+    unit: str
+    median: float | None = None
+    against: str = ""
+    reference: float | None = None
+    limit: float | None = None
+    at_least: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target is reached; empty without one."""
+        if self.limit is None:
+            return ""
+        return "met" if (self.measured >= self.limit if self.at_least else self.measured <= self.limit) else "MISSED"
+
+
+# ------------------------------------------------------------------------------------------------------------------------------- rates
+
+
+def rates(works: dict[str, Callable[[], object]], units: int) -> dict[str, tuple[float, float]]:
+    """(best, median) million units a second of each, measured in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            passes, began = 0, time.process_time()
+            while (taken := time.process_time() - began) < _WINDOW_SECONDS:
+                work()
+                passes += 1
+            seconds[name].append(taken / passes)
+    return {name: (units / min(taken) / 1e6, units / statistics.median(taken) / 1e6) for name, taken in seconds.items()}
+
+
+def _at_once(router: Router, keys: Sequence[str]) -> Callable[[], object]:
+    return lambda: router.route_many(keys)
+
+
+def _one_by_one(call: Callable[[str], object], keys: Sequence[str]) -> Callable[[], None]:
+    def work() -> None:
+        for key in keys:
+            call(key)
+
+    return work
+
+
+def _table(members: tuple[Member, ...], replicas: int = 1, *, seed: int = 1) -> ShardTable:
+    """Even to one shard, placed at random, replicas on other racks."""
+    chance = random.Random(seed)  # noqa: S311 - a repeatable map
+    numbers = [m.number for m in members]
+    rows: list[list[int]] = []
+    while len(rows) < SHARDS:
+        chance.shuffle(numbers)
+        rows += [[numbers[(i + step * 7) % len(numbers)] for step in range(replicas)] for i in range(len(numbers))]
+    owners = array("H", [row[replica] for replica in range(replicas) for row in rows[:SHARDS]])
+    return make_table(shards=SHARDS, replicas=replicas, members=members, owners=owners, generation=1, term=1)
+
+
+_TARGETS = {Backend.NATIVE: (20.0, 40.0), Backend.XXHASH: (5.0, 5.0), Backend.PYTHON: (0.3, None)}
+"""Million keys a second one by one, and at once (issue C §1, sharding.md §3.7)."""
+
+
+def lookups(count: int) -> list[Row]:
+    """Key -> member among `count` members."""
+    chance = random.Random(count)  # noqa: S311 - repeatable keys
+    keys = [f"user:{chance.randrange(10**10)}" for _ in range(WINDOW)]
+    members = members_of(count)
+    table = _table(members)
+    routers = {backend: Slots(table, backend=backend) for backend in available()}
+    ring, ketama = uhashring.HashRing([m.id for m in members]), uhashring.HashRing([m.id for m in members], hash_fn="ketama")
+    names = [m.id for m in members]
+    digest, bucket = xxhash.xxh64_intdigest, jump.hash
+    peers: dict[str, Callable[[], object]] = {
+        "uhashring": _one_by_one(ring.get_node, keys),
+        "uhashring ketama": _one_by_one(ketama.get_node, keys),
+        "jump-consistent-hash + xxhash": _one_by_one(lambda key: names[bucket(digest(key.encode()), count)], keys),
+    }
+    single = {b.value: _one_by_one(r.route, keys) for b, r in routers.items()}
+    batch = {f"{b.value}, batch": _at_once(r, keys) for b, r in routers.items()}
+    found = rates({**single, **batch, **peers}, WINDOW)
+    peer = max(peers, key=lambda name: found[name][0])
+    rows = []
+    for backend in routers:
+        for name, target in zip((backend.value, f"{backend.value}, batch"), _TARGETS[backend], strict=True):
+            rows.append(
+                Row(
+                    what=f"slots, {count:,} members: {name}",
+                    measured=found[name][0],
+                    median=found[name][1],
+                    unit="M/s",
+                    against=peer,
+                    reference=found[peer][0],
+                    limit=target,
+                    at_least=True,
+                )
+            )
+    rows += [Row(what=f"peer, {count:,} members: {p}", measured=found[p][0], median=found[p][1], unit="M/s") for p in peers]
+    return rows
+
+
+def other_algorithms(count: int) -> list[Row]:
+    """The rest at their best, one by one."""
+    chance = random.Random(count)  # noqa: S311 - repeatable keys
+    keys = [f"user:{chance.randrange(10**10)}" for _ in range(WINDOW // 10)]
+    members = members_of(count)
+    routers: dict[str, Router] = {
+        a.value: router_of_members(a, members) for a in Algorithm if a not in {Algorithm.SLOTS, Algorithm.REDIS16384}
+    }
+    found = rates({name: _one_by_one(router.route, keys) for name, router in routers.items()}, len(keys))
+    return [Row(what=f"{name}, {count:,} members", measured=best, median=middle, unit="M/s") for name, (best, middle) in found.items()]
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ tables
+
+
+def _milliseconds(work: Callable[[], object], repeats: int = 7) -> tuple[float, float]:
+    taken = []
+    for _ in range(repeats):
+        began = time.process_time()
+        work()
+        taken.append((time.process_time() - began) * 1e3)
+    return min(taken), statistics.median(taken)
+
+
+def tables() -> list[Row]:
+    """What a client pays at 1,000 members x 65,536 shards x 3, and what travels."""
+    members = members_of(1_000, racks=20)
+    old = _table(members, 3)
+    owners, epochs = array("H", old.owners), array("I", old.epochs)
+    chance = random.Random(3)  # noqa: S311 - a repeatable map
+    for place, number in enumerate(owners):
+        if number == members[-1].number:
+            row = set(owners[place % SHARDS :: SHARDS])
+            owners[place] = chance.choice([m.number for m in members[:-1] if m.number not in row])
+            epochs[place % SHARDS] += place < SHARDS
+    new = make_table(shards=SHARDS, replicas=3, members=members[:-1], owners=owners, epochs=epochs, generation=2, term=1)
+    found = publication.publish(new, previous=old)
+    chunks = [found.nodes[f"gen/2/map-{i}"] for i in range(len(found.head.map))]
+    delta, member_data = found.nodes["gen/2/delta"], found.nodes["gen/2/members"]
+    rings = {
+        "uhashring": _milliseconds(lambda: uhashring.HashRing([m.id for m in members]), 3)[0],
+        "our own ring": _milliseconds(lambda: Ring(members), 3)[0],
+    }
+    whole, whole_median = _milliseconds(lambda: Slots(publication.read_map(found.head, new.members, chunks)))
+    step, step_median = _milliseconds(lambda: Slots(publication.read_delta(found.head, old, new.members, delta)))
+    return [
+        Row(
+            what="client: whole map read, checked, router made",
+            measured=whole,
+            median=whole_median,
+            unit="ms",
+            against="uhashring: ring made",
+            reference=rings["uhashring"],
+            limit=15.0,
+        ),
+        Row(what="client: delta read, checked, router made", measured=step, median=step_median, unit="ms", limit=1.0),
+        Row(what="our own ring of 160,000 points made", measured=rings["our own ring"], unit="ms"),
+        Row(what="operator: map encoded with delta", measured=_milliseconds(lambda: publication.publish(new, previous=old))[0], unit="ms"),
+        Row(what="map", measured=sum(map(len, chunks)), unit="bytes", limit=300_000),
+        Row(what="delta of one leave", measured=len(delta), unit="bytes", limit=2_000),
+        Row(what="members", measured=len(member_data), unit="bytes"),
+        Row(what="head", measured=len(found.head_data), unit="bytes", limit=1_000),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- quality
+
+
+def quality(count: int) -> list[Row]:
+    """max/mean of fixed keys, and keys moved by a leave against those that the leaver had."""
+    keys = [f"user:{n}" for n in range(_CHURN_KEYS)]
+    members = members_of(count)
+    rows = []
+    for algorithm in (Algorithm.RING, Algorithm.KETAMA, Algorithm.MAGLEV, Algorithm.JUMP, Algorithm.RENDEZVOUS):
+        before, after = ([m.id for m in router_of_members(algorithm, some).route_many(keys)] for some in (members, members[:-1]))
+        shares = Counter(before)
+        moved = sum(one != other for one, other in zip(before, after, strict=True))
+        rows.append(
+            Row(what=f"{algorithm.value}, {count:,} members: max/mean of keys", measured=max(shares.values()) * count / len(keys), unit="×")
+        )
+        rows.append(
+            Row(what=f"{algorithm.value}, {count:,} members: moved by a leave / least", measured=moved / shares[members[-1].id], unit="×")
+        )
+    spread = Counter(_table(members).owners)
+    shares = Counter(m.id for m in Slots(_table(members)).route_many(keys))
+    rows.append(Row(what=f"slots, {count:,} members: max/mean of keys", measured=max(shares.values()) * count / len(keys), unit="×"))
+    rows.append(
+        Row(what=f"slots, {count:,} members: max/mean of shards", measured=max(spread.values()) * count / SHARDS, unit="×", limit=1.008)
+    )
+    return rows
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ output
+
+
+def _cell(value: float | None, unit: str = "") -> str:
+    if value is None:
+        return ""
+    digits = 0 if unit == "bytes" else 2 if value >= 1 else 3
+    return f"{value:,.{digits}f} {unit}".rstrip()
+
+
+def text(rows: Sequence[Row]) -> str:
+    """The rows as text columns."""
+    lines = [("what", "best", "median", "peer in the same run", "ratio", "target", "verdict")]
+    for row in rows:
+        target = "" if row.limit is None else f"{'≥' if row.at_least else '≤'} {_cell(row.limit, row.unit)}"
+        against = "" if row.reference is None else f"{row.against}: {_cell(row.reference, row.unit)}"
+        ratio = "" if row.reference is None else f"{row.measured / row.reference:.2f} ×"
+        lines.append((row.what, _cell(row.measured, row.unit), _cell(row.median), against, ratio, target, row.verdict))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 1 when a target was missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the result there too")
+    wanted = parser.parse_args(arguments)
+    rows = [row for count in (10, 100, 1_000) for row in lookups(count)]
+    rows += other_algorithms(100) + tables() + quality(100)
+    document: dict[str, Any] = {
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "load": [round(v, 2) for v in os.getloadavg()]},
+        "backends": [backend.value for backend in available()],
+        "rows": [{**asdict(row), "verdict": row.verdict} for row in rows],
+    }
+    sys.stdout.write(f"{text(rows)}\n\n{json.dumps(document)}\n")
+    if Backend.NATIVE not in available():
+        sys.stdout.write("the accelerator is not built here (make setup builds it): its targets were not measured\n")
+    if wanted.json:
+        wanted.json.write_text(json.dumps(document, indent=1) + "\n")
+    return 1 if any(row.verdict == "MISSED" for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
