@@ -16,6 +16,7 @@ from shuren.sandbox.agents.registry import numbered
 from shuren.sandbox.contract import Settings
 from shuren.sandbox.engine.live import Engine
 from shuren.sandbox.http.app import build_app
+from shuren.sandbox.http.call import StreamTiming
 from shuren.sandbox.mesos.app import serve_mesos
 from shuren.sandbox.runners.simulated import SimulatedRunner
 
@@ -28,14 +29,14 @@ class Served:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def of(cls, directory: Path, *, agents: int = 2) -> AsyncIterator[Served]:
+    async def of(cls, directory: Path, *, agents: int = 2, streams: StreamTiming | None = None) -> AsyncIterator[Served]:
         port, mesos_port = free_port(), free_port()
         address = f"127.0.0.1:{port}"
         engine = Engine(
             directory=directory, address=address, settings=Settings(), runner=SimulatedRunner, agents=numbered(agents),
             mesos_url=f"http://127.0.0.1:{mesos_port}/",
         )  # fmt: skip
-        app = build_app(engine, address=address)
+        app = build_app(engine, address=address, streams=streams)
         app.middlewares.insert(0, engine.faults.middleware)
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from shuren.sandbox.runners.choose import RunnerKind, make_runner
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+CREDENTIALS = "MESOSPHERE_HTTP_CREDENTIALS"
 _COST = "make root updates cost what they cost on a real Marathon 1.11 (7 ms + 22 us per app)"
 
 
@@ -48,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
         flag = "--" + item.name.replace("_", "-")
         if item.name == "features":
             settings.add_argument(flag, default="", metavar="A,B", help="enabled features, comma separated")
+        elif item.name == "http_credentials":
+            given = os.environ.get(CREDENTIALS)
+            settings.add_argument(flag, default=given, metavar="USER:PASSWORD", help=f"basic authentication (default ${CREDENTIALS})")
         else:
             kind = type(item.default) if item.default is not None else str
             settings.add_argument(flag, type=kind, default=item.default, help=f"default {item.default}")

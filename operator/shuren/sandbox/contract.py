@@ -57,6 +57,8 @@ class Settings:
     min_revive_interval: float = 0.5
     max_zk_versions: int = 50
     http_credentials: str | None = None
+    access_control_allow_origin: str | None = None
+    max_concurrent_http_connections: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ def info(*, settings: Settings, address: str, leader: str | None, elected: bool,
         "leader": leader,
         "frameworkId": framework_id,
         "marathon_config": {
-            "access_control_allow_origin": None,
+            "access_control_allow_origin": settings.access_control_allow_origin,
             "checkpoint": True,
             "decline_offer_duration": 120000,
             "default_network_name": settings.default_network_name,

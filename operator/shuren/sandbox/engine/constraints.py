@@ -36,16 +36,15 @@ class Placement:
 
     def __init__(self, constraints: Sequence[Sequence[str]], placed: Sequence[Agent]) -> None:
         self._rules = [(c[0], c[1], c[2] if len(c) > 2 else None) for c in constraints]  # noqa: PLR2004 - field, operator, value
-        self._spread: dict[str, Counter[str]] = {field: Counter() for field, _, _ in self._rules}
+        self._spread: dict[str, Counter[str | None]] = {field: Counter() for field, _, _ in self._rules}
+        """Instances by value of the field; None for those on hosts without it."""
         for agent in placed:
             self.add(agent)
 
     def add(self, agent: Agent) -> None:
         """Notes one more instance on that agent."""
         for field, counter in self._spread.items():
-            value = field_value(agent, field)
-            if value is not None:
-                counter[value] += 1
+            counter[field_value(agent, field)] += 1
 
     def allows(self, agent: Agent) -> bool:
         return all(self._meets(agent, *rule) for rule in self._rules)
@@ -76,7 +75,7 @@ class Placement:
                 return False
 
 
-def _group_by(spread: Counter[str], here: str, minimum: int) -> bool:
+def _group_by(spread: Counter[str | None], here: str, minimum: int) -> bool:
     """A value not seen yet is always good; a seen one only once enough groups exist and it is among the smallest."""
     groups = {value: n for value, n in spread.items() if n}
     if here not in groups:

@@ -57,6 +57,11 @@ def page(status: int, reason: str, *, path: str = "/", headers: Mapping[str, str
     return text_answer(body, "text/html;charset=iso-8859-1", status=status, headers=headers)
 
 
+def unsupported(request: web.Request) -> web.Response:
+    """405 of a servlet."""
+    return page(405, f"HTTP method {request.method} is not supported by this URL", path=request.path)
+
+
 def error_answer(error: ApiError) -> web.Response:
     """An error that the definition or HTTP room has raised."""
     if isinstance(error.body, str):

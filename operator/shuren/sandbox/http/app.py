@@ -13,8 +13,8 @@ import aiohttp
 from aiohttp import web
 
 from . import gate, negotiation, routes
-from .answers import FORESEEN, from_exception, json_answer, text_answer
-from .call import Call
+from .answers import FORESEEN, from_exception, json_answer, text_answer, unsupported
+from .call import Call, StreamTiming
 from .pieces import Pieces
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ _ZIP_FROM, _ZIP_ASIDE_FROM = 1024, 256 * 1024  # bytes: what is worth packing, a
 _NO_CACHE = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
 
 
-def build_app(engine: LiveEngine, *, address: str) -> web.Application:
+def build_app(engine: LiveEngine, *, address: str, streams: StreamTiming | None = None) -> web.Application:
     """The application. `address` is this engine's own host:port, as it names itself to others (leader headers, proxy marks)."""
+    timing = streams or StreamTiming()
     app = web.Application(client_max_size=_BODY_LIMIT)
     session = web.AppKey("session", aiohttp.ClientSession)
     pieces = Pieces()
+    crowd = gate.Crowd(engine.settings.max_concurrent_http_connections)
 
     async def sessions(app: web.Application) -> AsyncIterator[None]:
         async with aiohttp.ClientSession(auto_decompress=False) as client:
@@ -47,6 +49,7 @@ def build_app(engine: LiveEngine, *, address: str) -> web.Application:
             headers["X-Frame-Options"] = "DENY"
             headers["X-XSS-Protection"] = "1; mode=block"
             headers.update(_NO_CACHE)
+            gate.allow_origins(request, response, engine.settings.access_control_allow_origin)
         headers.popall("Server", None)
         if isinstance(response, web.Response) and not response.body and request.method != "HEAD":
             headers.popall("Content-Type", None)
@@ -54,12 +57,16 @@ def build_app(engine: LiveEngine, *, address: str) -> web.Application:
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.path.startswith("/sandbox/"):
             return await _administer(engine, request)
+        with crowd.place(request) as there:
+            return await _answer(request) if there else crowd.refusal(request)
+
+    async def _answer(request: web.Request) -> web.StreamResponse:
         denied = gate.unauthorised(request, engine.settings.http_credentials)
         if denied is not None:
             return denied
         if not engine.is_leader():
             return await gate.to_leader(request, engine, address, app[session])
-        return await _packed(request, await _serve(engine, request, pieces))
+        return await _packed(request, await _serve(engine, request, pieces, timing))
 
     app.on_response_prepare.append(dress)
     app.cleanup_ctx.append(sessions)
@@ -78,14 +85,16 @@ async def _administer(engine: LiveEngine, request: web.Request) -> web.StreamRes
     return web.Response(status=status) if result is None else json_answer(result, status=status)
 
 
-async def _serve(engine: LiveEngine, request: web.Request, pieces: Pieces) -> web.StreamResponse:
+async def _serve(engine: LiveEngine, request: web.Request, pieces: Pieces, streams: StreamTiming) -> web.StreamResponse:
     found = routes.find(unquote(request.rel_url.raw_path))
     if found is None:
         return json_answer({"message": "URI not found"}, status=500)
     route, args = found
     if request.method == "OPTIONS":
-        return _describe(request, routes.allowed(route))
+        return web.Response(headers={"Allow": routes.SERVLET_ALLOWS}) if route.servlet else _describe(request, routes.allowed(route))
     handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None and route.servlet:
+        return unsupported(request)
     if handler is None:
         return json_answer({"message": "Method Not Allowed"}, status=405)
     try:
@@ -93,7 +102,7 @@ async def _serve(engine: LiveEngine, request: web.Request, pieces: Pieces) -> we
             negotiation.require_json_body(request)
         if route.negotiated:
             negotiation.require_json_accepted(request)
-        return await handler(Call(engine=engine, request=request, pieces=pieces, args=args))
+        return await handler(Call(engine=engine, request=request, pieces=pieces, streams=streams, args=args))
     except (asyncio.CancelledError, web.HTTPException):
         raise
     except Exception as error:  # a server answers whatever happens, and says so in its log

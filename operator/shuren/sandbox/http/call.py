@@ -18,12 +18,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamTiming:
+    """Of event streams, in seconds: the pause after which a sign of life is sent, and how long a reader may take nothing before it is cut
+    off, as the servlet container cuts idle connections.
+    """
+
+    heartbeat: float = 10.0
+    idle: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """A request with the engine it is for; `args` are the variable parts of its path, decoded."""
 
     engine: LiveEngine
     request: web.Request
     pieces: Pieces
+    streams: StreamTiming
     args: tuple[str, ...] = ()
 
     @property

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .answers import page
+from .answers import unsupported
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .call import Call
-
-HEARTBEAT_SECONDS = 10.0
 
 
 class Unchunked(web.StreamResponse):
@@ -26,18 +23,26 @@ class Unchunked(web.StreamResponse):
 
 async def stream_events(call: Call) -> web.StreamResponse:
     """The stream, for who asks for exactly `text/event-stream`; everybody else asks with the wrong method, as the servlet sees it."""
-    method = call.request.method
-    if method != "GET" or "text/event-stream" not in call.request.headers.getall("Accept", []):
-        return page(405, f"HTTP method {method} is not supported by this URL", path=call.request.path)
+    if call.request.method != "GET" or "text/event-stream" not in call.request.headers.getall("Accept", []):
+        return unsupported(call.request)
     types = call.values("event_type") if "event_type" in call.request.query else None
     response = Unchunked(headers={"Content-Type": "text/event-stream;charset=utf-8", "Connection": "close"})
     response.force_close()
     await response.prepare(call.request)
     events = call.engine.subscribe(types, call.remote)
-    # the client may go at any time; that ends the stream and is nobody's error
-    with contextlib.suppress(ConnectionError):
+    try:
         await _pump(call, response, events)
+    except ConnectionError:
+        pass  # the client may go at any time; that ends the stream and is nobody's error
+    except TimeoutError:
+        if call.request.transport is not None:
+            call.request.transport.abort()
     return response
+
+
+async def _write(call: Call, response: web.StreamResponse, data: bytes) -> None:
+    async with asyncio.timeout(call.streams.idle):
+        await response.write(data)
 
 
 async def _pump(call: Call, response: web.StreamResponse, events: AsyncIterator[tuple[str, str]]) -> None:
@@ -46,18 +51,18 @@ async def _pump(call: Call, response: web.StreamResponse, events: AsyncIterator[
     try:
         while True:
             pending = pending or asyncio.ensure_future(_next(iterator))
-            done, _ = await asyncio.wait({pending}, timeout=HEARTBEAT_SECONDS)
+            done, _ = await asyncio.wait({pending}, timeout=call.streams.heartbeat)
             if done:
                 try:
                     kind, data = pending.result()
                 except StopAsyncIteration:
                     return
                 pending = None
-                await response.write(f"event: {kind}\r\ndata: {data}\r\n\r\n".encode())
+                await _write(call, response, f"event: {kind}\r\ndata: {data}\r\n\r\n".encode())
             elif not call.engine.streams_silent():
                 # two writes, as the servlet does: readers must live with a line end that comes in halves
-                await response.write(b"\r")
-                await response.write(b"\n")
+                await _write(call, response, b"\r")
+                await _write(call, response, b"\n")
     finally:
         if pending is not None:
             pending.cancel()

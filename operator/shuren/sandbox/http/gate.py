@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from yarl import URL
 from .answers import page
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shuren.sandbox.contract import LiveEngine
 
 VIA = "X-Marathon-Via"
@@ -23,6 +26,43 @@ _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=10.0)
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "host", "date"}
 )
+
+
+def allow_origins(request: web.Request, response: web.StreamResponse, origins: str | None) -> None:
+    """Headers by which browsers let pages of other origins read (`--access_control_allow_origin`, comma separated)."""
+    if origins is None:
+        return
+    for origin in filter(None, (part.strip() for part in origins.split(","))):
+        response.headers.add("Access-Control-Allow-Origin", origin)
+    for names in request.headers.getall("Access-Control-Request-Headers", []):
+        response.headers.add("Access-Control-Allow-Headers", names)
+    response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
+    response.headers["Access-Control-Max-Age"] = str(24 * 3600)
+
+
+class Crowd:
+    """At most so many requests at a time (`--max_concurrent_http_connections`), 0 for any number. Event streams do not count."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._inside = 0
+
+    @contextlib.contextmanager
+    def place(self, request: web.Request) -> Iterator[bool]:
+        """Whether there is one more place, which is taken meanwhile."""
+        if not self._limit or request.path.startswith("/v2/events"):
+            yield True
+            return
+        there = self._inside < self._limit
+        self._inside += there
+        try:
+            yield there
+        finally:
+            self._inside -= there
+
+    def refusal(self, request: web.Request) -> web.Response:
+        """503 for who finds no place."""
+        return page(503, f"Too many concurrent requests! Allowed: {self._limit}.", path=request.path)
 
 
 def unauthorised(request: web.Request, credentials: str | None) -> web.Response | None:

@@ -16,17 +16,24 @@ if TYPE_CHECKING:
 class Route:
     """Handlers by method for the paths of a pattern.
 
-    `reads_json`: bodies must be JSON by their content type. `negotiated`: only who accepts JSON is served.
+    `reads_json`: bodies must be JSON by their content type. `negotiated`: only who accepts JSON is served. `servlet`: a servlet beside the
+    JSON resources, which answers for itself what methods it has.
     """
 
     pattern: re.Pattern[str]
     handlers: dict[str, Handler] = field(default_factory=dict)
     reads_json: bool = True
     negotiated: bool = True
+    servlet: bool = False
 
 
-def _route(pattern: str, *, reads_json: bool = True, negotiated: bool = True, **handlers: Handler) -> Route:
-    return Route(pattern=re.compile(pattern + r"/?", re.DOTALL), handlers=handlers, reads_json=reads_json, negotiated=negotiated)
+SERVLET_ALLOWS = "GET, HEAD, OPTIONS"
+
+
+def _route(pattern: str, *, reads_json: bool = True, negotiated: bool = True, servlet: bool = False, **handlers: Handler) -> Route:
+    return Route(
+        pattern=re.compile(pattern + r"/?", re.DOTALL), handlers=handlers, reads_json=reads_json, negotiated=negotiated, servlet=servlet
+    )
 
 
 ROUTES = (
@@ -71,12 +78,12 @@ ROUTES = (
     _route("/v2/info", GET=system_routes.show_info),
     _route("/v2/leader", GET=system_routes.show_leader, DELETE=system_routes.abdicate),
     _route("/v2/plugins", GET=system_routes.show_plugins),
-    _route("/v2/events", negotiated=False, reads_json=False, GET=event_stream.stream_events),
+    _route("/v2/events", negotiated=False, reads_json=False, servlet=True, GET=event_stream.stream_events),
     _route("/ping", negotiated=False, GET=system_routes.ping),
     _route("/metrics", negotiated=False, GET=system_routes.show_metrics),
     _route("/metrics/prometheus", negotiated=False, GET=system_routes.show_prometheus),
     _route("/config", negotiated=False, GET=system_routes.show_config),
-    _route("/logging", negotiated=False, reads_json=False, GET=system_routes.show_logging, POST=system_routes.show_logging),
+    _route("/logging", negotiated=False, GET=system_routes.show_logging, POST=system_routes.change_logging),
     _route("", negotiated=False, GET=system_routes.go_to_ui),
     _route("/ui", negotiated=False, GET=system_routes.show_ui),
 )

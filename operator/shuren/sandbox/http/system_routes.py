@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from shuren.sandbox.definition import paths
+from shuren.sandbox.definition import apps, paths
 from shuren.sandbox.definition.errors import Violation, not_valid, refused
+from shuren.sandbox.definition.shape import Enum, Int, Obj, Text, optional, required
 
 from .answers import deployed, json_answer, text_answer
 from .negotiation import accepted
@@ -122,10 +125,36 @@ async def show_config(call: Call) -> web.StreamResponse:
     return json_answer(call.engine.info().get("marathon_config", {}))
 
 
+_LEVELS = {"trace": logging.DEBUG, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_LOGGER_CHANGE = Obj(
+    (
+        required("level", Enum(literals=(*_LEVELS, "off"))),
+        required("logger", Text(min_length=1)),
+        optional("durationSeconds", Int(minimum=1)),
+    )
+)
+
+
+def _logger(name: str) -> logging.Logger:
+    return logging.getLogger(None if name == "ROOT" else name)
+
+
 async def show_logging(call: Call) -> web.StreamResponse:
-    """GET and POST /logging: levels of Java loggers, none of which exist here."""
+    """GET /logging: the levels of this program's loggers."""
     del call
-    return json_answer({})
+    known = ["ROOT", *sorted(name for name, logger in logging.root.manager.loggerDict.items() if isinstance(logger, logging.Logger))]
+    return json_answer({name: logging.getLevelName(_logger(name).getEffectiveLevel()) for name in known})
+
+
+async def change_logging(call: Call) -> web.StreamResponse:
+    """POST /logging: sets the level of one logger, for a while with `durationSeconds`."""
+    change = apps.read(_LOGGER_CHANGE, await call.json())
+    logger = _logger(change["logger"])
+    before = logger.level
+    logger.setLevel(_LEVELS.get(change["level"], logging.CRITICAL + 1))
+    if "durationSeconds" in change:
+        asyncio.get_running_loop().call_later(change["durationSeconds"], logger.setLevel, before)
+    return json_answer(change)
 
 
 async def go_to_ui(call: Call) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
@@ -10,7 +11,7 @@ import json
 import pytest
 
 from quiet_engine import QuietEngine
-from shuren.sandbox.contract import Locked, Settings, TooManyDeployments
+from shuren.sandbox.contract import Locked, Settings, Started, TooManyDeployments
 from shuren.sandbox.http.app import build_app
 from wire import Wire
 
@@ -187,3 +188,42 @@ async def test_start_page_leads_to_the_ui(wire: Wire) -> None:
     reply = await wire.get("/")
     assert (reply.status, reply.headers["Location"]) == (302, "http://marathon.test:8080/ui/")
     assert (await wire.get("/ui/")).status == 200
+
+
+async def test_other_origins_may_read_when_they_are_named() -> None:
+    engine = QuietEngine(settings=Settings(access_control_allow_origin="http://a, http://b"))
+    async with Wire(build_app(engine, address=engine.address)) as wire:
+        raw = await wire.raw(b"GET /v2/apps HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAccess-Control-Request-Headers: X-A\r\n\r\n")
+    head = raw.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    assert {line for line in head if line.startswith("Access-Control")} == {
+        "Access-Control-Allow-Origin: http://a",
+        "Access-Control-Allow-Origin: http://b",
+        "Access-Control-Allow-Headers: X-A",
+        "Access-Control-Allow-Methods: GET, HEAD, OPTIONS",
+        "Access-Control-Max-Age: 86400",
+    }
+
+
+async def test_other_origins_may_not_read_by_default(wire: Wire) -> None:
+    assert not any(name.startswith("Access-Control") for name in (await wire.get("/v2/apps")).headers)
+
+
+async def test_too_many_at_a_time_are_sent_away() -> None:
+    engine = QuietEngine(settings=Settings(max_concurrent_http_connections=1))
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object, **__: object) -> Started:
+        entered.set()
+        await leave.wait()
+        return Started(deployment_id="d", version="v")
+
+    engine.update = slow  # type: ignore[method-assign]
+    async with Wire(build_app(engine, address=engine.address)) as wire:
+        first = asyncio.ensure_future(wire.delete("/v2/groups"))
+        await entered.wait()
+        second = await wire.get("/ping")
+        assert (second.status, second.headers["Content-Type"]) == (503, "text/html;charset=iso-8859-1")
+        assert "Too many concurrent requests! Allowed: 1." in second.body.decode()
+        leave.set()
+        assert (await first).status == 200
+        assert (await wire.get("/ping")).body == b"pong"

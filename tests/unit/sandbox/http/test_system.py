@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from quiet_engine import QuietEngine
 from shuren.sandbox.http.app import build_app
 from wire import Wire
@@ -52,7 +54,19 @@ async def test_metrics_info_and_the_rest(wire: Wire) -> None:
     assert (await wire.get("/v2/info")).json["version"] == "1.11.24"
     assert (await wire.get("/v2/plugins")).json == {"plugins": []}
     assert (await wire.get("/config")).json == {"ha": True}
-    assert (await wire.get("/logging")).json == {}
+
+
+async def test_levels_of_loggers(wire: Wire) -> None:
+    name = "shuren.test.levels"
+    reply = await wire.post("/logging", {"logger": name, "level": "DEBUG"})
+    assert (reply.status, reply.json) == (200, {"logger": name, "level": "debug"})
+    assert (await wire.get("/logging")).json[name] == "DEBUG"
+    await wire.post("/logging", {"logger": name, "level": "error", "durationSeconds": 60})
+    assert (await wire.get("/logging")).json[name] == "ERROR"
+    assert "ROOT" in (await wire.get("/logging")).json
+    bad = await wire.post("/logging", {"level": "loud"})
+    assert bad.status == 422
+    assert [detail["path"] for detail in bad.json["details"]] == ["/level", "/logger"]
 
 
 async def test_event_stream_is_framed_as_the_servlet_does(engine: QuietEngine) -> None:
@@ -73,3 +87,15 @@ async def test_event_stream_is_for_who_asks_exactly(wire: Wire) -> None:
         reply = await wire.get("/v2/events", headers={"Accept": accept})
         assert (reply.status, reply.headers["Content-Type"]) == (405, "text/html;charset=iso-8859-1")
     assert (await wire.send("HEAD", "/v2/events", headers={"Accept": "text/event-stream"})).status == 405
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE"])
+async def test_event_stream_is_a_servlet_of_its_own(wire: Wire, method: str) -> None:
+    reply = await wire.send(method, "/v2/events")
+    assert (reply.status, reply.headers["Content-Type"]) == (405, "text/html;charset=iso-8859-1")
+    assert f"HTTP method {method} is not supported by this URL" in reply.body.decode()
+
+
+async def test_event_stream_says_what_it_takes(wire: Wire) -> None:
+    reply = await wire.send("OPTIONS", "/v2/events")
+    assert (reply.status, reply.headers["Allow"], reply.body) == (200, "GET, HEAD, OPTIONS", b"")
