@@ -96,7 +96,10 @@ async def test_scale_down_under_group_by_takes_from_the_fullest(tmp_path: Path) 
 
 def test_instances_on_hosts_without_the_attribute_are_a_group_of_their_own() -> None:
     """As in Marathon: they hold up CLUSTER, and count among the groups of GROUP_BY."""
-    bare, one = Agent("b", agent("h1"), index=0, registered_at=0), Agent("o", agent("h2", attributes={"rack": "1"}), index=1, registered_at=0)
+    bare, one = (
+        Agent("b", agent("h1"), index=0, registered_at=0),
+        Agent("o", agent("h2", attributes={"rack": "1"}), index=1, registered_at=0),
+    )
     assert not Placement([["rack", "CLUSTER"]], [bare]).allows(one)
     assert Placement([["rack", "CLUSTER"]], [one]).allows(one)
     assert not Placement([["rack", "GROUP_BY"]], [one, one, bare]).allows(one)
