@@ -1,0 +1,1 @@
+"""HAProxy's runtime API, its master process, and its program."""

@@ -1,0 +1,192 @@
+"""Answers of HAProxy → values. Formats: management.txt §9.1 (CSV) and §9.3. Columns are found by name: versions only add some."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from shuren.domain.errors import Unreachable
+from shuren.domain.haproxy.converge import ObservedServer
+
+
+def servers(text: str) -> tuple[ObservedServer, ...]:
+    """`show servers state`, format 1. A server whose address is not set shows `-`."""
+    lines = text.splitlines()
+    if not lines or lines[0].strip() != "1":
+        raise Unreachable(f"`show servers state` has a format that is not known: {text[:80]!r}")
+    return tuple(_server(line.split(" ")) for line in lines[2:] if line and not line.startswith("#"))
+
+
+def _server(f: Sequence[str]) -> ObservedServer:
+    # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change
+    # srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn
+    # srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port
+    try:
+        return ObservedServer(
+            backend=f[1],
+            name=f[3],
+            id=int(f[2]),
+            address=f[4],
+            port=int(f[18]),
+            operation=int(f[5]),
+            admin=int(f[6]),
+            weight=int(f[7]),
+            check_status=int(f[10]),
+            check_state=int(f[13]),
+            check_port=int(f[21]),
+        )
+    except (IndexError, ValueError) as error:
+        raise Unreachable(f"a line of `show servers state` cannot be read: {' '.join(f)!r}") from error
+
+
+class RowType(Enum):
+    """Column `type` of `show stat`."""
+
+    FRONTEND = 0
+    BACKEND = 1
+    SERVER = 2
+    LISTENER = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One line of `show stat`, as much of it as somebody here wants. `requests` are sessions where the mode is tcp. Milliseconds."""
+
+    type: RowType
+    proxy: str
+    name: str
+    sessions: int
+    queued: int
+    requests: int
+    connect_errors: int
+    response_errors: int
+    retries: int
+    redispatches: int
+    server_errors: int
+    latency: int
+    bytes_in: int
+    bytes_out: int
+    status: str
+
+
+_WANTED = {
+    "type": "type",
+    "proxy": "# pxname",
+    "name": "svname",
+    "scur": "scur",
+    "qcur": "qcur",
+    "stot": "stot",
+    "requests": "req_tot",
+    "econ": "econ",
+    "eresp": "eresp",
+    "wretr": "wretr",
+    "wredis": "wredis",
+    "5xx": "hrsp_5xx",
+    "ttime": "ttime",
+    "bin": "bin",
+    "bout": "bout",
+    "status": "status",
+    "mode": "mode",
+}
+
+
+def statistics(text: str) -> tuple[Row, ...]:
+    """`show stat` as CSV."""
+    return tuple(_rows(text))
+
+
+def _rows(text: str) -> Iterator[Row]:
+    lines = text.splitlines()
+    header = lines[0].split(",") if lines else []
+    try:
+        at = {key: header.index(name) for key, name in _WANTED.items() if name in header}
+        for line in lines[1:]:
+            if line:
+                # the result of a check may hold a comma, and is quoted then; all other lines are split ten times as fast
+                yield _row(next(csv.reader([line])) if '"' in line else line.split(","), at)
+    except (KeyError, IndexError, ValueError) as error:
+        raise Unreachable(f"`show stat` cannot be read: {error!r} in {text[:80]!r}") from error
+
+
+def _row(f: Sequence[str], at: dict[str, int]) -> Row:
+    def number(key: str) -> int:
+        return int(f[at[key]] or 0)
+
+    return Row(
+        type=RowType(number("type")),
+        proxy=f[at["proxy"]],
+        name=f[at["name"]],
+        sessions=number("scur"),
+        queued=number("qcur"),
+        requests=number("requests") or number("stot"),
+        connect_errors=number("econ"),
+        response_errors=number("eresp"),
+        retries=number("wretr"),
+        redispatches=number("wredis"),
+        server_errors=number("5xx"),
+        latency=number("ttime"),
+        bytes_in=number("bin"),
+        bytes_out=number("bout"),
+        status=f[at["status"]],
+    )
+
+
+def info(text: str) -> dict[str, str]:
+    """`show info`: names and values."""
+    return {name.strip(): value.strip() for name, colon, value in (line.partition(":") for line in text.splitlines()) if colon}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Processes:
+    """`show proc` of the master. `workers` serve; `old` finish what they have since a reload. `failed` counts failed reloads in a row."""
+
+    master: int
+    reloads: int
+    failed: int
+    workers: tuple[int, ...] = ()
+    old: tuple[int, ...] = ()
+    version: str = ""
+
+
+_PROCESS = re.compile(r"(\d+)\s+(master|worker)\s+(\d+)(?:\s+\[failed: (\d+)\])?\s+\S+\s+(\S+)")
+
+
+def processes(text: str) -> Processes:
+    """Unreachable when it is none."""
+    master: re.Match[str] | None = None
+    current: list[int] = []
+    old: list[int] = []
+    among = current
+    for line in text.splitlines():
+        if line.startswith("# old workers"):
+            among = old
+        match = _PROCESS.match(line)
+        if match is None:
+            continue
+        if match[2] == "master":
+            master = match
+        else:
+            among.append(int(match[1]))
+    if master is None:
+        raise Unreachable(f"`show proc` cannot be read: {text[:80]!r}")
+    return Processes(
+        master=int(master[1]),
+        reloads=int(master[3]),
+        failed=int(master[4] or 0),
+        workers=tuple(current),
+        old=tuple(old),
+        version=master[5],
+    )
+
+
+_SEVERITY = re.compile(r"^\[(\d)\]: (.*)$", re.MULTILINE)
+_ERROR = 3
+"""Severities as syslog has them; what is told at 3 or below was refused."""
+
+
+def refusals(text: str) -> tuple[str, ...]:
+    """What was refused among the answers to a line that began with `set severity-output number`."""
+    return tuple(match[2] for match in _SEVERITY.finditer(text) if int(match[1]) <= _ERROR)

@@ -1,0 +1,116 @@
+"""Certificates, authorities and users: what a route names and what is not in ZooKeeper, since some of it is secret.
+
+The agent brings these from where they are and tells the configuration where each lies on this host; here they have names only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from shuren.domain.errors import Invalid
+from shuren.domain.haproxy.settings import LoadBalancing
+from shuren.domain.service.values import ServiceName
+
+
+class MaterialKind(Enum):
+    """CERTIFICATE: chain and key. AUTHORITY: certificates to trust. USERS: names and password hashes."""
+
+    CERTIFICATE = "certificate"
+    AUTHORITY = "authority"
+    USERS = "users"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Material:
+    """A Secret in a namespace (`namespace` and `name`), or a file in the load balancer's directory (no `namespace`)."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        where = f"Secret {self.namespace}/{self.name}" if self.namespace else f"file {self.name}"
+        return f"{self.kind} in {where}"
+
+    @property
+    def file(self) -> str:
+        """Name of the file that holds it; a namespace has no dots, so that no two are alike."""
+        return f"{self.kind}.{self.namespace}.{self.name}.pem"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Materials:
+    """What is there. `directory` holds the files; `users` is name → hash of each USERS; `missing` says why something is not there."""
+
+    directory: str = "certs"
+    there: frozenset[Material] = frozenset()
+    users: Mapping[Material, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    missing: Mapping[Material, str] = field(default_factory=dict)
+
+    def path(self, material: Material) -> str:
+        """Where HAProxy finds it."""
+        return f"{self.directory}/{material.file}"
+
+    def why_not(self, material: Material) -> str:
+        """Empty when it is there."""
+        if material in self.there:
+            return ""
+        return f"{material}: {self.missing.get(material, 'not there yet')}"
+
+
+def certificate(service: ServiceName, *, secret: str = "", file: str = "") -> Material:
+    """A listener's certificate."""
+    return Material(kind=MaterialKind.CERTIFICATE.value, namespace=service.namespace if secret else "", name=secret or file)
+
+
+def authority(service: ServiceName, secret: str) -> Material:
+    """Certificates to trust."""
+    return Material(kind=MaterialKind.AUTHORITY.value, namespace=service.namespace, name=secret)
+
+
+def users(service: ServiceName, secret: str) -> Material:
+    """Who may log in."""
+    return Material(kind=MaterialKind.USERS.value, namespace=service.namespace, name=secret)
+
+
+def needs(service: ServiceName, settings: LoadBalancing) -> tuple[Material, ...]:
+    """Everything that a route names, sorted."""
+    found: set[Material] = set()
+    for listener in settings.listeners:
+        if listener.tls is not None:
+            found |= {certificate(service, secret=c.secret, file=c.file) for c in listener.tls.certificates}
+            if listener.tls.client_ca:
+                found.add(authority(service, listener.tls.client_ca))
+    if settings.upstream.tls is not None and settings.upstream.tls.ca:
+        found.add(authority(service, settings.upstream.tls.ca))
+    if settings.access.basic_auth is not None:
+        found.add(users(service, settings.access.basic_auth.secret))
+    return tuple(sorted(found))
+
+
+_USER = re.compile(r"([-_.@A-Za-z0-9]{1,128}):([-$./A-Za-z0-9]{13,512})")
+
+
+def parse_users(text: str) -> tuple[tuple[str, str], ...]:
+    """Lines of `name:hash`, the hash as crypt(3) takes it. Invalid for anything else: a password in clear must not pass for a hash."""
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _USER.fullmatch(line.strip())
+        if match is None or match[2].startswith(("$apr1$", "$2")):
+            raise Invalid(f"line {number} is not name:hash with a hash of crypt(3): make it with `openssl passwd -6`")
+        found.append((match[1], match[2]))
+    return tuple(sorted(found))
+
+
+def missing_for(service: ServiceName, settings: LoadBalancing, materials: Materials) -> tuple[str, ...]:
+    """What a route names and what is not there, in words for its status."""
+    return tuple(_unique(why for material in needs(service, settings) if (why := materials.why_not(material))))
+
+
+def _unique(words: Iterable[str]) -> Iterable[str]:
+    return dict.fromkeys(words)

@@ -1,0 +1,129 @@
+"""Endpoints → servers of a HAProxy backend: stable names, explicit ids, and the state that each endpoint state means."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from shuren.domain.service.values import MAX_WEIGHT, Endpoint, EndpointState
+
+BASE_WEIGHT = 100
+"""Weight with which every server is added. HAProxy scales relative weights by it, and its own default of 1 would round them to 0."""
+
+IDS = 1 << 20
+"""Ids are below this. HAProxy places a server on the ring of a consistent hash at `hash(id * 4096 + n)` in 32 bits (src/lb_chash.c), so
+that two ids that agree in their lower 20 bits share all their places."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,120}")
+
+
+class Admin(Enum):
+    """What an operator of HAProxy wants of a server. READY: traffic. DRAIN: only what is there. MAINT: nothing, no checks."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    MAINT = "maint"
+
+
+STATES = {
+    EndpointState.STARTING: Admin.MAINT,
+    EndpointState.READY: Admin.READY,
+    EndpointState.DRAINING: Admin.DRAIN,
+    EndpointState.UNHEALTHY: Admin.MAINT,
+}
+"""The table of design §4.4."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """A server as it shall be. `endpoint` is the id of its endpoint, `app` the label of its counters; `check_port` 0: the port itself."""
+
+    name: str
+    address: str
+    port: int
+    admin: Admin
+    weight: int = BASE_WEIGHT
+    check_port: int = 0
+    endpoint: str = ""
+    app: str = ""
+
+
+def server_name(endpoint_id: str, address: str = "") -> str:
+    """A name that HAProxy takes, for ever the same for one endpoint. `address` tells the servers of one host name apart.
+
+    Ids of tasks and addresses stay readable: `/` becomes `:`. Whatever else has to be changed gets a part of its hash.
+    """
+    full = f"{endpoint_id}@{address}" if address else endpoint_id
+    if _PLAIN.fullmatch(full):
+        return full.replace("/", ":")
+    return f"{_UNSAFE.sub(':', full)[:100]}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, not a host name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def host_names(endpoints: Iterable[Endpoint]) -> frozenset[str]:
+    """Host names among the addresses, which somebody has to resolve: HAProxy takes none at run time."""
+    return frozenset(e.address for e in endpoints if not is_address(e.address))
+
+
+def servers_of(
+    endpoints: Sequence[Endpoint], *, target_port: str = "", check_port: str = "", resolved: Mapping[str, Sequence[str]] | None = None
+) -> tuple[Server, ...]:
+    """The servers of a backend, sorted by name.
+
+    `target_port` and `check_port` are names of further ports; an endpoint that does not have the first is left out, one without the second
+    is checked where its traffic goes. A host name becomes one server for each of its addresses in `resolved`, which share its weight.
+    """
+    found: dict[str, Server] = {}
+    for endpoint in endpoints:
+        port = endpoint.ports.get(target_port, 0) if target_port else endpoint.port
+        if not port:
+            continue
+        plain = is_address(endpoint.address)
+        addresses = (endpoint.address,) if plain else tuple((resolved or {}).get(endpoint.address, ()))
+        weight = min(max(endpoint.weight, 0), MAX_WEIGHT)
+        for address in addresses:
+            name = server_name(endpoint.id, "" if plain else address)
+            found[name] = Server(
+                name=name,
+                address=address,
+                port=port,
+                admin=STATES[endpoint.state],
+                weight=weight if plain or not weight else max(1, weight // len(addresses)),
+                check_port=endpoint.ports.get(check_port, 0) if check_port else 0,
+                endpoint=endpoint.id,
+                app=endpoint.app,
+            )
+    return tuple(found[name] for name in sorted(found))
+
+
+def assign_ids(names: Iterable[str], taken: Mapping[str, int]) -> dict[str, int]:
+    """An id for each name that has none in `taken`, unique among all; from the name, so that every load balancer chooses the same."""
+    used: set[int] = set(taken.values())
+    given: dict[str, int] = {}
+    for name in sorted(set(names) - taken.keys()):
+        given[name] = _free_id(name, used)
+        used.add(given[name])
+    return given
+
+
+def _free_id(name: str, used: Collection[int]) -> int:
+    attempt = 0
+    while True:
+        digest = hashlib.sha256(f"{name}#{attempt}".encode() if attempt else name.encode()).digest()
+        chosen = int.from_bytes(digest[:4], "big") % (IDS - 1) + 1
+        if chosen not in used:
+            return chosen
+        attempt += 1
