@@ -59,13 +59,39 @@ class ObservedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class _NamedServer(httpx.AsyncBaseTransport):
+    """Expects a certificate of this name, whatever host the URL names."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, name: str) -> None:
+        self._inner = inner
+        self._name = name
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions = {**request.extensions, "sni_hostname": self._name}
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 def transport(
-    *, target: str, observe: Observe | None, tls: ssl.SSLContext | None, connections: int | None, keepalive: int | None = None
+    *,
+    target: str,
+    observe: Observe | None,
+    tls: ssl.SSLContext | None,
+    connections: int | None,
+    keepalive: int | None = None,
+    server_name: str | None = None,
 ) -> httpx.AsyncBaseTransport:
-    """Real connections to one target, observed when somebody wants to know; `connections` None: no limit."""
-    inner = httpx.AsyncHTTPTransport(
+    """Real connections to one target, observed when somebody wants to know; `connections` None: no limit.
+
+    `server_name` is expected in the certificate instead of the URL's host.
+    """
+    inner: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(
         verify=tls if tls is not None else True,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=keepalive if keepalive is not None else connections),
         trust_env=False,
     )
+    if server_name is not None:
+        inner = _NamedServer(inner, server_name)
     return inner if observe is None else ObservedTransport(inner, target=target, observe=observe)

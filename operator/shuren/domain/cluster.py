@@ -7,7 +7,7 @@ changes no status; counts and resources are rounded and read on a slow beat, so 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from shuren.domain.conditions import Condition, ConditionType, Truth
@@ -123,6 +123,10 @@ class Credentials:
     marathon_tls: TlsMaterial = TlsMaterial()
     zookeeper: Login | None = None
     zookeeper_tls: TlsMaterial = TlsMaterial()
+
+    def same_connection(self, other: Credentials) -> bool:
+        """Whether one connection serves both: only what each request to Marathon carries differs. All else is shown when connecting."""
+        return replace(self, marathon=None) == replace(other, marathon=None)
 
 
 # ---------------------------------------------------------------------------------------------------- what is seen of it

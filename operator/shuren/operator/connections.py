@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import ssl
 import tempfile
@@ -14,6 +15,7 @@ from shuren.clients.marathon import client as marathon_client
 from shuren.clients.mesos.client import MesosClient
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.fenced import FencedRoot
+from shuren.clients.zookeeper.tls import Tls
 from shuren.controllers.estate.connection import Connection
 from shuren.domain.cluster import ClusterSettings, Credentials, TlsMaterial, TlsSettings
 from shuren.domain.errors import Invalid, Unreachable
@@ -62,27 +64,44 @@ class _Open:
 
 
 class Factory:
-    """The `ConnectionFactory` on real clients. `observe` gets every request to Marathon and Mesos."""
+    """The `ConnectionFactory` on real clients. `observe` gets every request to Marathon and Mesos.
 
-    def __init__(self, *, observe: Observe | None = None, on_error: Callable[[str], None] = log.warning) -> None:
+    `on_error` hears of a ZooKeeper that has not answered for `zookeeper_patience` seconds.
+    """
+
+    def __init__(
+        self, *, observe: Observe | None = None, on_error: Callable[[str], None] = log.warning, zookeeper_patience: float = 15.0
+    ) -> None:
         self._observe = observe
         self._on_error = on_error
+        self._zookeeper_patience = zookeeper_patience
 
     async def connect(self, settings: ClusterSettings, credentials: Credentials) -> Connection:
         """See the port."""
         tls = _context(settings.marathon.tls, credentials.marathon_tls, where="spec.marathon.tls")
+        zookeeper_tls = _context(settings.zookeeper.tls, credentials.zookeeper_tls, where="spec.zookeeper.tls")
+        zookeeper_name = settings.zookeeper.tls.server_name if settings.zookeeper.tls is not None else None
         marathon = marathon_client.MarathonClient(
             settings.marathon.urls,
             credentials=_marathon_credentials(credentials),
-            transport=transport(target="marathon", observe=self._observe, tls=tls, connections=_CONNECTIONS),
+            transport=transport(
+                target="marathon",
+                observe=self._observe,
+                tls=tls,
+                connections=_CONNECTIONS,
+                server_name=settings.marathon.tls.server_name if settings.marathon.tls is not None else None,
+            ),
         )
         login = credentials.zookeeper
         zookeeper = ZooKeeperClient(
             ",".join(settings.zookeeper.hosts),
             digest=Digest(username=login.username, password=login.password) if login is not None else None,
+            tls=Tls(context=zookeeper_tls, server_name=zookeeper_name) if zookeeper_tls is not None else None,
         )
         root = FencedRoot(zookeeper, settings.zookeeper.root, dns_zone=settings.dns_zone)
-        connecting = asyncio.create_task(self._connect(zookeeper, settings), name=f"zookeeper of {settings.name}")
+        connecting = asyncio.create_task(
+            self._connect(zookeeper, settings), name=f"zookeeper of {settings.name}", context=contextvars.Context()
+        )
         mesos = None
         if settings.mesos:
             to_mesos = transport(target="mesos", observe=self._observe, tls=None, connections=_CONNECTIONS)
@@ -92,7 +111,7 @@ class Factory:
     async def _connect(self, zookeeper: ZooKeeperClient, settings: ClusterSettings) -> None:
         """Start the session; the client goes on trying by itself when nobody answers."""
         try:
-            await zookeeper.connect()
+            await zookeeper.connect(within=self._zookeeper_patience)
         except Unreachable as error:
             self._on_error(f"{settings.name}: {error}")
 
@@ -102,6 +121,11 @@ def _marathon_credentials(credentials: Credentials) -> marathon_client.Credentia
     if login is None:
         return marathon_client.Credentials()
     return marathon_client.Credentials(username=login.username, password=login.password, token=login.token)
+
+
+def _no_password() -> str:
+    """Asked for the password of an encrypted key; without it OpenSSL would ask at the terminal, for ever."""
+    raise ValueError("the key is encrypted; store it without a password")
 
 
 def _context(settings: TlsSettings | None, material: TlsMaterial, *, where: str) -> ssl.SSLContext | None:
@@ -117,7 +141,7 @@ def _context(settings: TlsSettings | None, material: TlsMaterial, *, where: str)
             with tempfile.NamedTemporaryFile("wb", suffix=".pem") as pem:
                 pem.write(material.certificate + b"\n" + material.key)
                 pem.flush()
-                context.load_cert_chain(pem.name)
+                context.load_cert_chain(pem.name, password=_no_password)
     except (ssl.SSLError, ValueError) as error:
         raise Invalid(f"{where}: a certificate or key in the Secret cannot be used: {error}") from error
     return context

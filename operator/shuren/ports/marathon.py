@@ -73,8 +73,5 @@ class Marathon(Protocol):
     async def cancel_deployment(self, deployment_id: str, *, force: bool) -> DeploymentRef | None:
         """force=True only cancels and leaves things as they are; force=False starts Marathon's own roll-back. None: it was already gone."""
 
-    async def reset_delay(self, app_id: str) -> None:
-        """Forget the launch back-off of an app; nothing happens when nothing waits."""
-
     def events(self) -> AsyncIterator[MarathonEvent]:
         """The event stream, from now on; the first item is `event_stream_attached`. Ends by raising Unreachable."""

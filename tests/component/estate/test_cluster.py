@@ -19,7 +19,7 @@ from shuren.controllers.estate.connection import Identity
 from shuren.controllers.estate.registry import Estate
 from shuren.controllers.estate.roster import Roster, Unconnected
 from shuren.domain.app.snapshot import ClusterView
-from shuren.domain.cluster import Amounts, Blocked, Credentials, Login, MarathonSettings, MesosSummary, Obstacle, PartView
+from shuren.domain.cluster import Amounts, Blocked, Credentials, Login, MarathonSettings, MesosSummary, Obstacle, PartView, TlsMaterial
 from shuren.domain.errors import Fenced, Invalid, NotOurs, Unreachable
 from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import ObjectKey
@@ -108,6 +108,27 @@ async def test_new_credentials_are_used_without_a_new_connection() -> None:
         assert len(world.factory.made) == 1
         assert world.factory.made[0].rotations[-1] == rotated
         assert not world.factory.made[0].closed
+
+
+@pytest.mark.parametrize(
+    "rotated",
+    [
+        Credentials(marathon_tls=TlsMaterial(ca=b"new")),
+        Credentials(zookeeper=Login(username="u", password="new")),
+        Credentials(zookeeper_tls=TlsMaterial(certificate=b"new", key=b"new")),
+    ],
+    ids=["tls of marathon", "login of zookeeper", "tls of zookeeper"],
+)
+async def test_credentials_that_are_shown_when_connecting_need_a_new_connection(rotated: Credentials) -> None:
+    async with _world() as world:
+        first = await world.ensure()
+        await world.pass_time(2)
+        second = await world.ensure(rotated)
+        assert second is not first
+        assert world.factory.made[0].closed
+        assert world.factory.made[1].rotations == [rotated]
+        await world.pass_time(2)
+        assert second.view.connected
 
 
 async def test_settings_that_need_no_connection_are_taken_over() -> None:

@@ -258,10 +258,6 @@ async def test_rolling_back_a_deployment_brings_the_former_definition_back(marat
     assert app.definition["cpus"] == 0.01
 
 
-async def test_resetting_a_delay_that_is_not_there_is_nothing(marathon: Marathon) -> None:
-    await marathon.reset_delay("/contract/nothing")
-
-
 async def test_another_url_is_tried_when_one_does_not_answer(url: str) -> None:
     client = MarathonClient(["http://127.0.0.1:9", url])
     assert (await client.info()).version

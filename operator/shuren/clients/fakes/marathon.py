@@ -161,10 +161,6 @@ class FakeMarathon:
 
         return self._write("cancel_deployment", ids, force=force, act=act)
 
-    async def reset_delay(self, app_id: str) -> None:
-        """See the port."""
-        self._write("reset_delay", (app_id,), force=False, act=lambda: self.world.reset_delay(app_id))
-
     # ------------------------------------------------------------------------------------------------ events
 
     async def events(self) -> AsyncIterator[MarathonEvent]:

@@ -445,10 +445,6 @@ class MarathonWorld:
         """As if more than the kept number of versions had followed."""
         self._history[app_id].pop(version, None)
 
-    def reset_delay(self, app_id: str) -> None:
-        """The next launch of this app does not wait."""
-        self._backoffs.pop(app_id, None)
-
     # ------------------------------------------------------------------------------------------------ events
 
     def subscribe(self) -> asyncio.Queue[MarathonEvent | None]:

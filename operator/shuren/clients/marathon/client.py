@@ -173,13 +173,6 @@ class MarathonClient:
             return None
         return None if force or answer is None else parse.deployment_ref(answer)
 
-    async def reset_delay(self, app_id: str) -> None:
-        """See the port."""
-        try:
-            await self._write("DELETE", f"/v2/queue{_quoted(app_id)}/delay", {})
-        except Gone:
-            return
-
     # ------------------------------------------------------------------------------------------------ events
 
     async def events(self) -> AsyncIterator[MarathonEvent]:

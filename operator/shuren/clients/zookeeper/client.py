@@ -19,6 +19,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
 from kazoo.security import make_digest_acl
 
+from shuren.clients.zookeeper.tls import Tls, TlsHandler
 from shuren.domain.errors import Conflict, Denied, Exists, Gone, ShurenError, UnknownOutcome, Unreachable
 from shuren.ports.zookeeper import Check, Create, Delete, Node, Operation, Session, SetData, require_size
 
@@ -59,7 +60,14 @@ class ZooKeeperClient:
     """See the port. `hosts` as `a:2181,b:2181`; `session_timeout` in seconds."""
 
     def __init__(
-        self, hosts: str, *, session_timeout: float = 10.0, digest: Digest | None = None, request_timeout: float = 10.0, **kazoo: Any
+        self,
+        hosts: str,
+        *,
+        session_timeout: float = 10.0,
+        digest: Digest | None = None,
+        tls: Tls | None = None,
+        request_timeout: float = 10.0,
+        **kazoo: Any,
     ) -> None:
         acl = [make_digest_acl(digest.username, digest.password, all=True)] if digest else None
         auth = [("digest", f"{digest.username}:{digest.password}")] if digest else None
@@ -68,12 +76,15 @@ class ZooKeeperClient:
             timeout=session_timeout,
             default_acl=acl,
             auth_data=auth,
+            handler=TlsHandler(tls) if tls is not None else None,
             connection_retry={"max_delay": 2.0, "max_tries": -1},
             **kazoo,
         )
         self._timeout = request_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session = Session.LOST
+        self._connected = asyncio.Event()
+        """Set when the first session begins."""
         self._listeners: list[Callable[[Session], None]] = []
         self._watches: dict[str, list[Callable[[], None]]] = {}
         self._armed: set[str] = set()
@@ -84,11 +95,13 @@ class ZooKeeperClient:
         """Start the session; Unreachable when no server answers in time (the client then goes on trying in the background)."""
         self._loop = asyncio.get_running_loop()
         self._kazoo.add_listener(self._state_changed)
-        started = self._kazoo.start_async()
-        answered = await self._loop.run_in_executor(None, started.wait, within)
-        if not answered:
-            raise Unreachable(f"ZooKeeper does not answer at {self._kazoo.hosts}")
-        self._session = Session.CONNECTED
+        self._kazoo.start_async()
+        try:
+            # not kazoo's own wait: a thread that waits for a server that is away would hold up the end of the process
+            async with asyncio.timeout(within):
+                await self._connected.wait()
+        except TimeoutError as error:
+            raise Unreachable(f"ZooKeeper does not answer at {self._kazoo.hosts}") from error
 
     async def close(self) -> None:
         """See the port."""
@@ -122,6 +135,7 @@ class ZooKeeperClient:
             return
         self._session = session
         if session is Session.CONNECTED:
+            self._connected.set()
             # whatever changed while we were away was not told: wake everybody, and arm again
             self._armed.clear()
             for path in list(self._watches):

@@ -11,6 +11,7 @@ from shuren.controllers.estate.pace import Pace
 from shuren.domain.cluster import ClusterSettings, Credentials, Obstacle
 from shuren.ports.clock import Clock
 from shuren.ports.leadership import Leadership
+from shuren.runtime.limits import Breaker
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,11 @@ class Estate:
         """All connected clusters, by name."""
         return tuple(self._clusters[name] for name in sorted(self._clusters))
 
+    @property
+    def open_breakers(self) -> int:
+        """How many Marathons are left alone for a while because they do not answer."""
+        return sum(1 for cluster in self._clusters.values() if cluster.target.breaker.state is not Breaker.CLOSED)
+
     async def ensure(self, settings: ClusterSettings, credentials: Credentials) -> Cluster:
         """Connect, reconnect or adapt so that the cluster is as asked for; nothing happens when it is.
 
@@ -67,8 +73,8 @@ class Estate:
         cluster = self._clusters.get(settings.name)
         if cluster is None:
             return await self._connect(settings, credentials)
-        if not cluster.settings.same_connection(settings):
-            log.info("settings of %s changed, connecting anew", settings.name)
+        if not (cluster.settings.same_connection(settings) and cluster.credentials.same_connection(credentials)):
+            log.info("settings or credentials of %s changed, connecting anew", settings.name)
             fresh = await self._connect(settings, credentials)
             await cluster.close()
             return fresh
