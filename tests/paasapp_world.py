@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from direct_writes import DirectWrites
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.crash import Crash, CrashPoint, Moment
 from shuren.clients.fakes.kubernetes import FakeKubernetes
@@ -22,7 +23,6 @@ from shuren.clients.fakes.marathon import FakeMarathon
 from shuren.clients.fakes.marathon_world import MarathonWorld
 from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
 from shuren.clients.zookeeper.fenced import FencedRoot
-from shuren.controllers.estate.writes import DirectWrites
 from shuren.controllers.paasapp import triggers
 from shuren.controllers.paasapp.controller import PaasAppController
 from shuren.domain import claims
@@ -243,6 +243,7 @@ class Process:
             clock=world.clock,
             signal=self.signalled.update,
             events=self.recorder,
+            changed=world.changes.append,
             adviser=world.adviser,
         )
 
@@ -314,6 +315,8 @@ class World:
         self.random = random.Random(seed) if seed is not None else None  # noqa: S311 - chance for tests
         self.kubernetes = FakeKubernetes(hook=self._kubernetes_hook)
         self.recorder = Recorder()
+        self.changes: list[str] = []
+        """What was counted as changed outside, by operation."""
         self.adviser: Callable[[Any, Any], tuple[Problem, ...]] = lambda _definition, _cluster: ()
         self.sites = {name: Site(name, self.clock) for name in sites}
         self.process: Process | None = None

@@ -19,6 +19,7 @@ from shuren.controllers.mesoscluster.controller import MesosClusterController
 from shuren.controllers.paasapp import triggers
 from shuren.controllers.paasapp.controller import PaasAppController
 from shuren.domain.app.snapshot import OWNER_LABEL, Problem
+from shuren.domain.errors import Invalid
 from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.advice import advise
 from shuren.operator.connections import Factory
@@ -128,7 +129,13 @@ class Application:
             missed=self.metrics.missed,
         )
         self.endpoints = Endpoints(registry=self.metrics.registry, alive=self.why_not_alive, ready=self.why_not_ready)
-        self.metrics.watch(queue=self.queue, store=self.store, leadership=self.election, kinds=tuple(resource.kind for resource in KINDS))
+        self.metrics.watch(
+            queue=self.queue,
+            store=self.store,
+            leadership=self.election,
+            kinds=tuple(resource.kind for resource in KINDS),
+            open_breakers=lambda: {"marathon": self.estate.open_breakers},
+        )
         self._stopping = asyncio.Event()
         self._electing = False
         self.asked_to_stop = False
@@ -154,6 +161,7 @@ class Application:
                 clock=self.clock,
                 signal=self._signal,
                 events=self.recorder,
+                changed=self.metrics.change,
                 adviser=lambda definition, view: [
                     Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents)
                 ],
@@ -209,8 +217,12 @@ class Application:
     async def run(self) -> None:
         """Start, work until `stop` or until a part fails, and give everything back. What made a part fail is raised in the end."""
         self.queue.pause()
-        if self.settings.metrics_port:
-            await self.endpoints.start(self.settings.metrics_address, self.settings.metrics_port)
+        try:
+            if self.settings.metrics_port:
+                await self.endpoints.start(self.settings.metrics_address, self.settings.metrics_port)
+        except Invalid:
+            await self._shut_down(())
+            raise
         lag = LoopWatch(clock=self.clock, observe=self.metrics.lag)
         tasks = {
             asyncio.create_task(part, name=name)

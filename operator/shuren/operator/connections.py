@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import ssl
 import tempfile
@@ -19,9 +18,12 @@ from shuren.clients.zookeeper.tls import Tls
 from shuren.controllers.estate.connection import Connection
 from shuren.domain.cluster import ClusterSettings, Credentials, TlsMaterial, TlsSettings
 from shuren.domain.errors import Invalid, Unreachable
+from shuren.domain.identity import ObjectKey
+from shuren.ports.kubernetes import MESOS_CLUSTERS
 from shuren.ports.marathon import Marathon
 from shuren.ports.mesos import Mesos
 from shuren.ports.zookeeper import FencedZooKeeper
+from shuren.runtime.workers import beside
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,9 @@ class Factory:
         )
         root = FencedRoot(zookeeper, settings.zookeeper.root, dns_zone=settings.dns_zone)
         connecting = asyncio.create_task(
-            self._connect(zookeeper, settings), name=f"zookeeper of {settings.name}", context=contextvars.Context()
+            self._connect(zookeeper, settings),
+            name=f"zookeeper of {settings.name}",
+            context=beside(ObjectKey(kind=MESOS_CLUSTERS.kind, namespace="", name=settings.name)),
         )
         mesos = None
         if settings.mesos:

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from shuren.domain.errors import Invalid
+
 Check = Callable[[], str]
 """Why not, in a sentence; empty when all is well."""
 
@@ -25,14 +27,17 @@ class Endpoints:
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: str, port: int) -> None:
-        """Serve on address and port."""
+        """Serve on address and port. Invalid, naming the settings, when that is not possible."""
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._answer(self._alive))
         app.router.add_get("/readyz", self._answer(self._ready))
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, address, port).start()
+        try:
+            await web.TCPSite(self._runner, address, port).start()
+        except OSError as error:
+            raise Invalid(f"cannot serve /metrics on {address}:{port} (SHUREN_METRICS_ADDRESS, SHUREN_METRICS_PORT): {error}") from error
 
     async def stop(self) -> None:
         """Close the server."""

@@ -1,4 +1,4 @@
-"""Whether the event loop keeps up: its lag is measured all the time, for metrics and for the liveness answer."""
+"""Whether the event loop keeps up: its lag is measured all the time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,10 @@ class LoopWatch:
     def __init__(self, *, clock: Clock, observe: Callable[[float], None]) -> None:
         self._clock = clock
         self._observe = observe
-        self.worst = 0.0
-        """The longest lag seen (seconds)."""
 
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:
             before = self._clock.monotonic()
             await self._clock.sleep(_EVERY)
-            lag = max(0.0, self._clock.monotonic() - before - _EVERY)
-            self.worst = max(self.worst, lag)
-            self._observe(lag)
+            self._observe(max(0.0, self._clock.monotonic() - before - _EVERY))

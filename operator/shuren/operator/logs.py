@@ -24,7 +24,7 @@ def _context() -> dict[str, str | int]:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, resource, pass, and the traceback if there is one."""
+    """One JSON object a line: time, level, logger, message, resource, generation, pass, and the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
@@ -41,14 +41,15 @@ class JsonLines(logging.Formatter):
 
 
 class ConsoleLines(logging.Formatter):
-    """Time, level, message, and the resource in brackets."""
+    """Time, level, message, and in brackets the resource, its generation and the number of the pass."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
         context = _context()
+        generation = f" generation {context['generation']}" if "generation" in context else ""
         number = f" #{context['pass']}" if "pass" in context else ""
-        where = f" [{context['resource']}{number}]" if context else ""
+        where = f" [{context['resource']}{generation}{number}]" if context else ""
         text = f"{time} {record.levelname[:4]} {record.name.removeprefix('shuren.')}: {record.getMessage()}{where}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -67,33 +68,46 @@ class Metrics:
         """A list has found what the watch had not brought."""
         self._watch_missed.labels(key.kind).inc()
 
-    def watch(self, *, queue: WorkQueue[ObjectKey], store: Store, leadership: Leadership, kinds: tuple[str, ...]) -> None:
-        """Read these whenever metrics are asked for."""
-        self.registry.register(_Live(queue=queue, store=store, leadership=leadership, kinds=kinds))
+    def watch(
+        self,
+        *,
+        queue: WorkQueue[ObjectKey],
+        store: Store,
+        leadership: Leadership,
+        kinds: tuple[str, ...],
+        open_breakers: Callable[[], Mapping[str, int]],
+    ) -> None:
+        """Read these whenever metrics are asked for. `open_breakers` counts targets that do not answer, by what they are."""
+        self.registry.register(_Live(queue=queue, store=store, leadership=leadership, kinds=kinds, open_breakers=open_breakers))
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Live(Collector):
-    def __init__(self, *, queue: WorkQueue[ObjectKey], store: Store, leadership: Leadership, kinds: tuple[str, ...]) -> None:
-        self._queue = queue
-        self._store = store
-        self._leadership = leadership
-        self._kinds = kinds
+    queue: WorkQueue[ObjectKey]
+    store: Store
+    leadership: Leadership
+    kinds: tuple[str, ...]
+    open_breakers: Callable[[], Mapping[str, int]]
 
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
-        queue = self._queue
+        queue = self.queue
         yield _gauge("workqueue_depth", "Keys that could run now", queue.depth)
         yield _counter("workqueue_adds_total", "Keys asked for", queue.adds)
         yield _counter("workqueue_retries_total", "Passes that failed", queue.retries)
         yield _gauge("workqueue_unfinished_work_seconds", "Ages of all passes under way, together", queue.unfinished())
         yield _gauge("workqueue_longest_running_processor_seconds", "Age of the oldest pass under way", queue.longest_running())
-        yield GaugeMetricFamily("leader", "1 while this process leads", value=int(self._leadership.held()))
+        yield GaugeMetricFamily("leader", "1 while this process leads", value=int(self.leadership.held()))
+        breakers = GaugeMetricFamily("target_breaker_open", "Targets that do not answer and are left alone for a while", labels=["target"])
+        for target, number in self.open_breakers().items():
+            breakers.add_metric([target], number)
+        yield breakers
         objects = GaugeMetricFamily("objects", "Resources by kind and readiness", labels=["kind", "ready"])
         drifted = GaugeMetricFamily("drift_objects", "Resources that differ outside from what they ask for", labels=["kind"])
-        for kind in self._kinds:
+        for kind in self.kinds:
             ready: Tally[str] = Tally()
             drift = 0
-            for _, item in self._store.items(kind):
+            for _, item in self.store.items(kind):
                 conditions = {c.get("type"): c.get("status") for c in (item.get("status") or {}).get("conditions") or ()}
                 ready[str(conditions.get("Ready", "Unknown"))] += 1
                 drift += conditions.get("InSync") == "False"

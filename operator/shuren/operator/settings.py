@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,11 +58,11 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         identity=environ.get("SHUREN_IDENTITY") or f"{socket.gethostname()}-{os.getpid()}",
         installation=environ.get("SHUREN_INSTALLATION", "").strip(),
         namespaces=tuple(part.strip() for part in environ.get("SHUREN_NAMESPACES", "").split(",") if part.strip()),
-        metrics_port=int(_number(environ, "SHUREN_METRICS_PORT", default.metrics_port)),
+        metrics_port=_whole(environ, "SHUREN_METRICS_PORT", default.metrics_port, least=0, most=65535),
         metrics_address=environ.get("SHUREN_METRICS_ADDRESS") or default.metrics_address,
         log_format=_choice(environ, "SHUREN_LOG_FORMAT", default.log_format),
         log_level=_level(environ, default.log_level),
-        workers=int(_number(environ, "SHUREN_WORKERS", default.workers, least=1)),
+        workers=_whole(environ, "SHUREN_WORKERS", default.workers, least=1, most=10_000),
         event_source=_choice(environ, "SHUREN_EVENT_SOURCE", default.event_source),
         resync_seconds=_number(environ, "SHUREN_RESYNC_SECONDS", default.resync_seconds, least=1),
         shutdown_seconds=_number(environ, "SHUREN_SHUTDOWN_SECONDS", default.shutdown_seconds),
@@ -73,8 +75,16 @@ def _number(environ: Mapping[str, str], name: str, default: float, *, least: flo
         value = float(text)
     except ValueError as error:
         raise _wrong(name, f"must be a number, not {text!r}") from error
-    if value < least:
-        raise _wrong(name, f"must be at least {least:g}")
+    if not (least <= value < math.inf):
+        raise _wrong(name, f"must be at least {least:g}, not {text!r}")
+    return value
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
+    text = environ.get(name) or str(default)
+    value = int(text) if re.fullmatch(r"\s*[0-9]{1,9}\s*", text) else -1
+    if not least <= value <= most:
+        raise _wrong(name, f"must be a whole number from {least} to {most}, not {text!r}")
     return value
 
 

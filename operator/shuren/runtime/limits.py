@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-from shuren.domain.errors import Transient, Unreachable
+from shuren.domain.errors import UnknownOutcome, Unreachable
 from shuren.ports.clock import Clock
 
 
@@ -49,11 +49,11 @@ class BreakerRule:
 
 
 class CircuitBreaker:
-    """Keeps a dead target from being hammered, and its callers from waiting for time-outs. Only `Unreachable` counts as failure."""
+    """Keeps a dead target from being hammered, and its callers from waiting for time-outs."""
 
     def __init__(self, *, clock: Clock, target: str, rule: BreakerRule | None = None) -> None:
         self._clock = clock
-        self._target = target
+        self._why = f"{target} does not answer"
         self._rule = rule or BreakerRule()
         self._failures = 0
         self._opened_at: float | None = None
@@ -68,21 +68,26 @@ class CircuitBreaker:
         over = self._clock.monotonic() - self._opened_at >= self._pause
         return Breaker.HALF_OPEN if over else Breaker.OPEN
 
-    def enter(self) -> None:
-        """Raise Unreachable while open; while half open let one caller through."""
+    def check(self) -> None:
+        """Raise Unreachable, in the words of the last failure, while open, and while half open as long as somebody probes."""
         if self._opened_at is None:
             return
         left = self._pause - (self._clock.monotonic() - self._opened_at)
         if left > 0 or self._probing:
-            raise Unreachable(f"{self._target} does not answer; not asked again for now", retry_after=max(left, 0.5))
-        self._probing = True
+            raise Unreachable(self._why, retry_after=max(left, 0.5))
+
+    def enter(self) -> None:
+        """As `check`; while half open let one caller through, whose request tells whether it closes again."""
+        self.check()
+        self._probing = self._opened_at is not None
 
     def succeeded(self) -> None:
         """The target answered (even with a refusal)."""
         self._failures, self._opened_at, self._probing, self._pause = 0, None, False, self._rule.pause
 
-    def failed(self) -> None:
+    def failed(self, why: str = "") -> None:
         """The target did not answer."""
+        self._why = why or self._why
         self._failures += 1
         if self._probing:
             self._pause = min(self._pause * 2, self._rule.longest_pause)
@@ -95,36 +100,56 @@ class CircuitBreaker:
         self._probing = False
 
 
-class Target:
-    """All three limits around requests to one target: `async with target.request(): …`."""
+def no_answer(error: Exception) -> bool:
+    """Whether an error means that nothing came back: the target may be dead. Everything else is an answer."""
+    return isinstance(error, Unreachable | UnknownOutcome)
 
-    def __init__(self, *, clock: Clock, name: str, rate: float, burst: float, concurrency: int, rule: BreakerRule | None = None) -> None:
+
+class Target:
+    """All three limits around requests to one target: `async with target.request(): …`. `silent` tells which errors are no answer."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        name: str,
+        rate: float,
+        burst: float,
+        concurrency: int,
+        rule: BreakerRule | None = None,
+        silent: Callable[[Exception], bool] = no_answer,
+    ) -> None:
         self._clock = clock
-        self._bucket = TokenBucket(clock=clock, rate=rate, burst=burst)
         self._slots = asyncio.Semaphore(concurrency)
+        self._silent = silent
+        self.bucket = TokenBucket(clock=clock, rate=rate, burst=burst)
         self.breaker = CircuitBreaker(clock=clock, target=name, rule=rule)
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[None]:
         """Wait for a slot and a token, refuse while the breaker is open, and tell the breaker how it went."""
+        self.breaker.check()
+        async with self._slots:
+            delay = self.bucket.delay()
+            if delay > 0:
+                await self._clock.sleep(delay)
+            async with self.attempt():
+                yield
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """The breaker alone, for whoever must not wait between a check of his own and the request, and has taken his token before."""
         self.breaker.enter()
         try:
-            async with self._slots:
-                delay = self._bucket.delay()
-                if delay > 0:
-                    await self._clock.sleep(delay)
-                yield
-        except Unreachable:
-            self.breaker.failed()
+            yield
+        except Exception as error:
+            if self._silent(error):
+                self.breaker.failed(str(error))
+            else:
+                self.breaker.succeeded()
             raise
-        except (asyncio.CancelledError, GeneratorExit):
+        except BaseException:
             self.breaker.gave_up()
-            raise
-        except Transient:
-            self.breaker.gave_up()
-            raise
-        except Exception:
-            self.breaker.succeeded()
             raise
         else:
             self.breaker.succeeded()

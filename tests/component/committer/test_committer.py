@@ -17,7 +17,8 @@ from shuren.controllers.estate.committer import CommitPolicy, Committer
 from shuren.domain.commit import ArrayLimits, WriteKind
 from shuren.domain.errors import Fenced, FieldError, Gone, Invalid, Locked, ShurenError, Throttled, UnknownOutcome, Unreachable
 from shuren.domain.marathon.state import DeploymentRef
-from shuren.ports.marathon import Faulted
+from shuren.ports.marathon import Faulted, Marathon
+from shuren.runtime.limits import TokenBucket
 
 Answer = DeploymentRef | BaseException | None
 
@@ -39,15 +40,20 @@ class Lead:
 class Room:
     """A committer on a fake Marathon, with time in the test's hand."""
 
-    def __init__(self, policy: CommitPolicy, behave: Callable[[Mapping[str, Any]], Behaviour] = lambda _: Behaviour.RUNS) -> None:
+    def __init__(
+        self, policy: CommitPolicy, behave: Callable[[Mapping[str, Any]], Behaviour] = lambda _: Behaviour.RUNS, *, rate: float = 1_000.0
+    ) -> None:
         self.clock = ManualClock()
         self.world = MarathonWorld(clock=self.clock, behave=behave)
         self.marathon = FakeMarathon(self.world)
         self.lead = Lead()
         self.written: list[str] = []
-        self.committer = Committer(
-            marathon=self.marathon, leadership=self.lead, clock=self.clock, written=self.written.append, policy=policy
-        )
+        self.committer = self.new(self.marathon, policy, rate=rate)
+
+    def new(self, marathon: Marathon, policy: CommitPolicy, *, rate: float = 1_000.0) -> Committer:
+        bucket = TokenBucket(clock=self.clock, rate=rate, burst=rate)
+        written = self.written.append
+        return Committer(marathon=marathon, leadership=self.lead, clock=self.clock, bucket=bucket, written=written, policy=policy)
 
     def sizes(self, name: str = "put_apps") -> list[int]:
         """Members of each accepted request of one kind."""
@@ -74,7 +80,7 @@ def names(count: int, prefix: str = "a") -> list[str]:
     return [f"{prefix}{i}" for i in range(count)]
 
 
-POLICY = CommitPolicy(arrays=ArrayLimits(members=50, size=1_000_000, mass=5), requests_per_second=1_000.0)
+POLICY = CommitPolicy(arrays=ArrayLimits(members=50, size=1_000_000, mass=5))
 
 
 @pytest.fixture
@@ -221,7 +227,7 @@ async def test_a_request_that_outlives_its_deadline_has_an_unknown_outcome() -> 
             await never.wait()
             return await super().delete_app(app_id, force=force)
 
-    committer = Committer(marathon=Silent(room.world), leadership=room.lead, clock=room.clock, policy=room.committer.policy)
+    committer = room.new(Silent(room.world), room.committer.policy)
     with pytest.raises(UnknownOutcome):
         await committer.delete("/a", force=False)
     await committer.close()
@@ -259,7 +265,7 @@ async def test_deployments_that_hang_do_not_use_up_the_limit() -> None:
 
 
 async def test_requests_are_paced() -> None:
-    room = Room(CommitPolicy(requests_per_second=2.0))
+    room = Room(CommitPolicy(), rate=2.0)
     deletes = [asyncio.ensure_future(room.committer.delete(f"/{n}", force=False)) for n in names(6)]
     await room.clock.advance(0.1)
     assert sum(d.done() for d in deletes) == 2

@@ -193,3 +193,16 @@ async def test_people_hear_of_transitions_once() -> None:
     await world.settle()
     await world.assert_quiet()
     assert [reason for reason, _ in world.recorder.events] == ["Creating", "Ready", "Updating", "RollingBack", "RolledBack"]
+
+
+async def test_each_change_outside_is_counted_by_what_it_was() -> None:
+    world = World()
+    world.apply(instances=2)
+    await world.settle()
+    world.apply(instances=2, cmd="sleep 2000")
+    await world.settle()
+    world.apply(instances=1, cmd="sleep 2000")
+    await world.settle()
+    world.delete()
+    await world.settle()
+    assert world.changes == ["create", "update", "scale", "delete"]

@@ -13,6 +13,7 @@ from typing import Protocol
 from shuren.controllers.estate.claims import Claims
 from shuren.controllers.estate.committer import CommitPolicy, Committer
 from shuren.controllers.estate.connection import Connection, Identity
+from shuren.controllers.estate.guarded import GuardedMarathon, target
 from shuren.controllers.estate.mirror import Mirror
 from shuren.controllers.estate.pace import Pace
 from shuren.domain.app.snapshot import ClusterView, Problem
@@ -25,7 +26,6 @@ from shuren.domain.tenancy import Tenancy
 from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import MESOS_CLUSTERS
 from shuren.ports.leadership import Leadership
-from shuren.ports.marathon import Marathon
 from shuren.ports.mesos import Mesos
 from shuren.ports.zookeeper import FencedZooKeeper, Session
 from shuren.runtime.workers import beside
@@ -76,8 +76,11 @@ class Cluster:
         self._listener = listener
         self._clock = clock
         self.claims = Claims(zookeeper=connection.zookeeper, clock=clock, changed=self._apps_changed, state_changed=self._state_changed)
+        self.target = target(clock=clock, name=settings.name, requests_per_second=settings.marathon.requests_per_second)
+        """The limits around every request to this Marathon."""
+        marathon = GuardedMarathon(connection.marathon, self.target)
         self.mirror = Mirror(
-            marathon=connection.marathon,
+            marathon=marathon,
             clock=clock,
             apps_changed=self._apps_changed,
             state_changed=self._state_changed,
@@ -101,14 +104,13 @@ class Cluster:
         # whatever runs here outlives the pass that makes it, and says so in the log
         self._context = beside(ObjectKey(kind=MESOS_CLUSTERS.kind, namespace="", name=settings.name))
         self.writes = Committer(
-            marathon=connection.marathon,
+            marathon=marathon,
             leadership=leadership,
             clock=clock,
+            bucket=self.target.bucket,
             written=self.look_at,
             context=self._context,
-            policy=CommitPolicy(
-                requests_per_second=settings.marathon.requests_per_second, deployments=settings.marathon.max_concurrent_deployments
-            ),
+            policy=CommitPolicy(deployments=settings.marathon.max_concurrent_deployments),
         )
         connection.zookeeper.on_session(self._session_changed)
 
@@ -118,11 +120,6 @@ class Cluster:
     def name(self) -> str:
         """Of the MesosCluster."""
         return self.settings.name
-
-    @property
-    def marathon(self) -> Marathon:
-        """For reads of single things (stored versions) and writes that no group commit takes."""
-        return self.connection.marathon
 
     @property
     def zookeeper(self) -> FencedZooKeeper:

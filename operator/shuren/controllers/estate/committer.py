@@ -42,15 +42,13 @@ _Request: TypeAlias = Coroutine[Any, Any, DeploymentRef | None]
 class CommitPolicy:
     """Seconds unless said otherwise. `request_deadline` must be shorter than the Lease.
 
-    At most `requests_per_second` writes are sent, and none that would start more than `deployments` running ones. Deployments older than
-    `hang` do not count there, since they wait and cost nothing; but never does Marathon get more than `ceiling` in all (it takes 100). A
-    write that could not be sent for `patience` is given back as Throttled. A shared deployment gives way to a write of one of its apps
-    after `contention`, and is cancelled when none of its apps got done for `hang`. While there are shared deployments, the list of them is
-    read every `poll`.
+    No write is sent that would start more than `deployments` running ones. Deployments older than `hang` do not count there, since they
+    wait and cost nothing; but never does Marathon get more than `ceiling` in all (it takes 100). A write that could not be sent for
+    `patience` is given back as Throttled. A shared deployment gives way to a write of one of its apps after `contention`, and is cancelled
+    when none of its apps got done for `hang`. While there are shared deployments, the list of them is read every `poll`.
     """
 
     arrays: ArrayLimits = field(default_factory=ArrayLimits)
-    requests_per_second: float = 50.0
     deployments: int = 20
     ceiling: int = 90
     request_deadline: float = 10.0
@@ -94,7 +92,8 @@ class Sent:
 
 
 class Committer:
-    """See the module. `written` hears of every app whose write was sent, also of one whose answer was lost.
+    """See the module. Each request takes a token from `bucket`. `written` hears of every app whose write was sent, also of one whose answer
+    was lost.
 
     `context` is the one that its tasks run in (None: that of whoever makes them run).
 
@@ -107,6 +106,7 @@ class Committer:
         marathon: Marathon,
         leadership: Leadership,
         clock: Clock,
+        bucket: TokenBucket,
         written: Callable[[str], None] = lambda _: None,
         policy: CommitPolicy | None = None,
         context: Context | None = None,
@@ -118,7 +118,7 @@ class Committer:
         self._context = context
         self.policy = policy or CommitPolicy()
         self.sent = Sent()
-        self._bucket = TokenBucket(clock=clock, rate=self.policy.requests_per_second, burst=self.policy.requests_per_second)
+        self._bucket = bucket
         self._waiting: dict[int, _Ticket] = {}
         self._tickets = 0
         self._parts = 1
@@ -208,6 +208,7 @@ class Committer:
 
     async def _send_all(self) -> None:
         """Send until nothing waits."""
+        paid = False
         try:
             while self._waiting:
                 self._wake.clear()
@@ -221,10 +222,10 @@ class Committer:
                 if not batch:
                     await self._pause(self.policy.poll)
                     continue
-                delay = self._bucket.delay()
-                if delay > _SOON:
-                    # whatever arrives meanwhile may join: the batch is chosen again, and the token is given back
-                    self._bucket.delay(-1.0)
+                delay = 0.0 if paid else self._bucket.delay()
+                paid = delay > _SOON
+                if paid:
+                    # whatever arrives meanwhile may join: the batch is chosen again, for the same token
                     await self._clock.sleep(delay)
                     continue
                 await self._send([self._waiting[write.ticket] for write in batch])
@@ -232,6 +233,9 @@ class Committer:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, callers must not wait for ever; they raise it
             self._fail(list(self._waiting.values()), error)
+        finally:
+            if paid:
+                self._bucket.delay(-1.0)
 
     def _drop(self) -> None:
         """Forget writes whose callers are gone, and give back those that have waited too long."""

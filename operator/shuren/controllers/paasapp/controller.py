@@ -37,6 +37,7 @@ class PaasAppController:
 
     Declares the indexes that it needs in `store` (before objects arrive, so make it early). Passes of different resources may run at the
     same time; passes of one may not, which the queue sees to. `signal` asks for passes of other resources, those that wait for this one.
+    `changed` hears, as one word, of each change that was made outside (metrics).
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class PaasAppController:
         clock: Clock,
         signal: Callable[[Collection[ObjectKey]], None] = lambda _keys: None,
         events: EventRecorder | None = None,
+        changed: Callable[[str], None] = lambda _operation: None,
         adviser: Adviser = lambda _definition, _cluster: (),
     ) -> None:
         self._kubernetes = kubernetes
@@ -59,6 +61,7 @@ class PaasAppController:
         self._clock = clock
         self._signal = signal
         self._events = events
+        self._changed = changed
         self._memory: dict[ObjectKey, tuple[str, Memory]] = {}
         self._written: dict[tuple[str, str], float] = {}
         triggers.declare_indexes(store)
@@ -117,6 +120,7 @@ class PaasAppController:
         """Write the status, tell people, and say when to look again; or raise what the queue knows how to take."""
         snapshot = replace(seen.snapshot, memory=applied.memory)
         for notice in status.of_actions(applied.done):
+            self._changed(notice.action.lower())
             self._tell(seen.item, notice)
         error = applied.error
         match error:
