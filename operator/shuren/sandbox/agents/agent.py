@@ -145,6 +145,18 @@ class Agent:
     def owns_port(self, port: int) -> bool:
         return any(low <= port <= high for low, high in self.spec.ports)
 
+    def free_ranges(self) -> list[PortRange]:
+        """What is left of its port ranges."""
+        ranges = []
+        for low, high in self.spec.ports:
+            for used in sorted(p for p in self.used_ports if low <= p <= high):
+                if low < used:
+                    ranges.append((low, used - 1))
+                low = used + 1  # noqa: PLW2901 - the rest of the range
+            if low <= high:
+                ranges.append((low, high))
+        return ranges
+
     def free_ports(self, wanted: Iterable[int], *, avoid: Container[int] = ()) -> tuple[int, ...] | None:
         """Ports for the wanted list (0: any). Those in `avoid` are taken only when there is nothing else. None when it cannot be done."""
         chosen: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 from shuren.sandbox.engine.plan import all_specs
@@ -101,9 +102,12 @@ def metrics(leading: Leading) -> Json:
         "marathon.instances.staged.gauge": staged,
         "marathon.instances.launch-overdue.gauge": overdue,
         "marathon.instances.inflight-kills.gauge": sum(i.killing is not None for i in world.instances),
+        "marathon.instances.inflight-kill-attempts.gauge": sum(i.killing is not None and i.active for i in world.instances),
         "marathon.leadership.duration.gauge.seconds": round(now - leading.since, 3),
         "marathon.uptime.gauge.seconds": round(now - leading.since, 3),
         "marathon.http.event-streams.active.gauge": world.bus.streams,
+        "marathon.debug.root-group.updates.active.gauge": leading.updates_active,
+        "marathon.jvm.memory.heap.used.gauge.bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     counters = {
         "marathon.deployments.counter": leading.deployments.started,

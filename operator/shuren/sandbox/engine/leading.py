@@ -260,6 +260,11 @@ class Leading:
             old = self.world.root
             self._commit(old, change(old, self.next_version()), None)
 
+    @property
+    def updates_active(self) -> int:
+        """Root updates under way or waiting for their turn."""
+        return self._queued + self._lock.locked()
+
     def dry_run(self, change: Change) -> Json:
         root = self.world.root
         now = self.next_version()

@@ -240,8 +240,7 @@ class Engine:
         return self.leading.store.definitions.get(app_id, {}).get(version)
 
     def group_versions(self, group_id: str) -> list[str]:
-        del group_id  # all groups share the versions of the root
-        return [version for version, _ in self.leading.store.roots]
+        return self.leading.store.group_versions(group_id, there=find_group(self.root, group_id) is not None)
 
     def group_at(self, group_id: str, version: str) -> Group | None:
         root = self.leading.store.root_at(version, self.root)

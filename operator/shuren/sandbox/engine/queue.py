@@ -100,11 +100,17 @@ def unused_offer(agent: Agent, reason: Reason, when: float) -> Json:
         return {"name": name, "role": agent.spec.role, "scalar": round(value, 3)}
 
     resources = [
-        scalar("cpus", free.cpus - used.cpus),
-        scalar("mem", free.mem - used.mem),
-        scalar("disk", free.disk - used.disk),
-        scalar("gpus", float(free.gpus - used.gpus)),
-        {"name": "ports", "role": agent.spec.role, "ranges": [{"begin": low, "end": high} for low, high in agent.spec.ports]},
+        *(
+            scalar(name, left)
+            for name, left in (
+                ("cpus", free.cpus - used.cpus),
+                ("mem", free.mem - used.mem),
+                ("disk", free.disk - used.disk),
+                ("gpus", float(free.gpus - used.gpus)),
+            )
+            if left > 0  # an offer has no resource of which nothing is left
+        ),
+        {"name": "ports", "role": agent.spec.role, "ranges": [{"begin": low, "end": high} for low, high in agent.free_ranges()]},
     ]
     return {
         "offer": {

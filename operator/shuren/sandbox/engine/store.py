@@ -175,6 +175,16 @@ class Store:
         db.execute("commit")
 
     # ---------------------------------------------------------------- history
+    def group_versions(self, group_id: str, *, there: bool) -> list[str]:
+        """Versions of the root in which a group was there, oldest first. `there`: whether it is now."""
+        found: list[str] = []
+        for version, undo in reversed(self.roots):
+            if there:
+                found.append(version)
+            if group_id in undo["groups"]:
+                there = undo["groups"][group_id] is not None
+        return found[::-1]
+
     def root_at(self, version: str, current: Group) -> Group | None:
         """The whole tree as it was at a version, by undoing what came later."""
         if version == current.version:

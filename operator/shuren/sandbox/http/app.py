@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
+import time
 import zlib
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -16,6 +18,7 @@ from . import gate, negotiation, routes
 from .answers import FORESEEN, from_exception, json_answer, text_answer, unsupported
 from .call import Call, StreamTiming
 from .pieces import Pieces
+from .traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,6 +38,7 @@ def build_app(engine: LiveEngine, *, address: str, streams: StreamTiming | None 
     session = web.AppKey("session", aiohttp.ClientSession)
     pieces = Pieces()
     crowd = gate.Crowd(engine.settings.max_concurrent_http_connections)
+    traffic = Traffic()
 
     async def sessions(app: web.Application) -> AsyncIterator[None]:
         async with aiohttp.ClientSession(auto_decompress=False) as client:
@@ -57,8 +61,11 @@ def build_app(engine: LiveEngine, *, address: str, streams: StreamTiming | None 
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.path.startswith("/sandbox/"):
             return await _administer(engine, request)
-        with crowd.place(request) as there:
-            return await _answer(request) if there else crowd.refusal(request)
+        began = time.monotonic()
+        with traffic.under_way(), crowd.place(request) as there:
+            response = await _answer(request) if there else crowd.refusal(request)
+        traffic.answered(request.method, response.status, began)
+        return response
 
     async def _answer(request: web.Request) -> web.StreamResponse:
         denied = gate.unauthorised(request, engine.settings.http_credentials)
@@ -66,7 +73,9 @@ def build_app(engine: LiveEngine, *, address: str, streams: StreamTiming | None 
             return denied
         if not engine.is_leader():
             return await gate.to_leader(request, engine, address, app[session])
-        return await _packed(request, await _serve(engine, request, pieces, timing))
+        return await _packed(
+            request, await _serve(request, Call(engine=engine, request=request, pieces=pieces, traffic=traffic, streams=timing))
+        )
 
     app.on_response_prepare.append(dress)
     app.cleanup_ctx.append(sessions)
@@ -85,7 +94,7 @@ async def _administer(engine: LiveEngine, request: web.Request) -> web.StreamRes
     return web.Response(status=status) if result is None else json_answer(result, status=status)
 
 
-async def _serve(engine: LiveEngine, request: web.Request, pieces: Pieces, streams: StreamTiming) -> web.StreamResponse:
+async def _serve(request: web.Request, call: Call) -> web.StreamResponse:
     found = routes.find(unquote(request.rel_url.raw_path))
     if found is None:
         return json_answer({"message": "URI not found"}, status=500)
@@ -102,13 +111,13 @@ async def _serve(engine: LiveEngine, request: web.Request, pieces: Pieces, strea
             negotiation.require_json_body(request)
         if route.negotiated:
             negotiation.require_json_accepted(request)
-        return await handler(Call(engine=engine, request=request, pieces=pieces, streams=streams, args=args))
+        return await handler(dataclasses.replace(call, args=args))
     except (asyncio.CancelledError, web.HTTPException):
         raise
     except Exception as error:  # a server answers whatever happens, and says so in its log
         if not isinstance(error, FORESEEN):
             log.exception("500 for %s %s", request.method, request.path)
-        return from_exception(error, engine.settings)
+        return from_exception(error, call.settings)
 
 
 def _describe(request: web.Request, allow: str) -> web.Response:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shuren.sandbox.contract import Group, LiveEngine, Settings
 
     from .pieces import Pieces
+    from .traffic import Traffic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Call:
     engine: LiveEngine
     request: web.Request
     pieces: Pieces
+    traffic: Traffic
     streams: StreamTiming
     args: tuple[str, ...] = ()
 

@@ -100,24 +100,40 @@ async def ping(call: Call) -> web.StreamResponse:
     return web.Response(status=204)
 
 
+def _metrics(call: Call) -> dict[str, Any]:
+    """The engine's metrics with those of its HTTP."""
+    metrics = call.engine.metrics()
+    return metrics | {section: metrics[section] | values for section, values in call.traffic.metrics().items()}
+
+
 async def show_metrics(call: Call) -> web.StreamResponse:
     """GET /metrics."""
-    return json_answer(call.engine.metrics())
+    return json_answer(_metrics(call))
 
 
 def _prometheus(metrics: dict[str, Any]) -> str:
+    """The text form: dots and dashes become underscores, a meter shows its count, a timer its percentiles too."""
     lines = []
-    for section, field, kind in (("counters", "count", "counter"), ("gauges", "value", "gauge")):
+    for section, field, kind in (("counters", "count", "counter"), ("gauges", "value", "gauge"), ("meters", "count", "counter")):
         for name, value in sorted(metrics.get(section, {}).items()):
-            flat = re.sub(r"[^A-Za-z0-9_:]", "_", name)
             if isinstance(value.get(field), (int, float)):
-                lines += [f"# TYPE {flat} {kind}", f"{flat} {value[field]}"]
+                lines += [f"# TYPE {_flat(name)} {kind}", f"{_flat(name)} {value[field]}"]
+    for name, value in sorted(metrics.get("timers", {}).items()):
+        flat = _flat(name)
+        lines.append(f"# TYPE {flat} summary")
+        for key, share in (("p50", "0.5"), ("p75", "0.75"), ("p95", "0.95"), ("p98", "0.98"), ("p99", "0.99"), ("p999", "0.999")):
+            lines.append(f'{flat}{{quantile="{share}"}} {value[key]}')
+        lines.append(f"{flat}_count {value['count']}")
     return "\n".join(lines) + "\n"
+
+
+def _flat(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_:]", "_", name)
 
 
 async def show_prometheus(call: Call) -> web.StreamResponse:
     """GET /metrics/prometheus."""
-    return text_answer(_prometheus(call.engine.metrics()), "text/plain; version=0.0.4; charset=utf-8")
+    return text_answer(_prometheus(_metrics(call)), "text/plain; version=0.0.4; charset=utf-8")
 
 
 async def show_config(call: Call) -> web.StreamResponse:
