@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from served_engine import Served
 
 
@@ -38,8 +40,44 @@ async def test_the_operator_api(served: Served) -> None:
     assert set(state["get_state"]) >= {"get_tasks", "get_agents", "get_frameworks"}
     async with served.session.post(served.mesos + "/api/v1", json={"type": "TEARDOWN"}) as answer:
         assert answer.status == 501
-    async with served.session.post(served.mesos + "/api/v1", data=b"{") as answer:
-        assert answer.status == 400
+    for kind in ("GET_HEALTH", "GET_VERSION", "GET_FRAMEWORKS", "GET_EXECUTORS", "GET_FLAGS", "GET_METRICS", "GET_MASTER"):
+        answered = await served.ask_mesos("/api/v1", method="POST", json={"type": kind})
+        assert (answered["type"], kind.lower() in answered) == (kind, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "body", "status"),
+    [
+        ("POST", {"Content-Type": "application/json"}, b"{", 400),
+        ("POST", {"Content-Type": "application/json"}, b"{}", 400),
+        ("POST", {"Content-Type": "application/json"}, b'{"type": []}', 501),
+        ("POST", {"Content-Type": "application/x-protobuf"}, b"", 415),
+        ("POST", {"Content-Type": "application/json", "Accept": "application/x-protobuf"}, b'{"type": "GET_HEALTH"}', 406),
+        ("GET", {}, b"", 405),
+    ],
+)
+async def test_operator_calls_that_are_refused(served: Served, method: str, headers: dict[str, str], body: bytes, status: int) -> None:
+    async with served.session.request(method, served.mesos + "/api/v1", headers=headers, data=body) as answer:
+        assert answer.status == status
+
+
+async def test_summary_metrics_and_pages(served: Served) -> None:
+    await served.put("/a", instances=3)
+    await served.running("/a", 3)
+    summary = await served.ask_mesos("/state-summary")
+    assert summary["frameworks"][0]["TASK_RUNNING"] == 3
+    assert sum(agent["TASK_RUNNING"] for agent in summary["slaves"]) == 3
+    assert "tasks" not in summary["frameworks"][0]
+    assert len((await served.ask_mesos("/tasks?limit=2"))["tasks"]) == 2
+    assert len((await served.ask_mesos("/tasks?limit=2&offset=2"))["tasks"]) == 1
+    one = (await served.ask_mesos("/tasks"))["tasks"][0]["id"]
+    assert [t["id"] for t in (await served.ask_mesos(f"/tasks?task_id={one}"))["tasks"]] == [one]
+    first = (await served.ask_mesos("/slaves"))["slaves"][0]["id"]
+    assert [a["id"] for a in (await served.ask_mesos(f"/slaves?slave_id={first}"))["slaves"]] == [first]
+    metrics = await served.ask_mesos("/metrics/snapshot")
+    assert (metrics["master/elected"], metrics["master/cpus_total"], metrics["master/mem_used"]) == (1.0, 32.0, 96.0)
+    assert metrics["system/cpus_total"] >= 1
+    assert all(isinstance(value, float) for value in metrics.values())
 
 
 async def test_an_agent_shows_executors_and_their_files(served: Served) -> None:
@@ -89,5 +127,7 @@ async def test_lost_agents_and_tasks(served: Served) -> None:
     await served.call("POST", f"/sandbox/agents/{task['slaveId']}/partition")
     await served.running("/a", 0)
     state = await served.ask_mesos("/state")
-    assert state["unreachable_slaves"] == 1
+    assert (state["unreachable_slaves"], state["activated_slaves"], len(state["slaves"])) == (1, 1, 1)
+    assert len((await served.ask_mesos("/slaves"))["slaves"]) == 1
+    assert (await served.ask_mesos("/metrics/snapshot"))["master/slaves_unreachable"] == 1.0
     assert [t["state"] for t in state["frameworks"][0]["unreachable_tasks"]] == ["TASK_UNREACHABLE"]

@@ -33,6 +33,26 @@ async def test_a_silent_stream_is_kept_alive_with_bare_line_ends(tmp_path: Path)
         assert await asyncio.wait_for(reader.readexactly(4), 10) == b"\r\n\r\n"
 
 
+async def test_a_half_open_stream_shows_no_sign_of_life(tmp_path: Path) -> None:
+    async with Served.of(tmp_path, streams=StreamTiming(heartbeat=0.02)) as served, reading(served) as reader:
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        await served.call("PUT", "/sandbox/faults", {"events": {"silent": True}})
+        left = await asyncio.wait_for(_until_quiet(reader), 10)
+        assert left.strip() == b""
+        await served.call("DELETE", "/sandbox/faults")
+        assert await asyncio.wait_for(reader.readexactly(2), 10) == b"\r\n"
+
+
+async def _until_quiet(reader: asyncio.StreamReader) -> bytes:
+    """What comes before a pause of many heartbeats."""
+    received = b""
+    while True:
+        try:
+            received += await asyncio.wait_for(reader.read(100), 0.3)
+        except TimeoutError:
+            return received
+
+
 async def test_the_first_event_is_ones_own_arrival(served: Served) -> None:
     async with reading(served) as reader:
         assert await asyncio.wait_for(reader.readline(), 10) == b"event: event_stream_attached\r\n"

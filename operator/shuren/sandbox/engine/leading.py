@@ -109,7 +109,7 @@ class Leading:
         self.lifecycle.scheduler.wake()
         self._flush_later()
         world.clock.after(world.timing.scale_check, self._scale_check)
-        world.bus.publish("scheduler_registered_event", {"frameworkId": {"value": world.framework_id}, "master": {"hostname": "127.0.0.1"}})
+        world.bus.publish("scheduler_registered_event", {"frameworkId": world.framework_id, "master": "127.0.0.1"})
 
     def _adopt(self, instance_id: str) -> None:
         instance = self.world.instances.get(instance_id)

@@ -47,6 +47,8 @@ class World:
     directory: Path
     framework_id: str
     root: Group
+    since: float = field(init=False)
+    """When this leader began."""
     instances: Instances = field(init=False)
     backoff: Backoff = field(init=False)
     failures: dict[str, Json] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class World:
     offers_declined: int = 0
 
     def __post_init__(self) -> None:
+        self.since = self.clock.now()
         self.instances = Instances(self.clock, self.bus)
         self.backoff = Backoff(self.clock)
 

@@ -13,11 +13,15 @@ from shuren.sandbox.engine.live import NotLeader
 from shuren.sandbox.mesos import files, state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from shuren.sandbox.agents.agent import Agent
     from shuren.sandbox.contract import Json
     from shuren.sandbox.engine.live import Engine
     from shuren.sandbox.engine.world import World
 
+JSON = "application/json"
+TASKS_LIMIT = 100
 MAX_AGENT_SITES = 64
 """With more agents than this only the paths `/slave(<n>)/…` on the master serve them."""
 
@@ -72,7 +76,7 @@ class Mesos:
         if path in {"/api/v1", "/master/api/v1"}:
             return await self._operator_call(world, request)
         path = path.removeprefix("/master").removesuffix(".json")
-        return self._of_agent(world, agent, path) if agent is not None else self._of_master(world, path)
+        return self._of_agent(world, agent, path) if agent is not None else self._of_master(world, path, request.query)
 
     def _of_agent(self, world: World, agent: Agent, path: str) -> web.Response:
         match path:
@@ -90,19 +94,21 @@ class Mesos:
             case _:
                 return web.Response(status=404)
 
-    def _of_master(self, world: World, path: str) -> web.Response:
+    def _of_master(self, world: World, path: str, query: Mapping[str, str]) -> web.Response:
         pids = {a.id: self._pid(a) for a in world.agents}
+        address = f"{self._host}:{self._port}"
         match path:
             case "/health" | "":
                 return web.Response()
-            case "/state" | "/state-summary":
-                address = f"{self._host}:{self._port}"
+            case "/state":
                 return web.json_response(state.master_state(world, address=address, marathon=self._engine.address, pids=pids))
+            case "/state-summary":
+                return web.json_response(state.state_summary(world, address=address, marathon=self._engine.address, pids=pids))
             case "/slaves":
-                return web.json_response({"slaves": [state.agent_json(a, pids[a.id]) for a in world.agents], "recovered_slaves": []})
+                chosen = [a for a in state.reachable(world) if query.get("slave_id") in {None, a.id}]
+                return web.json_response({"slaves": [state.agent_json(a, pids[a.id]) for a in chosen], "recovered_slaves": []})
             case "/tasks":
-                live, unreachable, done = state.split_tasks(world)
-                return web.json_response({"tasks": live + unreachable + done})
+                return web.json_response({"tasks": _page([task for part in state.split_tasks(world) for task in part], query)})
             case "/frameworks":
                 return web.json_response({"frameworks": [state.framework_json(world, self._engine.address)], "completed_frameworks": []})
             case "/metrics/snapshot":
@@ -110,38 +116,50 @@ class Mesos:
             case "/version":
                 return web.json_response({"version": state.VERSION})
             case "/redirect":
-                return web.Response(status=307, headers={"Location": f"//{self._host}:{self._port}"})
+                return web.Response(status=307, headers={"Location": f"//{address}"})
             case _:
                 return web.Response(status=404)
 
     async def _operator_call(self, world: World, request: web.Request) -> web.Response:
+        """One call of the v1 operator API, in JSON."""
+        refused = _refusal(request)
+        if refused is not None:
+            return refused
         try:
             call = (await request.json())["type"]
         except (ValueError, KeyError, TypeError):
             return web.Response(status=400, text="Failed to parse body into Call protobuf")
-        match call:
-            case "GET_HEALTH":
-                body: Json = {"healthy": True}
-            case "GET_VERSION":
-                body = {"version_info": {"version": state.VERSION}}
-            case "GET_AGENTS":
-                body = self._agents(world)
-            case "GET_TASKS":
-                body = self._tasks(world)
-            case "GET_FRAMEWORKS":
-                body = self._frameworks(world)
-            case "GET_STATE":
-                body = {"get_tasks": self._tasks(world), "get_agents": self._agents(world), "get_frameworks": self._frameworks(world)}
-                body["get_executors"] = {}
-            case "GET_MASTER":
-                info = {"id": world.agents.prefix, "hostname": self._host, "port": self._port, "pid": f"master@{self._host}:{self._port}"}
-                body = {"master_info": info}
-            case _:
-                return web.Response(status=501, text=f"{call} is not served here")
+        body = self._called(world, call)
+        if body is None:
+            return web.Response(status=501, text=f"{call} is not served here")
         return web.json_response({"type": call, call.lower(): body})
 
+    def _called(self, world: World, call: object) -> Json | None:
+        answers: dict[object, Callable[[], Json]] = {
+            "GET_HEALTH": lambda: {"healthy": True},
+            "GET_VERSION": lambda: {"version_info": {"version": state.VERSION}},
+            "GET_FLAGS": lambda: {"flags": [{"name": "cluster", "value": state.CLUSTER}]},
+            "GET_METRICS": lambda: {"metrics": [{"name": k, "value": v} for k, v in state.master_metrics(world).items()]},
+            "GET_MASTER": lambda: self._master(world),
+            "GET_AGENTS": lambda: self._agents(world),
+            "GET_FRAMEWORKS": lambda: self._frameworks(world),
+            "GET_EXECUTORS": dict,
+            "GET_TASKS": lambda: self._tasks(world),
+            "GET_STATE": lambda: self._state(world),
+        }
+        answer = answers.get(call) if isinstance(call, str) else None
+        return None if answer is None else answer()
+
+    def _state(self, world: World) -> Json:
+        parts = {"get_tasks": self._tasks(world), "get_agents": self._agents(world), "get_frameworks": self._frameworks(world)}
+        return {**parts, "get_executors": {}}
+
+    def _master(self, world: World) -> Json:
+        info = {"id": world.agents.prefix, "hostname": self._host, "port": self._port, "pid": f"master@{self._host}:{self._port}"}
+        return {"master_info": {**info, "version": state.VERSION}, "start_time": world.since, "elected_time": world.since}
+
     def _agents(self, world: World) -> Json:
-        return {"agents": [state.v1_agent(a, self._pid(a)) for a in world.agents]}
+        return {"agents": [state.v1_agent(a, self._pid(a)) for a in state.reachable(world)]}
 
     def _tasks(self, world: World) -> Json:
         live, unreachable, done = state.split_tasks(world)
@@ -151,3 +169,32 @@ class Mesos:
     def _frameworks(self, world: World) -> Json:
         info = {"id": {"value": world.framework_id}, "name": "marathon", "user": "root", "roles": [world.settings.mesos_role]}
         return {"frameworks": [{"framework_info": info, "active": True, "connected": True, "recovered": False}]}
+
+
+def _page(tasks: list[Json], query: Mapping[str, str]) -> list[Json]:
+    """`/tasks` by `framework_id`, `task_id`, `offset` and `limit` (100 as Mesos has it), newest first unless `order=asc`."""
+    chosen = [
+        t for t in tasks if query.get("task_id") in {None, "", t["id"]} and query.get("framework_id") in {None, "", "*", t["framework_id"]}
+    ]
+    chosen.sort(key=lambda t: t["statuses"][0]["timestamp"] if t["statuses"] else 0.0, reverse=query.get("order") != "asc")
+    start = _whole(query.get("offset"), 0)
+    return chosen[start : start + _whole(query.get("limit"), TASKS_LIMIT)]
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isdecimal() else default
+
+
+def _refusal(request: web.Request) -> web.Response | None:
+    """What the operator API says to a wrong method or media type; None when all is well."""
+    if request.method != "POST":
+        return web.Response(status=405, headers={"Allow": "POST"}, text=f"Expecting one of {{ 'POST' }}, but received '{request.method}'")
+    kind = request.headers.get("Content-Type")
+    if kind is None:
+        return web.Response(status=400, text="Expecting 'Content-Type' to be present")
+    if request.content_type != JSON:
+        return web.Response(status=415, text=f"Expecting 'Content-Type' of {JSON}, but received '{kind}'")
+    accept = request.headers.get("Accept", "*/*")
+    if not any(wanted in accept for wanted in (JSON, "application/*", "*/*")):
+        return web.Response(status=406, text=f"Expecting 'Accept' to allow {JSON}")
+    return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
 
 from shuren.sandbox.agents.agent import AgentState
 from shuren.sandbox.engine.ids import task_id, task_name
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from shuren.sandbox.engine.world import World
 
 VERSION = "1.11.0"
+CLUSTER = "sandbox"
 
 
 def _ranges(agent: Agent) -> str:
@@ -137,7 +139,7 @@ def framework_json(world: World, address: str) -> Json:
         "role": world.settings.mesos_role,
         "roles": [world.settings.mesos_role],
         "capabilities": ["PARTITION_AWARE", "TASK_KILLING_STATE", "REGION_AWARE"],
-        "registered_time": 0.0,
+        "registered_time": world.since,
         "resources": total,
         "tasks": live,
         "unreachable_tasks": unreachable,
@@ -177,23 +179,40 @@ def agent_framework(world: World, agent: Agent) -> Json:
     }
 
 
-def master_state(world: World, *, address: str, marathon: str, pids: dict[str, str]) -> Json:
-    """`/state`."""
-    agents = [agent_json(a, pids[a.id]) for a in world.agents]
+def reachable(world: World) -> list[Agent]:
+    """The registered agents: the master forgets those it has lost until they register again."""
+    return [agent for agent in world.agents if agent.state is AgentState.ACTIVE]
+
+
+def _lost(world: World) -> int:
+    return sum(agent.state is not AgentState.ACTIVE for agent in world.agents)
+
+
+def _master(world: World, address: str) -> Json:
+    host, pid = address.rpartition(":")[0], f"master@{address}"
     return {
         "version": VERSION,
         "id": world.agents.prefix,
-        "pid": f"master@{address}",
-        "hostname": address.rpartition(":")[0],
-        "leader": f"master@{address}",
-        "leader_info": {"id": world.agents.prefix, "pid": f"master@{address}", "hostname": address.rpartition(":")[0]},
-        "cluster": "sandbox",
-        "activated_slaves": sum(a["active"] for a in agents),
+        "pid": pid,
+        "hostname": host,
+        "leader": pid,
+        "leader_info": {"id": world.agents.prefix, "pid": pid, "port": int(address.rpartition(":")[2]), "hostname": host},
+        "cluster": CLUSTER,
+        "capabilities": ["AGENT_UPDATE", "AGENT_DRAINING"],
+        "start_time": world.since,
+        "elected_time": world.since,
+    }
+
+
+def master_state(world: World, *, address: str, marathon: str, pids: dict[str, str]) -> Json:
+    """`/state`."""
+    agents = [agent_json(a, pids[a.id]) for a in reachable(world)]
+    return {
+        **_master(world, address),
+        "activated_slaves": len(agents),
         "deactivated_slaves": 0,
-        "unreachable_slaves": sum(not a["active"] for a in agents),
-        "start_time": 0.0,
-        "elected_time": 0.0,
-        "flags": {},
+        "unreachable_slaves": _lost(world),
+        "flags": {"cluster": CLUSTER},
         "slaves": agents,
         "recovered_slaves": [],
         "frameworks": [framework_json(world, marathon)],
@@ -203,30 +222,86 @@ def master_state(world: World, *, address: str, marathon: str, pids: dict[str, s
     }
 
 
-def master_metrics(world: World) -> dict[str, Any]:
+_COUNTED = (
+    "TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_FINISHED", "TASK_KILLED", "TASK_FAILED", "TASK_LOST",
+    "TASK_ERROR", "TASK_UNREACHABLE",
+)  # fmt: skip
+
+
+def state_summary(world: World, *, address: str, marathon: str, pids: dict[str, str]) -> Json:
+    """`/state-summary`: counts of tasks instead of the tasks."""
+
+    def counted(agent_id: str | None) -> Json:
+        tasks = [task["state"] for part in split_tasks(world, agent_id) for task in part]
+        return {state: tasks.count(state) for state in _COUNTED}
+
+    framework = framework_json(world, marathon)
+    kept = (
+        "id",
+        "name",
+        "pid",
+        "used_resources",
+        "offered_resources",
+        "hostname",
+        "webui_url",
+        "active",
+        "connected",
+        "recovered",
+        "capabilities",
+    )
+    agents = reachable(world)
+    return {
+        "hostname": address.rpartition(":")[0],
+        "cluster": CLUSTER,
+        "slaves": [
+            {**agent_json(a, pids[a.id]), **counted(a.id), "framework_ids": [world.framework_id] if world.instances.on_agent(a.id) else []}
+            for a in agents
+        ],
+        "frameworks": [
+            {**{k: framework[k] for k in kept}, **counted(None), "slave_ids": [a.id for a in agents if world.instances.on_agent(a.id)]}
+        ],
+    }
+
+
+def master_metrics(world: World) -> dict[str, float]:
     """`/metrics/snapshot`."""
     total = {"cpus": 0.0, "mem": 0.0, "disk": 0.0, "gpus": 0.0}
     used = dict(total)
-    for agent in world.agents:
-        if agent.state is AgentState.ACTIVE:
-            for name, value in agent.total.json().items():
-                total[name] += value
-            for name, value in agent.used.json().items():
-                used[name] += value
-    body: dict[str, Any] = {"master/elected": 1.0, "master/frameworks_active": 1.0, "master/frameworks_connected": 1.0}
+    agents = reachable(world)
+    for agent in agents:
+        for name, value in agent.total.json().items():
+            total[name] += value
+        for name, value in agent.used.json().items():
+            used[name] += value
+    age = world.clock.now() - world.since
+    body: dict[str, float] = {"master/elected": 1.0, "master/uptime_secs": age, "registrar/log/recovered": 1.0}
+    for name, count in (("active", 1), ("connected", 1), ("inactive", 0), ("disconnected", 0)):
+        body[f"master/frameworks_{name}"] = float(count)
+        body[f"master/slaves_{name}"] = float(count * len(agents))
+    body["master/slaves_unreachable"] = float(_lost(world))
     for name, value in total.items():
         body[f"master/{name}_total"] = value
         body[f"master/{name}_used"] = round(used[name], 3)
         body[f"master/{name}_percent"] = round(used[name] / value, 4) if value else 0.0
-    states = [a.state for a in world.agents]
-    body["master/slaves_active"] = body["master/slaves_connected"] = float(states.count(AgentState.ACTIVE))
-    body["master/slaves_unreachable"] = float(states.count(AgentState.PARTITIONED))
-    staged, running, _, _ = world.instances.totals
-    body["master/tasks_running"], body["master/tasks_staging"] = float(running), float(staged)
-    for state, count in world.task_updates.items():
-        if state in {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED"}:
-            body[f"master/{state.lower().replace('task_', 'tasks_')}"] = float(count)
+    live, unreachable, _ = split_tasks(world)
+    for state in ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING"):
+        body[f"master/{_lower(state)}"] = float(sum(task["state"] == state for task in live))
+    body["master/tasks_unreachable"] = float(len(unreachable))
+    for state in ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED"):
+        body[f"master/{_lower(state)}"] = float(world.task_updates.get(state, 0))
+    cores = float(os.cpu_count() or 1)
+    memory = float(os.sysconf("SC_PAGE_SIZE"))
+    load = os.getloadavg()
+    body |= {"system/cpus_total": cores, "system/load_1min": load[0], "system/load_5min": load[1], "system/load_15min": load[2]}
+    body |= {
+        "system/mem_total_bytes": memory * os.sysconf("SC_PHYS_PAGES"),
+        "system/mem_free_bytes": memory * os.sysconf("SC_AVPHYS_PAGES"),
+    }
     return body
+
+
+def _lower(state: str) -> str:
+    return state.lower().replace("task_", "tasks_", 1)
 
 
 def v1_agent(agent: Agent, pid: str) -> Json:
@@ -241,13 +316,15 @@ def v1_agent(agent: Agent, pid: str) -> Json:
         "role": "*",
         "ranges": {"range": [{"begin": a, "end": b} for a, b in agent.spec.ports]},
     }
-    info = {
+    info: Json = {
         "id": {"value": agent.id},
         "hostname": agent.hostname,
         "port": int(pid.rpartition(":")[2]),
         "resources": [*scalars(agent.total.json()), ports],
         "attributes": [{"name": k, "type": "TEXT", "text": {"value": v}} for k, v in agent.spec.attributes.items()],
     }
+    if agent.spec.region or agent.spec.zone:
+        info["domain"] = {"fault_domain": {"region": {"name": agent.spec.region or ""}, "zone": {"name": agent.spec.zone or ""}}}
     return {
         "agent_info": info,
         "active": agent.state is AgentState.ACTIVE,
