@@ -15,8 +15,9 @@ from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
 from shuren.clients.zookeeper.fenced import FencedRoot
 from shuren.controllers.estate.mirror import Mirror
 from shuren.controllers.estate.pace import Pace
-from shuren.domain.cluster import ClusterSettings, Credentials, MarathonSettings, MesosSummary, ZooKeeperSettings
+from shuren.domain.cluster import ClusterSettings, Credentials, MarathonSettings, MesosAgent, MesosSummary, ZooKeeperSettings
 from shuren.domain.errors import Fenced, ShurenError
+from shuren.domain.service.values import ServiceName
 from shuren.ports.mesos import Mesos
 
 ROOT = "/shuren/test"
@@ -43,6 +44,7 @@ class Heard:
     apps: list[frozenset[str]] = field(default_factory=list)
     all: list[str] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
+    services: list[frozenset[ServiceName] | None] = field(default_factory=list)
 
     def apps_changed(self, cluster: str, app_ids: frozenset[str]) -> None:
         assert cluster
@@ -53,6 +55,10 @@ class Heard:
 
     def cluster_changed(self, cluster: str) -> None:
         self.clusters.append(cluster)
+
+    def services_changed(self, cluster: str, services: frozenset[ServiceName] | None) -> None:
+        assert cluster
+        self.services.append(services)
 
     def forget(self) -> None:
         self.apps.clear()
@@ -144,13 +150,19 @@ class Room:
 class FakeMesos:
     """Says what it is told to say, or raises it."""
 
-    def __init__(self, answer: MesosSummary | ShurenError) -> None:
+    def __init__(self, answer: MesosSummary | ShurenError, agents: tuple[MesosAgent, ...] = ()) -> None:
         self.answer = answer
+        self.registered = agents
 
     async def summary(self) -> MesosSummary:
         if isinstance(self.answer, ShurenError):
             raise self.answer
         return self.answer
+
+    async def agents(self) -> tuple[MesosAgent, ...]:
+        if isinstance(self.answer, ShurenError):
+            raise self.answer
+        return self.registered
 
 
 class FakeConnection:

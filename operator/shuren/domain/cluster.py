@@ -73,6 +73,7 @@ class ClusterSettings:
     dns_zone: str = ""
     unreachable_grace: float = 60.0
     deletions: DeletionLimit = field(default_factory=DeletionLimit)
+    record_roots: tuple[str, ...] = ()
 
     @property
     def secrets(self) -> tuple[SecretName, ...]:
@@ -151,6 +152,20 @@ class MesosSummary:
     agents: int
     total: Amounts
     used: Amounts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MesosAgent:
+    """One agent as the leading master has it.
+
+    `address` is its IP address, `zone` its fault domain's zone, or else its attribute `zone`; both may be empty.
+    """
+
+    id: str
+    hostname: str
+    address: str = ""
+    zone: str = ""
+    active: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,10 +18,14 @@ from shuren.controllers.estate.roster import Roster
 from shuren.controllers.mesoscluster.controller import MesosClusterController
 from shuren.controllers.paasapp import triggers
 from shuren.controllers.paasapp.controller import PaasAppController
+from shuren.controllers.paasservice import triggers as service_triggers
+from shuren.controllers.paasservice.controller import PaasServiceController
 from shuren.domain.app.snapshot import OWNER_LABEL, Problem
 from shuren.domain.errors import Invalid
 from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.advice import advise
+from shuren.domain.service.slices import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_MANAGED_BY_LABEL
+from shuren.domain.service.values import ServiceName
 from shuren.operator.connections import Factory
 from shuren.operator.endpoints import Endpoints
 from shuren.operator.health import LoopWatch
@@ -32,7 +36,17 @@ from shuren.operator.native_source import NativeSource
 from shuren.operator.references import ReferenceWatch
 from shuren.operator.settings import EventSourceKind, Settings
 from shuren.ports.clock import Clock
-from shuren.ports.kubernetes import CONTROLLER_REVISIONS, MESOS_CLUSTERS, NAMESPACES, PAAS_APPS, Object, Resource
+from shuren.ports.kubernetes import (
+    CONTROLLER_REVISIONS,
+    ENDPOINT_SLICES,
+    MESOS_CLUSTERS,
+    NAMESPACES,
+    PAAS_APPS,
+    PAAS_SERVICES,
+    SERVICES,
+    Object,
+    Resource,
+)
 from shuren.ports.source import EventSource, Sink
 from shuren.runtime.backoff import Backoff
 from shuren.runtime.controller import Controller
@@ -44,11 +58,15 @@ from shuren.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
 
-KINDS = (MESOS_CLUSTERS, PAAS_APPS)
+KINDS = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES)
 """What this operator reconciles."""
 
 _LEASE = "shuren-operator"
+_OUR_SERVICES = f"{SERVICE_MANAGED_BY_LABEL}={MANAGED_BY}"
+_OUR_SLICES = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 _STALLED_AFTER = 60.0
+_BURST = 0.01
+"""Seconds for which changes of tasks are gathered before a service is looked at: a roll-out changes many at once."""
 
 MakeSource = Callable[[Sink], EventSource]
 """Makes a source from outside (`kopf run` brings events itself) instead of the one that the settings name."""
@@ -142,6 +160,16 @@ class Application:
 
     def _controllers(self) -> dict[str, Controller]:
         clusters = Roster(estate=self.estate, declared=lambda: {key.name for key in self.store.keys(MESOS_CLUSTERS.kind)})
+        namespaces = self.settings.namespaces
+        self.services = PaasServiceController(
+            kubernetes=self.kubernetes,
+            store=self.store,
+            clusters=clusters,
+            leadership=self.election,
+            clock=self.clock,
+            events=self.recorder,
+            looked_at=lambda namespace: not namespaces or namespace in namespaces,
+        )
         return {
             MESOS_CLUSTERS.kind: MesosClusterController(
                 kubernetes=self.kubernetes,
@@ -166,6 +194,7 @@ class Application:
                     Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents)
                 ],
             ),
+            PAAS_SERVICES.kind: self.services,
         }
 
     def _source(self, access: Access) -> EventSource:
@@ -193,6 +222,8 @@ class Application:
         return [
             *(self._reflector(NAMESPACES, name=namespace) for namespace in namespaces),
             *(self._reflector(CONTROLLER_REVISIONS, namespace=namespace, label_selector=OWNER_LABEL) for namespace in namespaces),
+            *(self._reflector(SERVICES, namespace=namespace, label_selector=_OUR_SERVICES) for namespace in namespaces),
+            *(self._reflector(ENDPOINT_SLICES, namespace=namespace, label_selector=_OUR_SLICES) for namespace in namespaces),
         ]
 
     def _reflector(self, resource: Resource, *, namespace: str = "", name: str = "", label_selector: str = "") -> Reflector:
@@ -285,7 +316,12 @@ class Application:
 
     def _related(self, key: ObjectKey, item: Object, status_only: bool) -> Iterable[ObjectKey]:  # noqa: FBT001 - the type of Related
         # apps read a cluster from the estate, which tells its changes itself; its status is news for people only
-        return () if status_only and key.kind == MESOS_CLUSTERS.kind else triggers.on_object(self.store, key, item) - {key}
+        if status_only and key.kind == MESOS_CLUSTERS.kind:
+            return ()
+        apps = triggers.on_object(self.store, key, item)
+        # services look at tasks, not at what is said of an app
+        services = frozenset() if status_only else service_triggers.on_object(self.store, key, item)
+        return (apps | services) - {key}
 
     def _signal(self, keys: Iterable[ObjectKey]) -> None:
         for key in keys:
@@ -301,11 +337,22 @@ class Application:
                 if claim is not None:
                     owners.append(ObjectKey(kind=PAAS_APPS.kind, namespace=claim.namespace, name=claim.name))
         self._signal(key for key in triggers.on_apps(self.store, cluster, app_ids, owners) if self.store.get(key) is not None)
+        for key in service_triggers.on_apps(self.store, cluster, app_ids):
+            self.queue.add(key, priority=Priority.EXTERNAL, after=_BURST)
 
     def all_changed(self, cluster: str) -> None:
         """See the estate's Listener."""
-        for key in triggers.on_cluster(self.store, cluster):
+        for key in triggers.on_cluster(self.store, cluster) | service_triggers.on_cluster(self.store, cluster):
             self.queue.add(key, priority=Priority.RESYNC)
+
+    def services_changed(self, cluster: str, services: frozenset[ServiceName] | None) -> None:
+        """See the estate's Listener."""
+        if services is None:
+            for key in service_triggers.on_cluster(self.store, cluster) | self.services.left_behind(cluster):
+                self.queue.add(key, priority=Priority.RESYNC)
+            return
+        named = (ObjectKey(kind=PAAS_SERVICES.kind, namespace=name.namespace, name=name.name) for name in services)
+        self._signal(key for key in named if self.store.get(key) is not None)
 
     def cluster_changed(self, cluster: str) -> None:
         """See the estate's Listener."""

@@ -26,10 +26,13 @@ class Resource:
 
 MESOS_CLUSTERS = Resource(group="paas.shurenyun.com", version="v1alpha1", plural="mesosclusters", kind="MesosCluster", namespaced=False)
 PAAS_APPS = Resource(group="paas.shurenyun.com", version="v1alpha1", plural="paasapps", kind="PaasApp")
+PAAS_SERVICES = Resource(group="paas.shurenyun.com", version="v1alpha1", plural="paasservices", kind="PaasService")
 SECRETS = Resource(group="", version="v1", plural="secrets", kind="Secret")
 CONFIG_MAPS = Resource(group="", version="v1", plural="configmaps", kind="ConfigMap")
 NAMESPACES = Resource(group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False)
 CONTROLLER_REVISIONS = Resource(group="apps", version="v1", plural="controllerrevisions", kind="ControllerRevision")
+SERVICES = Resource(group="", version="v1", plural="services", kind="Service")
+ENDPOINT_SLICES = Resource(group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice")
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
 EVENTS = Resource(group="events.k8s.io", version="v1", plural="events", kind="Event")
 

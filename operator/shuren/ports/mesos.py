@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shuren.domain.cluster import MesosSummary
+from shuren.domain.cluster import MesosAgent, MesosSummary
 
 
 class Mesos(Protocol):
@@ -12,3 +12,6 @@ class Mesos(Protocol):
 
     async def summary(self) -> MesosSummary:
         """Agents and resources. Raises Unreachable when no leading master answers, Denied when it refuses us."""
+
+    async def agents(self) -> tuple[MesosAgent, ...]:
+        """All registered agents, by id. Raises as `summary` does."""

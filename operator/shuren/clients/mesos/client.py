@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from shuren.clients.http import base_url
-from shuren.domain.cluster import Amounts, MesosSummary
+from shuren.domain.cluster import Amounts, MesosAgent, MesosSummary
 from shuren.domain.errors import Denied, ShurenError, Unreachable
 
 _REFUSED = frozenset({401, 403})
@@ -69,6 +69,22 @@ class MesosClient:
             )
         raise last
 
+    async def agents(self) -> tuple[MesosAgent, ...]:
+        """See the port. `GET /slaves` of the master that led last; a master that does not lead redirects, which counts as no answer."""
+        last: ShurenError = Unreachable("no Mesos master is configured")
+        for master in list(self._masters):
+            try:
+                body = await self._json(master, "/slaves")
+            except ShurenError as error:
+                last = error
+                continue
+            items = body.get("slaves")
+            if isinstance(items, list):
+                found = (_agent(item) for item in items if isinstance(item, dict))
+                return tuple(sorted((agent for agent in found if agent.id), key=lambda agent: agent.id))
+            last = Unreachable(f"Mesos master {master} names no agents")
+        raise last
+
     async def _json(self, master: str, path: str) -> Mapping[str, Any]:
         try:
             answer = await self._http.get(master + path)
@@ -81,6 +97,23 @@ class MesosClient:
         if not isinstance(body, dict):
             raise Unreachable(f"Mesos master {master} answers {path} with something else than a JSON object")
         return body
+
+
+def _agent(item: Mapping[str, Any]) -> MesosAgent:
+    """`pid` is `slave(1)@address:port`, with brackets around an IPv6 address."""
+    _, _, place = str(item.get("pid") or "").partition("@")
+    attributes, domain = item.get("attributes"), item.get("domain")
+    zone = attributes.get("zone") if isinstance(attributes, dict) else None
+    fault = domain.get("fault_domain") if isinstance(domain, dict) else None
+    if isinstance(fault, dict) and isinstance(fault.get("zone"), dict):
+        zone = fault["zone"].get("name") or zone
+    return MesosAgent(
+        id=str(item.get("id") or ""),
+        hostname=str(item.get("hostname") or ""),
+        address=place.rpartition(":")[0].strip("[]"),
+        zone=str(zone or ""),
+        active=item.get("active") is not False,
+    )
 
 
 def _number(metrics: Mapping[str, Any], name: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -13,15 +13,22 @@ from typing import Protocol
 from shuren.controllers.estate.claims import Claims
 from shuren.controllers.estate.committer import CommitPolicy, Committer
 from shuren.controllers.estate.connection import Connection, Identity
+from shuren.controllers.estate.edge import Edge
 from shuren.controllers.estate.guarded import GuardedMarathon, target
 from shuren.controllers.estate.mirror import Mirror
 from shuren.controllers.estate.pace import Pace
+from shuren.controllers.estate.publications import Publications
 from shuren.domain.app.snapshot import ClusterView, Problem
-from shuren.domain.cluster import Blocked, ClusterSettings, Counts, Credentials, MesosSummary, Obstacle, PartView
+from shuren.domain.cluster import Blocked, ClusterSettings, Counts, Credentials, MesosAgent, MesosSummary, Obstacle, PartView
 from shuren.domain.errors import NotOurs, ShurenError
 from shuren.domain.guard import DeletionLimit, wait_before_deleting
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
+from shuren.domain.service.observe import Agent
+from shuren.domain.service.plan import Publish
+from shuren.domain.service.records import RecordFolder
+from shuren.domain.service.snapshot import BalancerSeen, Published
+from shuren.domain.service.values import ServiceName
 from shuren.domain.tenancy import Tenancy
 from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import MESOS_CLUSTERS
@@ -50,6 +57,9 @@ class Listener(Protocol):
 
     def cluster_changed(self, cluster: str) -> None:
         """The cluster itself: reachability, leadership of its root, counts."""
+
+    def services_changed(self, cluster: str, services: frozenset[ServiceName] | None) -> None:
+        """What is published or acknowledged of these services (None: of all), or where agents are, looks different."""
 
 
 class Cluster:
@@ -88,6 +98,10 @@ class Cluster:
             pace=pace,
             chance=chance,
         )
+        self.publications = Publications(zookeeper=connection.zookeeper, clock=clock, changed=lambda: self._services_changed(None))
+        self.edge = Edge(zookeeper=connection.zookeeper, clock=clock, changed=self._services_changed)
+        self.agent_places: Mapping[str, Agent] = {}
+        """Address and zone of agents by Mesos' id, as Mesos last said."""
         self.obstacle: Obstacle | None = None
         """What a person must do before the cluster can be used, as found while using it: the root belongs to another installation."""
         self.summary: MesosSummary | None = None
@@ -272,6 +286,45 @@ class Cluster:
         self._leadership.check()
         await self.claims.release(Claim(app_id=app_id, uid=uid, namespace="", name="", epoch=self.epoch))
 
+    # ------------------------------------------------------------------------------------------------ what services use
+
+    @property
+    def zone(self) -> str:
+        """Under which services have their names; empty: they have none."""
+        return self.settings.dns_zone
+
+    @property
+    def record_roots(self) -> tuple[str, ...]:
+        """Paths below which discovery records may be kept."""
+        return self.settings.record_roots
+
+    @property
+    def published_services(self) -> frozenset[ServiceName]:
+        """All services of which something lies in ZooKeeper; empty while that is not known."""
+        return self.publications.services
+
+    def published(self, service: ServiceName) -> Published | None:
+        """What lies in ZooKeeper of a service; None while that is not known."""
+        return self.publications.get(service)
+
+    async def strangers(self, folders: Iterable[RecordFolder], journal: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+        """Nodes of others in folders of records."""
+        return await self.publications.strangers(folders, journal)
+
+    async def publish(self, change: Publish) -> None:
+        """Bring about what a plan says of a service."""
+        self._leadership.check()
+        await self.publications.publish(change)
+
+    async def withdraw(self, service: ServiceName) -> None:
+        """Remove everything of a service."""
+        self._leadership.check()
+        await self.publications.withdraw(service)
+
+    def balancers(self, group: str, service: ServiceName) -> tuple[BalancerSeen, ...]:
+        """Load balancers of a group with what each has acknowledged of a service."""
+        return self.edge.balancers(group, service)
+
     # ------------------------------------------------------------------------------------------------ the guard on deletions
 
     @property
@@ -297,6 +350,8 @@ class Cluster:
             "claims": self.claims.run(),
             "epoch": self._hold_epoch(),
             "reachability": self._tell_reachability(),
+            "publications": self.publications.run(),
+            "load balancers": self.edge.run(),
         }
         if self.connection.mesos is not None:
             work["mesos"] = self._read_mesos(self.connection.mesos)
@@ -370,6 +425,7 @@ class Cluster:
                 log.info("holding epoch %d", epoch.number)
                 if self.obstacle is not None and self.obstacle.reason == _FOREIGN:
                     self.obstacle = None
+            self.publications.look()
             self._listener.cluster_changed(self.name)
             self._listener.all_changed(self.name)
 
@@ -377,6 +433,7 @@ class Cluster:
         while True:
             try:
                 self.summary = await mesos.summary()
+                self._place_agents(await mesos.agents())
             except ShurenError as error:
                 self._mesos_error = str(error)
                 if self._mesos_silent_since is None:
@@ -387,6 +444,12 @@ class Cluster:
                 if changed:
                     self._listener.cluster_changed(self.name)
             await self._clock.sleep(_MESOS_BEAT)
+
+    def _place_agents(self, agents: Iterable[MesosAgent]) -> None:
+        places = {agent.id: Agent(address=agent.address, zone=agent.zone) for agent in agents}
+        if places != self.agent_places:
+            self.agent_places = places
+            self._services_changed(None)
 
     async def _tell_reachability(self) -> None:
         """Tell all apps when the cluster counts as unreachable (after the grace period) and when it is back."""
@@ -427,6 +490,9 @@ class Cluster:
     def _apps_changed(self, app_ids: frozenset[str]) -> None:
         self._check_complete()
         self._listener.apps_changed(self.name, app_ids)
+
+    def _services_changed(self, services: frozenset[ServiceName] | None) -> None:
+        self._listener.services_changed(self.name, services)
 
     def _state_changed(self) -> None:
         self._check_complete()

@@ -68,11 +68,12 @@ class _Step:
 
 
 class Publications:
-    """See the module. Call `look` when a new term has begun."""
+    """See the module. Call `look` when a new term has begun; `changed` is called when what is published has been read in it."""
 
-    def __init__(self, *, zookeeper: FencedZooKeeper, clock: Clock) -> None:
+    def __init__(self, *, zookeeper: FencedZooKeeper, clock: Clock, changed: Callable[[], None] = lambda: None) -> None:
         self._zookeeper = zookeeper
         self._clock = clock
+        self._changed = changed
         self._entries: dict[ServiceName, _Entry] = {}
         self._unknown: set[ServiceName] = set()
         self._term = 0
@@ -179,6 +180,7 @@ class Publications:
             self._entries, self._unknown = {}, set()
             await self._read(services)
             self._term = epoch.number
+            self._changed()
         elif self._unknown:
             await self._read(sorted(self._unknown))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from shuren.controllers.estate.cluster import Cluster
@@ -14,6 +14,11 @@ from shuren.domain.errors import Unreachable
 from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, QueueItem
+from shuren.domain.service.observe import Agent
+from shuren.domain.service.plan import Publish
+from shuren.domain.service.records import RecordFolder
+from shuren.domain.service.snapshot import BalancerSeen, Published
+from shuren.domain.service.values import ServiceName
 from shuren.domain.tenancy import Tenancy
 
 
@@ -92,6 +97,46 @@ class Unconnected:
     async def release(self, app_id: str, *, uid: str) -> None:  # noqa: ARG002 - refused whatever it is
         """Raise Unreachable."""
         raise Unreachable(f"MesosCluster {self.name} is not connected yet")
+
+    @property
+    def zone(self) -> str:
+        """None known."""
+        return ""
+
+    @property
+    def record_roots(self) -> tuple[str, ...]:
+        """None known."""
+        return ()
+
+    @property
+    def agent_places(self) -> Mapping[str, Agent]:
+        """None known."""
+        return {}
+
+    @property
+    def published_services(self) -> frozenset[ServiceName]:
+        """None known."""
+        return frozenset()
+
+    def published(self, service: ServiceName) -> Published | None:  # noqa: ARG002 - nothing is known
+        """Not known."""
+        return None
+
+    async def strangers(self, folders: Iterable[RecordFolder], journal: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002 - nothing is known
+        """None known."""
+        return {}
+
+    async def publish(self, change: Publish) -> None:  # noqa: ARG002 - refused whatever it is
+        """Raise Unreachable."""
+        raise Unreachable(f"MesosCluster {self.name} is not connected yet")
+
+    async def withdraw(self, service: ServiceName) -> None:  # noqa: ARG002 - refused whatever it is
+        """Raise Unreachable."""
+        raise Unreachable(f"MesosCluster {self.name} is not connected yet")
+
+    def balancers(self, group: str, service: ServiceName) -> tuple[BalancerSeen, ...]:  # noqa: ARG002 - nothing is known
+        """None known."""
+        return ()
 
 
 class Roster:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from shuren.api.problems import problems
 from shuren.api.v1alpha1 import mesoscluster as api
-from shuren.api.v1alpha1.references import LabelSelector, SecretRef
+from shuren.api.v1alpha1.references import SecretRef
+from shuren.controllers.selectors import selector_of
 from shuren.domain.cluster import (
     Blocked,
     ClusterSettings,
@@ -27,7 +28,7 @@ from shuren.domain.cluster import (
 from shuren.domain.errors import FieldError, Invalid
 from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import ObjectKey
-from shuren.domain.tenancy import Operator, PrefixRule, Requirement, Selector, Tenancy
+from shuren.domain.tenancy import PrefixRule, Selector, Tenancy
 from shuren.ports.kubernetes import SECRETS, Object
 
 
@@ -71,6 +72,7 @@ def settings(item: Object) -> ClusterSettings:
         dns_zone=spec.dns.zone if spec.dns is not None else "",
         unreachable_grace=float(spec.unreachable_grace_seconds),
         deletions=DeletionLimit(share=guard.max_percent_per_minute / 100, floor=guard.always_allowed),
+        record_roots=tuple(spec.tenancy.record_roots or ()) if spec.tenancy is not None else (),
     )
 
 
@@ -94,17 +96,9 @@ def _tenancy(tenancy: api.Tenancy | None) -> Tenancy:
         return Tenancy()
     grants = tenancy.id_prefixes or []
     return Tenancy(
-        namespaces=_selector(tenancy.namespaces) if tenancy.namespaces is not None else Selector(),
-        rules=tuple(PrefixRule(selector=_selector(g.namespace_selector), prefixes=tuple(g.prefixes)) for g in grants),
+        namespaces=selector_of(tenancy.namespaces) if tenancy.namespaces is not None else Selector(),
+        rules=tuple(PrefixRule(selector=selector_of(g.namespace_selector), prefixes=tuple(g.prefixes)) for g in grants),
     )
-
-
-def _selector(selector: LabelSelector) -> Selector:
-    equal = [Requirement(key=key, operator=Operator.IN, values=(value,)) for key, value in sorted((selector.match_labels or {}).items())]
-    others = [
-        Requirement(key=r.key, operator=Operator(r.operator.value), values=tuple(r.values or ())) for r in selector.match_expressions or []
-    ]
-    return Selector(requirements=(*equal, *others))
 
 
 # ---------------------------------------------------------------------------------------------------- Secrets

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from shuren.controllers.finalizers import set_finalizer
 from shuren.controllers.paasapp.gather import Gatherer, Seen
 from shuren.controllers.paasapp.history import History
 from shuren.controllers.paasapp.world import Cluster, Clusters
@@ -36,7 +37,7 @@ from shuren.domain.errors import Conflict, Gone, Invalid, ShurenError, Throttled
 from shuren.domain.marathon.render import full_body, scale_body
 from shuren.domain.marathon.state import DeploymentRef
 from shuren.ports.clock import Clock
-from shuren.ports.kubernetes import PAAS_APPS, Kubernetes, Object
+from shuren.ports.kubernetes import PAAS_APPS, Kubernetes
 from shuren.ports.leadership import Leadership
 from shuren.runtime.store import Store
 
@@ -117,23 +118,15 @@ class Applier:
     # ------------------------------------------------------------------------------------------------ Kubernetes
 
     async def _finalizer(self, seen: Seen, *, add: bool) -> None:
-        key = seen.reading.resource.key
-        item = self._store.get(key) or seen.item
-        metadata = item["metadata"]
-        before = list(metadata.get("finalizers") or ())
-        after = [f for f in before if f != FINALIZER] + ([FINALIZER] if add else [])
-        operations: list[Object] = [
-            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
-            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-            {"op": "add", "path": "/metadata/finalizers", "value": after},
-        ]
-        try:
-            answer = await self._kubernetes.patch_json(PAAS_APPS, key.namespace, key.name, operations)
-        except Gone:
-            if add:
-                raise
-            return
-        self._store.answered(key, answer)
+        await set_finalizer(
+            kubernetes=self._kubernetes,
+            store=self._store,
+            resource=PAAS_APPS,
+            key=seen.reading.resource.key,
+            seen=seen.item,
+            finalizer=FINALIZER,
+            present=add,
+        )
 
     async def _revision(self, seen: Seen, action: RecordRevision | MarkRevision | PruneRevision) -> None:
         namespace = seen.reading.resource.key.namespace

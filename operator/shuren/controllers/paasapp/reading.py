@@ -14,6 +14,7 @@ from shuren.api.problems import problems
 from shuren.api.v1alpha1 import paasapp as api
 from shuren.api.v1alpha1.marathon.app import App
 from shuren.api.v1alpha1.references import KeyRef
+from shuren.controllers.identity import app_id_of, cluster_of
 from shuren.domain.app.render import File, Recipe, Source, SourceKind, Variable
 from shuren.domain.app.snapshot import (
     Adoption,
@@ -27,7 +28,6 @@ from shuren.domain.app.snapshot import (
     RolloutPolicy,
 )
 from shuren.domain.identity import ObjectKey
-from shuren.domain.marathon.paths import absolute, default_id
 from shuren.ports.kubernetes import CONFIG_MAPS, SECRETS, Object
 
 _SHOWN = 5
@@ -151,19 +151,6 @@ def value_of(source: Source, item: Object | None) -> bytes | None:
 
 
 # ---------------------------------------------------------------------------------------------------- what is told even of a broken spec
-
-
-def app_id_of(key: ObjectKey, spec: Mapping[str, Any]) -> str:
-    """The Marathon id that a spec asks for."""
-    given = spec.get("id")
-    return absolute(given) if isinstance(given, str) and given else default_id(key.namespace, key.name)
-
-
-def cluster_of(spec: Mapping[str, Any]) -> str:
-    """The name of the MesosCluster, empty when the spec is broken there."""
-    reference = spec.get("clusterRef")
-    name = reference.get("name") if isinstance(reference, Mapping) else None
-    return name if isinstance(name, str) else ""
 
 
 def depends_on(spec: Mapping[str, Any]) -> tuple[str, ...]:

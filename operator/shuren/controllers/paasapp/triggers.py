@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shuren.controllers.identity import app_id_of, cluster_of
 from shuren.controllers.paasapp import history, reading
 from shuren.domain.identity import ObjectKey
 from shuren.ports.kubernetes import CONTROLLER_REVISIONS, MESOS_CLUSTERS, NAMESPACES, PAAS_APPS, Object
@@ -53,14 +54,14 @@ def on_apps(store: Store, cluster: str, app_ids: Iterable[str], owners: Iterable
 
 
 def _clusters(item: Object) -> Iterable[str]:
-    names = {reading.cluster_of(item.get("spec") or {}), str((item.get("status") or {}).get("cluster") or "")}
+    names = {cluster_of(item.get("spec") or {}), str((item.get("status") or {}).get("cluster") or "")}
     return names - {""}
 
 
 def _app_ids(item: Object) -> Iterable[str]:
     spec = item.get("spec") or {}
     key = ObjectKey(kind=PAAS_APPS.kind, namespace=str(item["metadata"].get("namespace", "")), name=item["metadata"]["name"])
-    return (f"{reading.cluster_of(spec)}{reading.app_id_of(key, spec)}",)
+    return (f"{cluster_of(spec)}{app_id_of(key, spec)}",)
 
 
 def _dependencies(item: Object) -> Iterable[str]:

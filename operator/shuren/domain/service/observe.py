@@ -7,6 +7,7 @@ until something proves otherwise.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -182,8 +183,16 @@ def _place(app: ActualApp, task: Task, port: DeclaredPort, agent: Agent) -> tupl
     number = task.ports[port.host]
     if own and task.ip_addresses:
         return task.ip_addresses[0], number
-    address = agent.address or task.host
+    address = task.host if not agent.address or _is_ip(task.host) else agent.address
     return (address, number) if address else None
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 # ---------------------------------------------------------------------------------------------------- endpoints of an app

@@ -66,8 +66,8 @@ class RecordChange:
 
 
 def records(folder: RecordFolder, endpoints: Collection[Endpoint]) -> dict[str, bytes]:
-    """The nodes that a folder should hold: data by path. Only ready endpoints are told."""
-    ready = [e for e in endpoints if e.state is EndpointState.READY]
+    """The nodes that a folder should hold: data by path. Only ready endpoints are told, none of weight 0: most readers know no weight."""
+    ready = [e for e in endpoints if e.state is EndpointState.READY and e.weight]
     match folder.format:
         case RecordFormat.SERVERSET:
             found = dict(_serverset(ready, folder.additional))

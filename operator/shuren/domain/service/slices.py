@@ -18,6 +18,7 @@ PER_SLICE = 100
 MANAGED_BY = "paas.shurenyun.com"
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+SERVICE_MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 PORT_NAME = "main"
 
 
@@ -52,7 +53,12 @@ def service(*, name: str, namespace: str, port: int, protocol: str, owner: Owner
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace, "ownerReferences": [owner.reference()]},
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {SERVICE_MANAGED_BY_LABEL: MANAGED_BY},
+            "ownerReferences": [owner.reference()],
+        },
         "spec": {"ports": [{"name": PORT_NAME, "port": port, "protocol": protocol.upper()}]},
     }
 
@@ -61,7 +67,9 @@ def same_service(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool
     """Whether a Service is as wanted, whatever the API server has filled in beside."""
     spec = existing.get("spec") or {}
     ports = [{key: port.get(key) for key in ("name", "port", "protocol")} for port in spec.get("ports") or ()]
-    return not spec.get("selector") and ports == wanted["spec"]["ports"]
+    labels = (existing.get("metadata") or {}).get("labels") or {}
+    marked = labels.get(SERVICE_MANAGED_BY_LABEL) == MANAGED_BY
+    return marked and not spec.get("selector") and ports == wanted["spec"]["ports"]
 
 
 def desired(

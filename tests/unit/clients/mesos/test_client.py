@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from shuren.clients.mesos.client import MesosClient
-from shuren.domain.cluster import Amounts
+from shuren.domain.cluster import Amounts, MesosAgent
 from shuren.domain.errors import Denied, Unreachable
 
 _METRICS = {
@@ -80,3 +80,33 @@ async def test_odd_numbers_count_as_none() -> None:
     client = _client(lambda _: httpx.Response(200, json={"master/elected": 1, "master/slaves_active": "many"}))
     assert (await client.summary()).agents == 0
     await client.close()
+
+
+async def test_agents_with_address_and_zone() -> None:
+    agents = [
+        {"id": "S2", "hostname": "b", "pid": "slave(1)@[2001:db8::1]:5051", "attributes": {"zone": "z2"}, "active": False},
+        {"id": "S1", "hostname": "a", "pid": "slave(1)@10.0.0.1:5051", "domain": {"fault_domain": {"zone": {"name": "z1"}}}},
+        {"id": "S3"},
+        {"hostname": "no id"},
+        "nonsense",
+    ]
+    client = _client(lambda _: httpx.Response(200, json={"slaves": agents}))
+    assert await client.agents() == (
+        MesosAgent(id="S1", hostname="a", address="10.0.0.1", zone="z1"),
+        MesosAgent(id="S2", hostname="b", address="2001:db8::1", zone="z2", active=False),
+        MesosAgent(id="S3", hostname=""),
+    )
+    await client.close()
+
+
+async def test_agents_of_the_first_master_that_names_them() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"slaves": []} if request.url.host == "m2" else {})
+
+    client = _client(answer, "http://m1:5050", "http://m2:5050")
+    assert await client.agents() == ()
+    await client.close()
+    nobody = _client(lambda _: httpx.Response(307))
+    with pytest.raises(Unreachable):
+        await nobody.agents()
+    await nobody.close()
