@@ -174,9 +174,12 @@ class FakeConnection:
         self.zookeeper = FencedRoot(self.session, ROOT)
         self.mesos = mesos
         self.rotations: list[Credentials] = []
+        self.refuse: ShurenError | None = None
         self.closed = False
 
     async def rotate(self, credentials: Credentials) -> None:
+        if self.refuse is not None:
+            raise self.refuse
         self.rotations.append(credentials)
 
     async def close(self) -> None:

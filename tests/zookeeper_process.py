@@ -12,6 +12,8 @@ from pathlib import Path
 from engine_process import free_port
 
 JAR = Path("/usr/share/java/zookeeper.jar")
+_CLASS_PATH = ":".join(str(JAR.with_name(name)) for name in ("zookeeper.jar", "netty-codec.jar", "netty-resolver.jar"))
+"""Debian's jar names the others that it needs, but not all that Netty, and so TLS, needs."""
 START_SECONDS = 30.0
 
 
@@ -33,16 +35,16 @@ def zookeeper(directory: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def zookeeper_server(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The same with the process, for tests that stop it."""
+def zookeeper_server(directory: Path, *, more: str = "") -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The same with the process, for tests that stop it. `more` goes into its configuration."""
     port = free_port()
     config = directory / "zoo.cfg"
     config.write_text(
         f"tickTime=200\ndataDir={directory / 'data'}\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
-        "4lw.commands.whitelist=*\nadmin.enableServer=false\nforceSync=no\nmaxClientCnxns=0\n"
+        "4lw.commands.whitelist=*\nadmin.enableServer=false\nforceSync=no\nmaxClientCnxns=0\n" + more
     )
     main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-    command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", str(JAR), main, str(config)]
+    command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", _CLASS_PATH, main, str(config)]
     with (directory / "zookeeper.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:

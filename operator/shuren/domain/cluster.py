@@ -224,6 +224,7 @@ class ClusterSnapshot:
     synced: bool = False
     synced_at: str = ""
     zookeeper: PartView = PartView()
+    zookeeper_version: str = ""
     leading: bool = True
     age: float = float("inf")
     shown_for: float | None = None
@@ -386,6 +387,7 @@ def _facts(s: ClusterSnapshot, parts: Mapping[str, _Part]) -> dict[str, JsonValu
     told: dict[str, dict[str, JsonValue]] = {"marathon": {}, "zookeeper": {}, "mesos": {}}
     if s.info is not None:
         told["marathon"] = _without_empty({"version": s.info.version, "leader": s.info.leader, "frameworkId": s.info.framework_id})
+    told["zookeeper"] = _without_empty({"version": s.zookeeper_version})
     if s.summary is not None:
         told["mesos"] = _without_empty({"version": s.summary.version, "leader": s.summary.leader}) | {"agents": s.summary.agents}
     for key, part in parts.items():

@@ -16,7 +16,7 @@ from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.fenced import FencedRoot
 from shuren.clients.zookeeper.tls import Tls
 from shuren.controllers.estate.connection import Connection
-from shuren.domain.cluster import ClusterSettings, Credentials, TlsMaterial, TlsSettings
+from shuren.domain.cluster import ClusterSettings, Credentials, Login, TlsMaterial, TlsSettings
 from shuren.domain.errors import Invalid, Unreachable
 from shuren.domain.identity import ObjectKey
 from shuren.ports.kubernetes import MESOS_CLUSTERS
@@ -39,6 +39,7 @@ class _Open:
     mesos_: MesosClient | None
     zookeeper_: ZooKeeperClient
     root: FencedRoot
+    path: str
     connecting: asyncio.Task[None]
 
     @property
@@ -55,6 +56,8 @@ class _Open:
 
     async def rotate(self, credentials: Credentials) -> None:
         self.marathon_.credentials = _marathon_credentials(credentials)
+        if credentials.zookeeper is not None:
+            await self.zookeeper_.admit(_digest(credentials.zookeeper), self.path)
 
     async def close(self) -> None:
         self.connecting.cancel()
@@ -94,10 +97,9 @@ class Factory:
                 server_name=settings.marathon.tls.server_name if settings.marathon.tls is not None else None,
             ),
         )
-        login = credentials.zookeeper
         zookeeper = ZooKeeperClient(
             ",".join(settings.zookeeper.hosts),
-            digest=Digest(username=login.username, password=login.password) if login is not None else None,
+            digest=_digest(credentials.zookeeper) if credentials.zookeeper is not None else None,
             tls=Tls(context=zookeeper_tls, server_name=zookeeper_name) if zookeeper_tls is not None else None,
         )
         root = FencedRoot(zookeeper, settings.zookeeper.root, dns_zone=settings.dns_zone)
@@ -110,7 +112,7 @@ class Factory:
         if settings.mesos:
             to_mesos = transport(target="mesos", observe=self._observe, tls=None, connections=_CONNECTIONS)
             mesos = MesosClient(settings.mesos, transport=to_mesos)
-        return _Open(marathon, mesos, zookeeper, root, connecting)
+        return _Open(marathon, mesos, zookeeper, root, settings.zookeeper.root, connecting)
 
     async def _connect(self, zookeeper: ZooKeeperClient, settings: ClusterSettings) -> None:
         """Start the session; the client goes on trying by itself when nobody answers."""
@@ -125,6 +127,10 @@ def _marathon_credentials(credentials: Credentials) -> marathon_client.Credentia
     if login is None:
         return marathon_client.Credentials()
     return marathon_client.Credentials(username=login.username, password=login.password, token=login.token)
+
+
+def _digest(login: Login) -> Digest:
+    return Digest(username=login.username, password=login.password)
 
 
 def _no_password() -> str:

@@ -68,3 +68,5 @@ def set_up(log_format: LogFormat, level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("shuren").setLevel(level)
+    # each attempt to connect is a warning to kazoo; that ZooKeeper is away, and why, is told once by whoever reads from it
+    logging.getLogger("kazoo").setLevel(logging.ERROR)

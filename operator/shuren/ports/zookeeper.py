@@ -104,6 +104,9 @@ class ZooKeeper(Protocol):
     async def ensure_path(self, path: str) -> None:
         """Create the node and its parents, empty, where missing."""
 
+    async def version(self) -> str:
+        """Release of the server that this session is on, e.g. 3.8.0; empty when it does not tell. Unreachable."""
+
     def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake` (in the event loop) whenever data, existence or children of `path` may have changed, and on each new session.
 

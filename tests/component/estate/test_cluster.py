@@ -20,7 +20,7 @@ from shuren.controllers.estate.registry import Estate
 from shuren.controllers.estate.roster import Roster, Unconnected
 from shuren.domain.app.snapshot import ClusterView
 from shuren.domain.cluster import Amounts, Blocked, Credentials, Login, MarathonSettings, MesosSummary, Obstacle, PartView, TlsMaterial
-from shuren.domain.errors import Fenced, Invalid, NotOurs, Unreachable
+from shuren.domain.errors import Denied, Fenced, Invalid, NotOurs, Unreachable
 from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import ObjectKey
 from shuren.domain.tenancy import Tenancy
@@ -110,25 +110,78 @@ async def test_new_credentials_are_used_without_a_new_connection() -> None:
         assert not world.factory.made[0].closed
 
 
-@pytest.mark.parametrize(
-    "rotated",
-    [
-        Credentials(marathon_tls=TlsMaterial(ca=b"new")),
+async def test_what_only_a_new_session_can_use_makes_one_after_the_old_has_handed_over() -> None:
+    for rotated in (
         Credentials(zookeeper=Login(username="u", password="new")),
-        Credentials(zookeeper_tls=TlsMaterial(certificate=b"new", key=b"new")),
-    ],
-    ids=["tls of marathon", "login of zookeeper", "tls of zookeeper"],
-)
-async def test_credentials_that_are_shown_when_connecting_need_a_new_connection(rotated: Credentials) -> None:
+        Credentials(marathon_tls=TlsMaterial(ca=b"new")),
+        Credentials(zookeeper_tls=TlsMaterial(ca=b"new")),
+    ):
+        async with _world() as world:
+            await world.ensure(Credentials(zookeeper=Login(username="u", password="old")))
+            await world.pass_time(2)
+            fresh = await world.ensure(rotated)
+            old, new = world.factory.made
+            assert old.rotations[-1] == rotated
+            assert new.rotations == [rotated]
+            assert old.closed
+            assert not new.closed
+            await world.pass_time(2)
+            assert (fresh.synced, fresh.leading, fresh.epoch) == (True, True, 2)
+            assert world.estate.get("test") is fresh
+
+
+async def test_a_standby_leaves_the_handing_over_to_the_leader() -> None:
     async with _world() as world:
-        first = await world.ensure()
+        world.lead.leads = False
+        await world.ensure(Credentials(zookeeper=Login(username="u", password="old")))
+        await world.ensure(Credentials(zookeeper=Login(username="u", password="new")))
+        old, _ = world.factory.made
+        assert len(old.rotations) == 1
+        assert old.closed
+
+
+async def test_while_nothing_can_be_handed_over_the_old_session_stays() -> None:
+    async with _world() as world:
+        cluster = await world.ensure(Credentials(zookeeper=Login(username="u", password="old")))
         await world.pass_time(2)
-        second = await world.ensure(rotated)
-        assert second is not first
-        assert world.factory.made[0].closed
-        assert world.factory.made[1].rotations == [rotated]
+        world.factory.made[0].refuse = Unreachable("no ZooKeeper")
+        with pytest.raises(Unreachable):
+            await world.ensure(Credentials(zookeeper=Login(username="u", password="new")))
+        assert world.estate.get("test") is cluster
+        assert [connection.closed for connection in world.factory.made] == [False, True]
+        world.factory.made[0].refuse = Denied("the old password is no good any more")
+        fresh = await world.ensure(Credentials(zookeeper=Login(username="u", password="new")))
+        assert world.estate.get("test") is fresh
+        assert [connection.closed for connection in world.factory.made] == [True, True, False]
+
+
+async def test_certificates_that_are_none_leave_the_old_session() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        world.factory.refuse = Invalid("spec.zookeeper.tls: a certificate in the Secret cannot be used")
+        for _ in range(2):
+            with pytest.raises(Invalid):
+                await world.ensure(Credentials(zookeeper_tls=TlsMaterial(ca=b"nonsense")))
+        assert world.estate.get("test") is cluster
+        assert not world.factory.made[0].closed
+
+
+async def test_the_guard_remembers_across_connections() -> None:
+    async with _world() as world:
+        cluster = await world.ensure(deletions=DeletionLimit(share=0, floor=1))
         await world.pass_time(2)
-        assert second.view.connected
+        cluster.deleted()
+        assert cluster.deletion_wait > 0
+        fresh = await world.ensure(Credentials(zookeeper=Login(username="u", password="p")), deletions=DeletionLimit(share=0, floor=1))
+        assert fresh.deletion_wait > 0
+
+
+async def test_the_version_of_zookeeper_is_read_once_per_session() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(1)
+        assert cluster.zookeeper_version == "3.8.0"
+        assert "test" in world.heard.clusters
 
 
 async def test_settings_that_need_no_connection_are_taken_over() -> None:

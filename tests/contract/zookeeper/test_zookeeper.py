@@ -236,3 +236,7 @@ async def _armed(client: ZooKeeper) -> None:
     """Wait until every watch has been left at the server."""
     while isinstance(client, ZooKeeperClient) and client._tasks:
         await asyncio.gather(*client._tasks)
+
+
+async def test_it_tells_its_version(client: ZooKeeper) -> None:
+    assert (await client.version()).startswith("3.")

@@ -233,6 +233,11 @@ class FakeZooKeeper:
             if await self.get(here) is None:
                 await self.commit([Create(path=here)])
 
+    async def version(self) -> str:
+        """See the port."""
+        self._ready()
+        return "3.8.0"
+
     def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
         self._watches[path].append(wake)

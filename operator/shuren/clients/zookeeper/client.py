@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,9 +18,9 @@ from kazoo import exceptions
 from kazoo.client import KazooClient, TransactionRequest
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
-from kazoo.security import make_digest_acl
+from kazoo.security import ACL, make_digest_acl
 
-from shuren.clients.zookeeper.tls import Tls, TlsHandler
+from shuren.clients.zookeeper.tls import Handler, Tls
 from shuren.domain.errors import Conflict, Denied, Exists, Gone, ShurenError, UnknownOutcome, Unreachable
 from shuren.ports.zookeeper import Check, Create, Delete, Node, Operation, Session, SetData, require_size
 
@@ -37,6 +38,8 @@ _LOST = (
     exceptions.OperationTimeoutError,
     KazooTimeoutError,
 )
+_TOGETHER = 256
+"""Requests that are on their way at the same time while rights are handed over."""
 _DENIED = (exceptions.NoAuthError, exceptions.AuthFailedError, exceptions.InvalidACLError)
 
 
@@ -67,19 +70,19 @@ class ZooKeeperClient:
         digest: Digest | None = None,
         tls: Tls | None = None,
         request_timeout: float = 10.0,
-        **kazoo: Any,
     ) -> None:
-        acl = [make_digest_acl(digest.username, digest.password, all=True)] if digest else None
-        auth = [("digest", f"{digest.username}:{digest.password}")] if digest else None
+        self._digest = digest
+        self._handler = Handler(tls)
         self._kazoo = KazooClient(
             hosts=hosts,
             timeout=session_timeout,
-            default_acl=acl,
-            auth_data=auth,
-            handler=TlsHandler(tls) if tls is not None else None,
+            default_acl=None if digest is None else _only(digest),
+            auth_data=None if digest is None else [("digest", f"{digest.username}:{digest.password}")],
             connection_retry={"max_delay": 2.0, "max_tries": -1},
-            **kazoo,
+            handler=self._handler,
+            use_ssl=tls is not None,
         )
+        self._hosts = hosts
         self._timeout = request_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session = Session.LOST
@@ -101,7 +104,7 @@ class ZooKeeperClient:
             async with asyncio.timeout(within):
                 await self._connected.wait()
         except TimeoutError as error:
-            raise Unreachable(f"ZooKeeper does not answer at {self._kazoo.hosts}") from error
+            raise Unreachable(f"ZooKeeper does not answer at {self._hosts}{self._why()}") from error
 
     async def close(self) -> None:
         """See the port."""
@@ -173,9 +176,13 @@ class ZooKeeperClient:
         except _DENIED as error:
             raise Denied(f"{what}: ZooKeeper refuses our credentials or the node's ACL excludes them") from error
         except (*_LOST, TimeoutError) as error:
-            raise Unreachable(f"{what}: ZooKeeper does not answer: {error!r}") from error
+            raise Unreachable(f"{what}: ZooKeeper does not answer{self._why() or f': {error!r}'}") from error
         except exceptions.KazooException as error:
             raise Unreachable(f"{what}: {error!r}") from error
+
+    def _why(self) -> str:
+        """Why no connection can be opened, as the end of a sentence; empty when that is not the matter."""
+        return f": {self._handler.failure}" if self._handler.failure else ""
 
     async def get(self, path: str) -> Node | None:
         """See the port."""
@@ -236,6 +243,48 @@ class ZooKeeperClient:
                 except Exists:
                     continue
 
+    async def version(self) -> str:
+        """See the port. `srvr` is the one four-letter word that servers answer by default."""
+        try:
+            said = await asyncio.get_running_loop().run_in_executor(None, self._kazoo.command, b"srvr")
+        except (exceptions.KazooException, KazooTimeoutError, OSError, AttributeError) as error:
+            # AttributeError: kazoo has lost its socket in this very moment
+            raise Unreachable(f"srvr: ZooKeeper does not answer: {error!r}") from error
+        found = re.match(r"Zookeeper version: ([0-9][0-9A-Za-z.]*)", said)
+        return "" if found is None else found[1]
+
+    # ------------------------------------------------------------------------------------------------ passwords
+
+    async def admit(self, digest: Digest, root: str) -> None:
+        """Give this session a new password beside its own, and hand everything at and below `root`, and above it, over to the new one.
+
+        Only what the old password alone may touch is handed over. Unreachable or Denied when that could not be ended: try again, half done
+        does no harm, since this session has both.
+        """
+        former, self._digest = self._digest, digest
+        await self._admit(self._kazoo.add_auth_async("digest", f"{digest.username}:{digest.password}"))
+        self._kazoo.default_acl = _only(digest)
+        if former is None or former == digest:
+            return
+        parts = root.strip("/").split("/")
+        for depth in range(1, len(parts)):
+            await self._hand_over("/" + "/".join(parts[:depth]), former, digest)
+        level = ["/" + "/".join(parts)]
+        while level:
+            for at in range(0, len(level), _TOGETHER):
+                await asyncio.gather(*(self._hand_over(path, former, digest) for path in level[at : at + _TOGETHER]))
+            below = [await self.children(path) for path in level]
+            level = [f"{path}/{name}" for path, names in zip(level, below, strict=True) for name in names or ()]
+
+    async def _admit(self, asked: _Async) -> None:
+        if not await self._call(lambda: asked):
+            raise Denied("ZooKeeper does not take the new password")
+
+    async def _hand_over(self, path: str, former: Digest, digest: Digest) -> None:
+        found = await self._read(lambda: self._kazoo.get_acls_async(path), f"rights of {path}")
+        if found is not None and list(found[0]) == _only(former):
+            await self._read(lambda: self._kazoo.set_acls_async(path, _only(digest), found[1].aversion), f"rights of {path}")
+
     # ------------------------------------------------------------------------------------------------ watches
 
     def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
@@ -295,6 +344,11 @@ class ZooKeeperClient:
         if self._session is Session.CONNECTED:
             self._arm(path)
             self._wake(path)
+
+
+def _only(digest: Digest) -> list[ACL]:
+    """All rights to this password, and none to anybody else."""
+    return [make_digest_acl(digest.username, digest.password, all=True)]
 
 
 def _outcome(operations: Sequence[Operation], results: Sequence[Any]) -> tuple[int | None, ...]:

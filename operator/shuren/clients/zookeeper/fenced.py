@@ -116,6 +116,10 @@ class FencedRoot:
         """Create what is missing, each node fenced."""
         await _ensure_path(self, path)
 
+    async def version(self) -> str:
+        """See the port."""
+        return await self._zookeeper.version()
+
     def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
         return self._zookeeper.watch(self._root + path, wake)
@@ -160,6 +164,10 @@ class _Whole:
     async def ensure_path(self, path: str) -> None:
         """Create what is missing, each node fenced."""
         await _ensure_path(self, path)
+
+    async def version(self) -> str:
+        """See the port."""
+        return await self._zookeeper.version()
 
     def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""

@@ -106,6 +106,8 @@ class Cluster:
         """What a person must do before the cluster can be used, as found while using it: the root belongs to another installation."""
         self.summary: MesosSummary | None = None
         """What Mesos last said; None when it is not read or has never answered."""
+        self.zookeeper_version = ""
+        """Release of the ZooKeeper server of this session, as far as it tells."""
         self._mesos_silent_since: float | None = clock.monotonic()
         self._mesos_error = ""
         self._session_lost_since: float | None = None
@@ -114,6 +116,7 @@ class Cluster:
         self._tasks: list[asyncio.Task[None]] = []
         self._take_over_wanted = asyncio.Event()
         self._state = asyncio.Event()
+        self._session_began = asyncio.Event()
         self._complete = False
         # whatever runs here outlives the pass that makes it, and says so in the log
         self._context = beside(ObjectKey(kind=MESOS_CLUSTERS.kind, namespace="", name=settings.name))
@@ -341,6 +344,10 @@ class Cluster:
         if self.deletion_wait > 0:
             self._listener.cluster_changed(self.name)
 
+    def inherit(self, former: Cluster) -> None:
+        """Take over what the guard remembers of the connection that this one replaces."""
+        self._deletions.extend(former._deletions)
+
     # ------------------------------------------------------------------------------------------------ running
 
     def start(self) -> None:
@@ -352,6 +359,7 @@ class Cluster:
             "reachability": self._tell_reachability(),
             "publications": self.publications.run(),
             "load balancers": self.edge.run(),
+            "version of ZooKeeper": self._read_zookeeper_version(),
         }
         if self.connection.mesos is not None:
             work["mesos"] = self._read_mesos(self.connection.mesos)
@@ -451,6 +459,20 @@ class Cluster:
             self.agent_places = places
             self._services_changed(None)
 
+    async def _read_zookeeper_version(self) -> None:
+        """Once per session: another one may be on another server."""
+        while True:
+            self._session_began.clear()
+            try:
+                version = await self.zookeeper.version()
+            except ShurenError as error:
+                log.debug("version of ZooKeeper of %s not read: %s", self.name, error)
+            else:
+                if version != self.zookeeper_version:
+                    self.zookeeper_version = version
+                    self._listener.cluster_changed(self.name)
+            await self._session_began.wait()
+
     async def _tell_reachability(self) -> None:
         """Tell all apps when the cluster counts as unreachable (after the grace period) and when it is back."""
         given_up = False
@@ -508,6 +530,7 @@ class Cluster:
     def _session_changed(self, session: Session) -> None:
         if session is Session.CONNECTED:
             self._session_lost_since = None
+            self._session_began.set()
         elif self._session_lost_since is None:
             self._session_lost_since = self._clock.monotonic()
         self._state_changed()

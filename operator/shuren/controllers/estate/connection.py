@@ -27,7 +27,10 @@ class Connection(Protocol):
         """Our root in ZooKeeper."""
 
     async def rotate(self, credentials: Credentials) -> None:
-        """Use these from the next request on; sessions and streams that are open stay so, where the part allows it."""
+        """Use these from the next request on, and hand records that only the old password may touch over to the new one.
+
+        Sessions that are open stay so; new certificates are for the next connection. Unreachable, Denied: not (wholly) done, harmless.
+        """
 
     async def close(self) -> None:
         """End all sessions."""

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 
 from shuren.controllers.estate.cluster import Cluster, Listener
-from shuren.controllers.estate.connection import ConnectionFactory, Identity
+from shuren.controllers.estate.connection import Connection, ConnectionFactory, Identity
 from shuren.controllers.estate.pace import Pace
 from shuren.domain.cluster import ClusterSettings, Credentials, Obstacle
+from shuren.domain.errors import Denied, Transient
 from shuren.ports.clock import Clock
 from shuren.ports.leadership import Leadership
 from shuren.runtime.limits import Breaker
@@ -75,9 +76,7 @@ class Estate:
             return await self._connect(settings, credentials)
         if not (cluster.settings.same_connection(settings) and cluster.credentials.same_connection(credentials)):
             log.info("settings or credentials of %s changed, connecting anew", settings.name)
-            fresh = await self._connect(settings, credentials)
-            await cluster.close()
-            return fresh
+            return await self._renew(cluster, settings, credentials)
         if cluster.settings != settings:
             cluster.reconfigure(settings)
             self._listener.all_changed(settings.name)
@@ -86,8 +85,31 @@ class Estate:
             await cluster.rotate(credentials)
         return cluster
 
-    async def _connect(self, settings: ClusterSettings, credentials: Credentials) -> Cluster:
+    async def _renew(self, cluster: Cluster, settings: ClusterSettings, credentials: Credentials) -> Cluster:
+        """A new connection in place of the old one.
+
+        When ZooKeeper's password changes, a leader's old session first hands over what only it may touch, and stays while it cannot.
+        """
         connection = await self._factory.connect(settings, credentials)
+        changed = cluster.settings.same_connection(settings) and cluster.credentials.zookeeper != credentials.zookeeper
+        try:
+            if changed and self._leadership.held():
+                await cluster.connection.rotate(credentials)
+        except Transient:
+            await connection.close()
+            raise
+        except Denied as error:
+            # the old password is no good any more; maybe the new one is, by somebody else's doing
+            log.warning("records of %s could not be handed over to the new password: %s", settings.name, error)
+        fresh = self._take_in(connection, settings, credentials)
+        fresh.inherit(cluster)
+        await cluster.close()
+        return fresh
+
+    async def _connect(self, settings: ClusterSettings, credentials: Credentials) -> Cluster:
+        return self._take_in(await self._factory.connect(settings, credentials), settings, credentials)
+
+    def _take_in(self, connection: Connection, settings: ClusterSettings, credentials: Credentials) -> Cluster:
         cluster = Cluster(
             settings=settings,
             credentials=credentials,
