@@ -81,7 +81,7 @@ class Metrics:
         self.registry.register(_Live(queue=queue, store=store, leadership=leadership, kinds=kinds, open_breakers=open_breakers))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Live(Collector):
     queue: WorkQueue[ObjectKey]
     store: Store
