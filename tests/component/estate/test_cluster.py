@@ -10,6 +10,7 @@ import pytest
 
 from estate_room import ROOT, FakeFactory, FakeMesos, Heard, Lead, pass_time, settings, turns
 from shuren.clients.fakes.clock import ManualClock
+from shuren.clients.fakes.crash import Moment
 from shuren.clients.fakes.marathon import FakeMarathon
 from shuren.clients.fakes.marathon_world import MarathonWorld
 from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
@@ -278,6 +279,44 @@ async def test_a_root_of_another_installation_is_left_alone_and_told() -> None:
         await world.pass_time(40)
         assert _view(cluster).problem is None
         assert cluster.leading
+
+
+async def test_a_root_that_zookeeper_lets_us_read_but_not_write_is_told() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+
+        def refuse(moment: Moment, what: str) -> None:
+            if moment is Moment.BEFORE and what.endswith(("/shuren", "/meta")):
+                raise Denied("/shuren: its ACL excludes us")
+
+        world.factory.made[0].session.hook = refuse
+        await world.pass_time(5)
+        found = cluster.obstacle
+        assert found is not None
+        assert (found.kind, found.reason) == (Blocked.STALLED, "ZooKeeperDenied")
+        assert "/shuren: its ACL excludes us" in found.message
+        world.factory.made[0].session.hook = None
+        await world.pass_time(40)
+        assert _view(cluster).problem is None
+        assert cluster.leading
+
+
+async def test_apps_are_told_which_part_does_not_answer() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        world.marathon.down = Unreachable("connection refused")
+        world.marathon.world.cut_streams()
+        await world.pass_time(5)
+        assert _view(cluster).silence == "Marathon does not answer"
+        world.marathon.down = Denied("401")
+        await world.pass_time(10)
+        assert _view(cluster).silence == "Marathon refuses our credentials"
+        world.marathon.down = None
+        await world.pass_time(10)
+        world.factory.made[0].session.disconnect()
+        await world.pass_time(5)
+        assert _view(cluster).silence == "ZooKeeper does not answer"
 
 
 async def test_apps_are_told_when_the_cluster_is_given_up_and_when_it_is_back() -> None:

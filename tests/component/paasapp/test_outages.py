@@ -53,6 +53,7 @@ async def test_after_the_grace_ready_is_unknown_and_the_rest_stays_as_it_was() -
     away(world, 5)
     await world.settle()
     assert world.conditions()["Ready"] == ("Unknown", "ClusterUnreachable")
+    assert world.message() == "MesosCluster bj1: Marathon does not answer; the app itself may well be running"
     assert world.status()["counts"] == before["counts"]
     assert world.status()["marathon"] == before["marathon"]
     await world.assert_quiet()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from shuren.domain import claims
 from shuren.domain.claims import BUCKETS, ClaimChange
-from shuren.domain.errors import Conflict, Fenced, Invalid, ShurenError, Unreachable
+from shuren.domain.errors import Conflict, Denied, Fenced, Invalid, ShurenError, Unreachable
 from shuren.domain.identity import Claim
 from shuren.ports.clock import Clock
 from shuren.ports.zookeeper import Create, FencedZooKeeper, Operation, SetData
@@ -73,6 +73,8 @@ class Claims:
         """Monotonic seconds since when ZooKeeper could not be read; None while it can."""
         self.error = ""
         """Why the last read failed."""
+        self.denied = False
+        """Whether it failed because ZooKeeper refuses our credentials."""
 
     # ------------------------------------------------------------------------------------------------ the picture
 
@@ -158,7 +160,7 @@ class Claims:
     def _failed(self, error: ShurenError) -> None:
         if str(error) != self.error:
             log.warning("claims cannot be read: %s", error)
-        self.error = str(error)
+        self.error, self.denied = str(error), isinstance(error, Denied)
         if self.unreachable_since is None:
             self.unreachable_since = self._clock.monotonic()
             self._state_changed()
@@ -204,7 +206,7 @@ class Claims:
             self._changed(frozenset(changed))
         if spoilt is not None:
             raise spoilt
-        self.error = ""
+        self.error, self.denied = "", False
         if self.unreachable_since is not None:
             self.unreachable_since = None
             self._state_changed()

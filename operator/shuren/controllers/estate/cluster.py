@@ -20,7 +20,7 @@ from shuren.controllers.estate.pace import Pace
 from shuren.controllers.estate.publications import Publications
 from shuren.domain.app.snapshot import ClusterView, Problem
 from shuren.domain.cluster import Blocked, ClusterSettings, Counts, Credentials, MesosAgent, MesosSummary, Obstacle, PartView
-from shuren.domain.errors import NotOurs, ShurenError
+from shuren.domain.errors import Denied, NotOurs, ShurenError
 from shuren.domain.guard import DeletionLimit, wait_before_deleting
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
@@ -43,6 +43,7 @@ _RETRY = 1.0
 _RETRY_SLOWEST = 15.0
 _MESOS_BEAT = 30.0
 _FOREIGN = "ForeignInstallation"
+_DENIED = "ZooKeeperDenied"
 _FOREIGN_BEAT = 30.0
 
 
@@ -180,7 +181,7 @@ class Cluster:
     def zookeeper_view(self) -> PartView:
         """Whether there is a ZooKeeper session and claims can be read."""
         since = [at for at in (self._session_lost_since, self.claims.unreachable_since) if at is not None]
-        return PartView(unreachable_for=self._since(min(since) if since else None), error=self.claims.error)
+        return PartView(unreachable_for=self._since(min(since) if since else None), error=self.claims.error, denied=self.claims.denied)
 
     @property
     def mesos_view(self) -> PartView | None:
@@ -226,10 +227,19 @@ class Cluster:
             problem=None if problem is None else Problem(reason=problem.reason, message=problem.message),
             synced=self.synced,
             unreachable_for=self.unreachable_for,
+            silence=self._silence,
             grace=self.settings.unreachable_grace,
             info=self.info,
             agents=self.agents,
         )
+
+    @property
+    def _silence(self) -> str:
+        """Which part does not answer, in words that stay the same from attempt to attempt: ten thousand resources quote them."""
+        marathon, zookeeper = self.marathon_view, self.zookeeper_view
+        if (zookeeper.unreachable_for or 0.0) > (marathon.unreachable_for or 0.0):
+            return "ZooKeeper refuses our credentials" if zookeeper.denied else "ZooKeeper does not answer"
+        return "Marathon refuses our credentials" if marathon.denied else "Marathon does not answer"
 
     @property
     def tenancy(self) -> Tenancy:
@@ -414,8 +424,9 @@ class Cluster:
             try:
                 self._leadership.check()
                 epoch = await self.zookeeper.take_over(holder=self._identity.holder, installation=self._identity.installation)
-            except NotOurs as error:
-                self.obstacle = Obstacle(kind=Blocked.STALLED, reason=_FOREIGN, message=str(error))
+            except (NotOurs, Denied) as error:
+                reason = _FOREIGN if isinstance(error, NotOurs) else _DENIED
+                self.obstacle = Obstacle(kind=Blocked.STALLED, reason=reason, message=str(error))
                 self._listener.cluster_changed(self.name)
                 await self._clock.sleep(_FOREIGN_BEAT)
                 continue
@@ -431,7 +442,7 @@ class Cluster:
                 failures = 0
                 self._take_over_wanted.clear()
                 log.info("holding epoch %d", epoch.number)
-                if self.obstacle is not None and self.obstacle.reason == _FOREIGN:
+                if self.obstacle is not None and self.obstacle.reason in {_FOREIGN, _DENIED}:
                     self.obstacle = None
             self.publications.look()
             self._listener.cluster_changed(self.name)

@@ -95,7 +95,7 @@ def cluster_is_unreachable(s: Snapshot) -> Held | None:
     finding = Finding(
         phase=Phase.UNKNOWN,
         reason="ClusterUnreachable",
-        message=f"Marathon of MesosCluster {s.cluster.name} does not answer; the app itself may well be running",
+        message=f"MesosCluster {s.cluster.name}: {s.cluster.silence}; the app itself may well be running",
     )
     left = s.cluster.grace - away
     if left <= 0:

@@ -88,7 +88,8 @@ def _unreachable(s: Snapshot) -> AppPlan | None:
         name = next((old.cluster for old in s.elsewhere if not old.reachable), "")
         if not name:
             return None
-    message = f"MesosCluster {name} cannot be reached, so its app cannot be deleted; annotate {FORCE_ORPHAN}=true to leave it running"
+    why = f" ({s.cluster.silence})" if name == s.cluster.name and away is not None else ""
+    message = f"MesosCluster {name} cannot be reached{why}, so its app cannot be deleted; annotate {FORCE_ORPHAN}=true to leave it running"
     return _hold(s, "ClusterUnreachable", message)
 
 

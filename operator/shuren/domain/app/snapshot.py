@@ -180,10 +180,10 @@ class Elsewhere:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterView:
-    """The MesosCluster that the resource names. `unreachable_for` is in seconds, None while Marathon answers.
+    """The MesosCluster that the resource names. `unreachable_for` is in seconds, None while Marathon and ZooKeeper answer.
 
-    `synced`: a whole picture of Marathon and of the claims has been read in this session, and it is newer than our own last write to
-    this app. `agents` is None when Mesos is not read.
+    `silence` says which of them does not, without details that change with every attempt. `synced`: a whole picture of Marathon and of the
+    claims has been read in this session, and it is newer than our own last write to this app. `agents` is None when Mesos is not read.
     """
 
     name: str
@@ -192,6 +192,7 @@ class ClusterView:
     problem: Problem | None = None
     synced: bool = True
     unreachable_for: float | None = None
+    silence: str = "Marathon does not answer"
     grace: float = 60.0
     info: MarathonInfo = field(default_factory=lambda: MarathonInfo(version="", framework_id=None, leader=None))
     agents: int | None = None
