@@ -1,8 +1,9 @@
 """pydantic models → structural OpenAPI schema, as a CustomResourceDefinition demands it.
 
 Structural schemas know no `$ref`, no unions, no `null` type and no numeric `exclusiveMinimum`, and every list must say how it merges. The
-rules of the models become `x-kubernetes-validations`. Defaults: scalars of our own only; a model's default for an optional object or list
-stays with the model.
+rules of the models become `x-kubernetes-validations`. Defaults: scalars of our own only, and none inside the items of a list, where a value
+that the API server fills in is an eternal difference to GitOps tools that take lists as a whole; there the description tells them, as it
+does for objects and lists, and the models fill them in.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class _Converter:
         self._definitions = definitions
         self._models = models
 
-    def convert(self, node: Schema, *, at: str) -> Schema:
+    def convert(self, node: Schema, *, at: str, in_list: bool = False) -> Schema:
         node = self._resolve(node, at=at)
         result: Schema = {key: node[key] for key in _KEPT if key in node}
         _numeric_bounds(result)
@@ -87,11 +88,13 @@ class _Converter:
         default = result.get("default")
         if default is None or isinstance(default, dict | list):
             result.pop("default", None)
+        elif in_list:
+            result["description"] = _with_default(str(result.get("description", "")), result.pop("default"))
         match result.get("type"):
             case "object":
-                self._object(node, result, at=at)
+                self._object(node, result, at=at, in_list=in_list)
             case "array":
-                result["items"] = self.convert(node["items"], at=f"{at}[]")
+                result["items"] = self.convert(node["items"], at=f"{at}[]", in_list=True)
                 result["x-kubernetes-list-type"] = "atomic"
             case None if not node.get("x-kubernetes-preserve-unknown-fields"):
                 msg = f"{at}: no single type: {sorted(node)}"
@@ -101,15 +104,17 @@ class _Converter:
         result |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
         return result
 
-    def _object(self, node: Schema, result: Schema, *, at: str) -> None:
+    def _object(self, node: Schema, result: Schema, *, at: str, in_list: bool) -> None:
         if "properties" in node:
             properties = cast("dict[str, Schema]", node["properties"])
-            result["properties"] = {name: self.convert(child, at=f"{at}.{name}") for name, child in sorted(properties.items())}
+            result["properties"] = {
+                name: self.convert(child, at=f"{at}.{name}", in_list=in_list) for name, child in sorted(properties.items())
+            }
             required = sorted(node.get("required", []))
             if required:
                 result["required"] = required
         elif isinstance(node.get("additionalProperties"), dict):
-            result["additionalProperties"] = self.convert(node["additionalProperties"], at=f"{at}{{}}")
+            result["additionalProperties"] = self.convert(node["additionalProperties"], at=f"{at}{{}}", in_list=in_list)
         model = self._models.get(node.get("title", ""))
         rules = [rule.schema() for rule in _told_in_cel(model)] if model is not None else []
         if rules:
@@ -130,6 +135,12 @@ class _Converter:
             beside.pop("title", None)
             return {**inner, **beside}
         return node
+
+
+def _with_default(description: str, default: object) -> str:
+    """The description with the default that the model fills in."""
+    word = str(default).lower() if isinstance(default, bool) else f"{default:g}" if isinstance(default, float) else str(default)
+    return description if "Default:" in description else f"{description} Default: {word or '(empty)'}.".strip()
 
 
 def _told_in_cel(model: type[Node]) -> list[Rule]:

@@ -19,6 +19,7 @@ from shuren.domain.tenancy import Operator, Requirement, Selector, Tenancy
 from shuren.ports.kubernetes import ENDPOINT_SLICES, PAAS_APPS, PAAS_SERVICES, SERVICES
 from shuren.ports.zookeeper import SetData
 
+WEB = ServiceName(namespace="shop", name="web")
 HEAD = "/shuren/bj1/endpoints/shop.web"
 KUBE: dict[str, Any] = {"discovery": {"kubernetes": {"service": "web", "port": 80}, "curator": {"path": "/discovery/web"}}}
 
@@ -217,6 +218,51 @@ async def test_news_of_an_app_reaches_its_services() -> None:
     await world.settle()
     (app,) = world.kubernetes.all(PAAS_APPS)
     assert {key.name for key in keys_of(world, app)} == {"web", "chosen"}
+
+
+def carried(*hosts: str, protocol: str = "HTTP", port: int = 80) -> dict[str, Any]:
+    listener: dict[str, Any] = {"name": "main", "protocol": protocol, "port": port}
+    return {"loadBalancer": {"group": "public", "listeners": [listener | ({"hosts": list(hosts)} if hosts else {})]}}
+
+
+async def test_a_route_is_published_with_defaults_and_its_addresses_shown() -> None:
+    world = await serving(**carried("shop.example"))
+    route = wire.decode_route(world.nodes()["/shuren/bj1/routes/public/shop.web"], service=WEB, group="public")
+    assert route.listener["listeners"] == [
+        {"name": "main", "protocol": "HTTP", "port": 80, "hosts": ["shop.example"], "acceptProxy": False}
+    ]
+    item = world.resource()
+    assert item is not None
+    assert item["status"]["addresses"] == ["http://shop.example"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (carried("shop.example"), carried("shop.example", "b.example"), "shop.example/ on port 80 belongs to shop.web, which is older"),
+        (carried(protocol="TCP", port=5432), carried(protocol="TCP", port=5432), "port 5432 belongs to shop.web, which is older"),
+        (carried("shop.example"), carried(protocol="TCP"), "port 80 belongs to shop.web, which is older, as http"),
+    ],
+)
+async def test_two_that_want_the_same_of_a_load_balancer(first: dict[str, Any], second: dict[str, Any], words: str) -> None:
+    world = await serving(**first)
+    world.apply("second", **second)
+    await world.settle()
+    assert world.condition("Stalled") is None
+    assert world.condition("Stalled", "second") == ("True", "Taken")
+    assert words in world.message("Stalled", "second")
+    assert "spec.loadBalancer.listeners[0]" in world.message("Stalled", "second")
+    assert {key.name for key in keys_of(world, world.resource() or {})} == {"web", "second"}
+    world.delete()
+    await world.settle()
+    assert world.condition(name="second") == ("True", "Ready")
+
+
+async def test_other_hosts_of_a_port_are_nobodys_business() -> None:
+    world = await serving(**carried("shop.example"))
+    world.apply("second", **carried("other.example"))
+    await world.settle()
+    assert world.condition(name="second") == ("True", "Ready")
 
 
 # ---------------------------------------------------------------------------------------------------- crashes

@@ -91,7 +91,7 @@ class HeaderRule(Node):
 
     rules = (
         Rule(
-            cel="has(self.value) == (self.match != 'Present')",
+            cel="has(self.value) == !(has(self.match) && self.match == 'Present')",
             holds=lambda h: (h.value is not None) == (h.match is not HeaderMatch.PRESENT),
             message="value belongs to Exact, Prefix and Regex, and only to these",
             at="value",
@@ -116,7 +116,7 @@ class Redirect(Node):
 
     rules = (
         Rule(
-            cel="self.code in [301, 302, 303, 307, 308]",
+            cel="!has(self.code) || self.code in [301, 302, 303, 307, 308]",
             holds=lambda r: r.code in (301, 302, 303, 307, 308),
             message="code is 301, 302, 303, 307 or 308",
             at="code",
@@ -158,7 +158,7 @@ class ListenerTls(Node):
 
     rules = (
         Rule(
-            cel="(self.mode == 'Passthrough') == (!has(self.certificates) || self.certificates.size() == 0)",
+            cel="(has(self.mode) && self.mode == 'Passthrough') == (!has(self.certificates) || self.certificates.size() == 0)",
             holds=lambda t: (t.mode is TlsMode.PASSTHROUGH) == (not t.certificates),
             message="Terminate needs certificates; Passthrough takes none",
             at="certificates",
@@ -198,7 +198,7 @@ class Listener(Node):
             at="tls",
         ),
         Rule(
-            cel="!has(self.tls) || self.protocol == 'TLS' || self.tls.mode == 'Terminate'",
+            cel="!has(self.tls) || self.protocol == 'TLS' || !has(self.tls.mode) || self.tls.mode == 'Terminate'",
             holds=lambda li: li.tls is None or li.protocol is Protocol.TLS or li.tls.mode is TlsMode.TERMINATE,
             message="only protocol TLS can pass TLS through",
             at="tls",

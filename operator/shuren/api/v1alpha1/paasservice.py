@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from shuren.api.nodes import Int, Matches, Node, Port, Rule, Share, kubernetes, without_nulls
+from shuren.api.v1alpha1.loadbalancer import LoadBalancer
 from shuren.api.v1alpha1.metadata import ObjectMeta, lenient_status
 from shuren.api.v1alpha1.paasservice_status import PaasServiceStatus
 from shuren.api.v1alpha1.references import LabelSelector, NameRef
@@ -155,6 +156,8 @@ class PaasServiceSpec(Node):
     """Records for existing clients."""
     dns: Dns | None = None
     """Names in the cluster's zone. Default: one name, <name>.<namespace>."""
+    load_balancer: LoadBalancer | None = None
+    """How load balancers carry the service. Default: not at all."""
     suspend: bool = False
     """Whether to publish nothing new until it is false again; what is published stays."""
 

@@ -13,8 +13,11 @@ from shuren.controllers.paasservice import reading, triggers
 from shuren.controllers.paasservice.reading import Reading
 from shuren.controllers.paasservice.world import Cluster, Clusters
 from shuren.domain.app.snapshot import ClusterView, Problem
+from shuren.domain.haproxy.claims import Carried
 from shuren.domain.identity import ObjectKey
+from shuren.domain.service import addresses
 from shuren.domain.service.snapshot import AppSeen, BackendSpec, KubernetesSeen, Published, Rival, ServiceSnapshot, ServiceSpec
+from shuren.domain.service.values import Route
 from shuren.domain.tenancy import Selector
 from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import ENDPOINT_SLICES, NAMESPACES, PAAS_APPS, SERVICES, Kubernetes, Object
@@ -57,6 +60,8 @@ class Gatherer:
             apps=tuple(self._apps(key.namespace, b, spec, cluster) for b in spec.backends) if spec is not None else (),
             agents=cluster.agent_places if cluster is not None else {},
             rivals=self._rivals(read),
+            route_problems=self._route_problems(read),
+            addresses=addresses.shown(read.settings) if read.settings is not None else (),
             foreign=await cluster.strangers(spec.folders, published.journal) if cluster and spec and published is not None else {},
             published=published,
             kubernetes=await self._kubernetes_seen(read, published),
@@ -115,6 +120,8 @@ class Gatherer:
         item = self._store.get(me.key) or {}
         found: list[Rival] = []
         for path, value in reading.wants(me.key, item.get("spec") or {}):
+            if path == reading.ROUTE:
+                continue
             older = sorted(
                 (self._age(other), other)
                 for other in triggers.holders(self._store, read.cluster, path, value)
@@ -124,6 +131,31 @@ class Gatherer:
                 holder = older[0][1]
                 found.append(Rival(path=path, value=value, holder=f"{holder.namespace}/{holder.name}"))
         return tuple(found)
+
+    def _route_problems(self, read: Reading) -> tuple[str, ...]:
+        """What of our route others hold, by the rule of load balancers, judged among those that want any of it."""
+        if read.settings is None or read.spec is None:
+            return ()
+        keys = {read.resource.key}
+        for want in addresses.could_want_the_same(read.spec.group, read.settings):
+            keys |= triggers.holders(self._store, read.cluster, reading.ROUTE, want)
+        carried = [c for c in (self._carried(key, read.cluster) for key in keys) if c is not None]
+        return addresses.taken(read.resource.name, carried)
+
+    def _carried(self, key: ObjectKey, cluster: str) -> Carried | None:
+        item = self._store.get(key)
+        other = reading.read(key, item) if item is not None else None
+        if other is None or other.spec is None or other.settings is None or other.spec.cluster != cluster or other.spec.listener is None:
+            return None
+        route = Route(
+            service=other.resource.name,
+            group=other.spec.group,
+            generation=0,
+            uid=other.resource.uid,
+            since=other.resource.created,
+            listener=other.spec.listener,
+        )
+        return Carried(route=route, settings=other.settings)
 
     def _age(self, key: ObjectKey) -> tuple[str, str]:
         metadata = (self._store.get(key) or {}).get("metadata") or {}

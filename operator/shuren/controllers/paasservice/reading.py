@@ -10,15 +10,22 @@ from pydantic import ValidationError
 
 from shuren.api.problems import problems
 from shuren.api.v1alpha1 import paasservice as api
+from shuren.api.v1alpha1.loadbalancer import listener_document
 from shuren.controllers.identity import cluster_of
 from shuren.controllers.selectors import selector_of
 from shuren.domain.app.snapshot import Problem
+from shuren.domain.errors import Invalid
+from shuren.domain.haproxy.parse import parse
+from shuren.domain.haproxy.settings import LoadBalancing
 from shuren.domain.identity import ObjectKey
+from shuren.domain.service import addresses
 from shuren.domain.service.records import RecordFolder, RecordFormat
 from shuren.domain.service.snapshot import BackendSpec, KubernetesTarget, ServiceResource, ServiceSpec
 from shuren.ports.kubernetes import Object
 
 _SHOWN = 5
+ROUTE = "spec.loadBalancer"
+"""The field under which claims on ports and hosts are kept; load balancers resolve them, so they are no rivals by themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +35,7 @@ class Reading:
     resource: ServiceResource
     cluster: str
     spec: ServiceSpec | None = None
+    settings: LoadBalancing | None = None
     problem: Problem | None = None
 
 
@@ -52,7 +60,12 @@ def read(key: ObjectKey, item: Object) -> Reading:
         more = f" (and {len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
         message = "; ".join(found[:_SHOWN]) + more
         return Reading(resource=resource, cluster=cluster, problem=Problem(reason="InvalidSpec", message=message))
-    return Reading(resource=resource, cluster=cluster, spec=_spec(key, model.spec))
+    spec = _spec(key, model.spec)
+    try:
+        settings = parse(spec.listener) if spec.listener is not None else None
+    except Invalid as error:
+        return Reading(resource=resource, cluster=cluster, problem=Problem(reason="InvalidSpec", message=str(error)))
+    return Reading(resource=resource, cluster=cluster, spec=spec, settings=settings)
 
 
 def _spec(key: ObjectKey, model: api.PaasServiceSpec) -> ServiceSpec:
@@ -67,6 +80,8 @@ def _spec(key: ObjectKey, model: api.PaasServiceSpec) -> ServiceSpec:
         folders=tuple(_folders(discovery)),
         kubernetes=KubernetesTarget(service=target.service, port=target.port) if target is not None else None,
         names=tuple(names) if names is not None else (f"{key.name}.{key.namespace}",),
+        group=model.load_balancer.group if model.load_balancer is not None else "",
+        listener=listener_document(model.load_balancer) if model.load_balancer is not None else None,
         suspend=model.suspend,
     )
 
@@ -104,4 +119,27 @@ def wants(key: ObjectKey, spec: Mapping[str, Any]) -> tuple[tuple[str, str], ...
         return ()
     names = [("spec.dns.names", name) for name in model.names]
     folders = [(f"spec.discovery.{f.format.value.removesuffix('Plain')}.path", f.path) for f in model.folders]
-    return (*names, *folders)
+    return (*names, *folders, *_route_wants(model))
+
+
+def _route_wants(spec: ServiceSpec) -> tuple[tuple[str, str], ...]:
+    settings = _settings(spec)
+    return tuple((ROUTE, want) for want in addresses.wants(spec.group, settings)) if settings is not None else ()
+
+
+def collides_with(key: ObjectKey, spec: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What others would have to want so that they and this one cannot both have it, in the form of `wants`."""
+    try:
+        model = _spec(key, api.PaasServiceSpec.model_validate(dict(spec)))
+    except ValidationError:
+        return ()
+    settings = _settings(model)
+    routes = addresses.could_want_the_same(model.group, settings) if settings is not None else ()
+    return (*(want for want in wants(key, spec) if want[0] != ROUTE), *((ROUTE, want) for want in routes))
+
+
+def _settings(spec: ServiceSpec) -> LoadBalancing | None:
+    try:
+        return parse(spec.listener) if spec.listener is not None else None
+    except Invalid:
+        return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from shuren.controllers.identity import app_id_of, cluster_of
 from shuren.controllers.paasservice import reading
@@ -35,7 +36,7 @@ def on_object(store: Store, key: ObjectKey, item: Object | None) -> frozenset[Ob
     match key.kind:
         case PAAS_SERVICES.kind:
             # itself, and those that want what it has
-            wanted = _wants(item) if item is not None else ()
+            wanted = _collides_with(item) if item is not None else ()
             return frozenset({key}).union(*(store.lookup(PAAS_SERVICES.kind, _WANTS, want) for want in wanted))
         case PAAS_APPS.kind:
             return _of_app(store, key)
@@ -99,9 +100,17 @@ def _app_ids(item: Object) -> Iterable[str]:
 
 
 def _wants(item: Object) -> tuple[str, ...]:
+    return _named(item, reading.wants)
+
+
+def _collides_with(item: Object) -> tuple[str, ...]:
+    return _named(item, reading.collides_with)
+
+
+def _named(item: Object, ask: Callable[[ObjectKey, Mapping[str, Any]], tuple[tuple[str, str], ...]]) -> tuple[str, ...]:
     spec = item.get("spec") or {}
     key = ObjectKey(kind=PAAS_SERVICES.kind, namespace=str(item["metadata"].get("namespace", "")), name=item["metadata"]["name"])
-    return tuple(f"{cluster_of(spec)} {_kind_of_want(field)} {value}" for field, value in reading.wants(key, spec))
+    return tuple(f"{cluster_of(spec)} {_kind_of_want(field)} {value}" for field, value in ask(key, spec))
 
 
 def _kind_of_want(field: str) -> str:

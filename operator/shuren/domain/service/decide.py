@@ -135,13 +135,13 @@ def _towards(s: ServiceSnapshot, spec: ServiceSpec, published: Published) -> Ser
     seen = _observe(s, spec, published, flaws)
     folders = _folders(s, spec, flaws)
     names = _names(s, spec, flaws)
-    listener = _listener(s, spec, flaws)
+    _judge_route(s, flaws)
     publish = Publish(
         service=s.resource.name,
         endpoints=_endpoints(published, seen),
         before=published.endpoints.generation if published.endpoints is not None else 0,
-        route=_route(s, published, spec.group, listener),
-        drop_routes=tuple(sorted(g for g in published.routes if listener is None or g != spec.group)),
+        route=_route(s, published, spec.group, spec.listener),
+        drop_routes=tuple(sorted(g for g in published.routes if spec.listener is None or g != spec.group)),
         names=names if names != published.names else None,
         drop_names=names is None and published.names is not None,
         records=change(folders, seen.endpoints, published.journal) or None,
@@ -239,12 +239,11 @@ def _names(s: ServiceSnapshot, spec: ServiceSpec, flaws: list[Flaw]) -> Names | 
     return Names(service=s.resource.name, names=kept, protocol=spec.protocol) if kept else None
 
 
-def _listener(s: ServiceSnapshot, spec: ServiceSpec, flaws: list[Flaw]) -> Mapping[str, JsonValue] | None:
-    rivals = [r for r in s.rivals if r.path.startswith("spec.loadBalancer")]
-    for rival in rivals:
-        message = f"{rival.value} belongs to PaasService {rival.holder}, which is older"
-        flaws.append(Flaw(path=rival.path, reason="Taken", message=message))
-    return None if rivals else spec.listener
+def _judge_route(s: ServiceSnapshot, flaws: list[Flaw]) -> None:
+    """Load balancers give each host, path and port to the oldest; what of the route collides is told here, and the rest is carried."""
+    for problem in s.route_problems:
+        path, _, message = problem.partition(": ")
+        flaws.append(Flaw(path=path, reason="Taken", message=message))
 
 
 def _route(s: ServiceSnapshot, published: Published, group: str, listener: Mapping[str, JsonValue] | None) -> Route | None:

@@ -149,6 +149,10 @@ class ServiceSnapshot:
     agents: Mapping[str, Agent] = field(default_factory=dict)
     draining: frozenset[str] = frozenset()
     rivals: tuple[Rival, ...] = ()
+    route_problems: tuple[str, ...] = ()
+    """What of `spec.loadBalancer` an older service holds, each as `path: sentence`."""
+    addresses: tuple[str, ...] = ()
+    """Where load balancers listen for it, for people."""
     foreign: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     published: Published | None = None
     kubernetes: KubernetesSeen = field(default_factory=KubernetesSeen)

@@ -96,6 +96,7 @@ def facts(s: ServiceSnapshot, finding: Finding) -> dict[str, JsonValue]:
         "ready": f"{counts.ready}/{counts.total}",
         "backends": _backends(s, finding.seen),
         "names": list(finding.names),
+        "addresses": list(s.addresses),
         "records": list(finding.folders),
         "loadBalancers": [_balancer(b, finding.generation) for b in s.balancers[:_MOST_BALANCERS]],
     }
