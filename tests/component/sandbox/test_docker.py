@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from shuren.sandbox.runners.docker import DEFAULT_IMAGE, LABEL, DockerRunner, container_name, container_request
+from shuren.sandbox.runners.docker import DockerRunner
+from shuren.sandbox.runners.docker_request import LABEL, container_name
 from shuren.sandbox.runners.port import Launch, TaskStatus
 
 Json = dict[str, Any]
@@ -25,6 +26,7 @@ class FakeDocker:
         self.ends: dict[str, asyncio.Future[int]] = {}
         self.stops: list[tuple[str, str]] = []
         self.removed: list[str] = []
+        self.joined: list[tuple[str, str]] = []
         self.app = web.Application()
         add = self.app.router.add_route
         add("GET", "/v1.41/images/{name:.*}/json", self._image)
@@ -37,6 +39,7 @@ class FakeDocker:
         add("GET", "/v1.41/containers/{id}/json", self._inspect)
         add("DELETE", "/v1.41/containers/{id}", self._remove)
         add("POST", "/v1.41/containers/{id}/exec", self._exec)
+        add("POST", "/v1.41/networks/{name}/connect", self._connect)
         add("POST", "/v1.41/exec/{id}/start", self._run)
         add("GET", "/v1.41/exec/{id}/json", self._result)
 
@@ -45,7 +48,7 @@ class FakeDocker:
         return web.json_response({} if known else {"message": "No such image"}, status=200 if known else 404)
 
     async def _pull(self, request: web.Request) -> web.Response:
-        image = request.query["fromImage"]
+        image = f"{request.query['fromImage']}:{request.query['tag']}"
         if image.startswith("secret"):
             return web.Response(text='{"status":"Pulling"}\n{"error":"pull access denied"}\n')
         self.images.add(image)
@@ -71,14 +74,23 @@ class FakeDocker:
         return web.Response(status=204)
 
     async def _logs(self, request: web.Request) -> web.Response:
-        del request
+        if self.containers[request.match_info["id"]].get("Tty"):
+            return web.Response(body=b"plain text of a terminal")
         return web.Response(body=b"\x01\0\0\0\0\0\0\x03out\x02\0\0\0\0\0\0\x03err")
 
     async def _inspect(self, request: web.Request) -> web.Response:
         found = self.containers.get(request.match_info["id"])
         if found is None:
             return web.json_response({"message": "No such container"}, status=404)
-        return web.json_response({"State": {"Running": found.get("running", False)}})
+        bridged = found["HostConfig"]["NetworkMode"] != "host"
+        networks = {"bridge": {"IPAddress": "172.17.0.9"}} if bridged else {"host": {"IPAddress": ""}}
+        return web.json_response(
+            {"State": {"Running": found.get("running", False)}, "NetworkSettings": {"IPAddress": "", "Networks": networks}}
+        )
+
+    async def _connect(self, request: web.Request) -> web.Response:
+        self.joined.append((request.match_info["name"], (await request.json())["Container"]))
+        return web.Response()
 
     async def _remove(self, request: web.Request) -> web.Response:
         self.removed.append(request.match_info["id"])
@@ -152,7 +164,7 @@ async def test_a_container_runs_logs_and_ends(bench: Bench) -> None:
 async def test_an_image_is_pulled_and_a_refusal_is_told(bench: Bench) -> None:
     bench.runner.launch(bench.launch_of("t1", container={"docker": {"image": "nginx"}}))
     await bench.until(lambda: "TASK_RUNNING" in bench.states())
-    assert "nginx" in bench.docker.images
+    assert bench.docker.images == {"busybox:stable", "nginx:latest"}, "one tag of it, not all"
     bench.runner.launch(bench.launch_of("t2", container={"docker": {"image": "secret/x"}}))
     await bench.until(lambda: "TASK_FAILED" in bench.states())
     assert bench.statuses[-1].message == "Failed to launch container: pull access denied"
@@ -194,7 +206,7 @@ async def test_commands_are_checked_inside(bench: Bench) -> None:
     verdicts: list[tuple[bool, str | None]] = []
     for count, value in enumerate(("true", "false"), start=1):
         check = {"protocol": "COMMAND", "command": {"value": value}}
-        bench.runner.probe("t1", check, host="127.0.0.2", ports=(), done=lambda ok, cause: verdicts.append((ok, cause)))
+        bench.runner.probe("t1", check, host="127.0.0.2", port=None, done=lambda ok, cause: verdicts.append((ok, cause)))
         await bench.until(lambda wanted=count: len(verdicts) == wanted)  # type: ignore[misc]
     assert verdicts == [(True, None), (False, "Command returned exit status 2")]
 
@@ -208,33 +220,47 @@ async def test_without_a_docker_engine_launches_fail_with_the_reason(tmp_path: P
     await lonely.runner.close(kill=True)
 
 
-def test_what_is_asked_for(tmp_path: Path) -> None:
-    bench_launch = Launch(
-        task_id="t", app_id="/a", agent_id="S0", host="127.0.0.2", environment={"A": "1"}, ports=(31_001,), directory=tmp_path,
-        definition={
-            "cmd": "serve", "cpus": 0.5, "mem": 64, "user": "www", "networks": [{"mode": "container/bridge"}],
-            "container": {
-                "docker": {
-                    "image": "web:1", "privileged": True,
-                    "parameters": [{"key": "label", "value": "a=b"},
-                        {"key": "cap-add", "value": "NET_ADMIN"}, {"key": "hostname", "value": "h"}],
-                },
-                "volumes": [{"containerPath": "/data", "hostPath": "/srv", "mode": "RO"}],
-                "portMappings": [{"containerPort": 80, "hostPort": 0, "protocol": "tcp"}],
-            },
-        },
-    )  # fmt: skip
-    body = container_request(bench_launch)
-    assert (body["Image"], body["Entrypoint"], body["Cmd"], body["User"]) == ("web:1", ["/bin/sh"], ["-c", "serve"], "www")
-    assert "A=1" in body["Env"]
-    assert (body["Labels"], body["Hostname"]) == ({LABEL: "t", "a": "b"}, "h")
-    host = body["HostConfig"]
-    assert host["PortBindings"] == {"80/tcp": [{"HostIp": "127.0.0.2", "HostPort": "31001"}]}
-    assert (host["Memory"], host["CpuShares"], host["Privileged"], host["CapAdd"]) == (64 * 2**20, 512, True, ["NET_ADMIN"])
-    assert "/srv:/data:ro" in host["Binds"]
-    plain = container_request(Launch(**{**_fields(bench_launch), "definition": {"args": ["a"]}}))
-    assert (plain["Image"], plain["Cmd"], plain["HostConfig"]["NetworkMode"]) == (DEFAULT_IMAGE, ["a"], "host")
+async def test_the_log_of_a_terminal_has_no_frames(bench: Bench) -> None:
+    bench.runner.launch(bench.launch_of("t1", cmd="top", tty=True))
+    await bench.until(lambda: "TASK_RUNNING" in bench.states())
+    await bench.until(lambda: (bench.directory / "t1" / "stdout").read_text() == "plain text of a terminal")
 
 
-def _fields(launch: Launch) -> Json:
-    return {name: getattr(launch, name) for name in launch.__dataclass_fields__}
+async def test_artefacts_are_fetched_into_the_sandbox(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "conf").write_text("x=1")
+    bench.runner.launch(bench.launch_of("t1", cmd="cat conf", fetch=[{"uri": f"file://{tmp_path}/conf"}]))
+    await bench.until(lambda: "TASK_RUNNING" in bench.states())
+    assert (bench.directory / "t1" / "conf").read_text() == "x=1"
+    bench.runner.launch(bench.launch_of("t2", cmd="x", fetch=[{"uri": "file:///no/such"}]))
+    await bench.until(lambda: "TASK_FAILED" in bench.states())
+    assert "/no/such" in bench.statuses[-1].message
+
+
+async def test_a_container_on_a_bridge_has_its_own_address(bench: Bench) -> None:
+    networks = [{"mode": "container", "name": "one"}, {"mode": "container", "name": "two"}]
+    bench.runner.launch(bench.launch_of("t1", cmd="x", networks=networks))
+    await bench.until(lambda: "TASK_RUNNING" in bench.states())
+    assert [s.ip for s in bench.statuses] == [None, "172.17.0.9"]
+    assert bench.docker.joined == [("two", container_name("t1"))]
+    bench.runner.launch(bench.launch_of("t2", cmd="x"))
+    await bench.until(lambda: bench.states().count("TASK_RUNNING") == 2)
+    assert bench.statuses[-1].ip == "127.0.0.2", "on the host's network it is the agent's"
+
+
+async def test_a_successor_writes_the_log_once(bench: Bench) -> None:
+    launch = bench.launch_of("t1", cmd="sleep 9")
+    bench.runner.launch(launch)
+    await bench.until(lambda: (bench.directory / "t1" / "stdout").exists() and (bench.directory / "t1" / "stdout").read_text() == "out")
+    await bench.runner.close(kill=False)
+    (bench.directory / "t1" / "stdout").write_text("ou")
+    second = Bench(bench.directory, bench.docker, Path(bench.socket))
+    second.runner.adopt(launch, running=True)
+    await second.until(lambda: (bench.directory / "t1" / "stdout").read_text() == "out")
+    await second.runner.close(kill=False)
+
+
+async def test_an_unknown_parameter_is_told(bench: Bench) -> None:
+    parameters = [{"key": "no-such-option", "value": "1"}]
+    bench.runner.launch(bench.launch_of("t1", cmd="x", container={"docker": {"image": "busybox:stable", "parameters": parameters}}))
+    await bench.until(lambda: "TASK_FAILED" in bench.states())
+    assert "docker parameter 'no-such-option' is not known here" in bench.statuses[-1].message

@@ -40,18 +40,30 @@ def wanted_ports(definition: Json) -> list[int]:
     return [host for _, _, host in declared_ports(definition) if host >= 0]
 
 
+def mesos_environment(*, task_id: str, instance_id: str, agent_id: str, framework_id: str, sandbox: str) -> dict[str, str]:
+    """What Mesos itself gives a task (its executor, as far as tasks look at it)."""
+    return {
+        "MESOS_TASK_ID": task_id,
+        "MESOS_SANDBOX": sandbox,
+        "MESOS_DIRECTORY": sandbox,
+        "MESOS_EXECUTOR_ID": task_id,
+        "MESOS_FRAMEWORK_ID": framework_id,
+        "MESOS_SLAVE_ID": agent_id,
+        "MESOS_CONTAINER_NAME": "mesos-" + instance_id.rpartition("instance-")[2],
+    }
+
+
 def task_environment(
     definition: Json,
     *,
-    task_id: str,
+    mesos: Mapping[str, str],
     host: str,
     host_ports: Sequence[int],
     prefix: str | None = None,
     enforce_group_role: bool = False,
-    sandbox: str = "",
 ) -> dict[str, str]:
-    """Everything but what the operating system gives. The app's own `env` wins over all."""
-    env: dict[str, str] = {"MESOS_TASK_ID": task_id, "MESOS_SANDBOX": sandbox, "MESOS_DIRECTORY": sandbox}
+    """Everything but what the operating system gives, on top of what Mesos does. The app's own `env` wins over all."""
+    env = dict(mesos)
     env["MARATHON_APP_ID"] = definition["id"]
     env["MARATHON_APP_VERSION"] = definition["version"]
     container = definition.get("container", {})
@@ -110,17 +122,15 @@ def pod_environment(
     pod: Json,
     container: Json,
     *,
-    task_id: str,
+    mesos: Mapping[str, str],
     host: str,
     host_ports: Sequence[int],
     prefix: str | None = None,
     enforce_group_role: bool = False,
-    sandbox: str = "",
 ) -> dict[str, str]:
     """For one container of a pod: the ports of all its endpoints under `EP_HOST_<NAME>` and `EP_CONTAINER_<NAME>`."""
     env: dict[str, str] = {
-        "MESOS_TASK_ID": task_id,
-        "MESOS_SANDBOX": sandbox,
+        **mesos,
         "MARATHON_APP_ID": pod["id"],
         "MARATHON_APP_VERSION": pod["version"],
         "MARATHON_APP_ENFORCE_GROUP_ROLE": "TRUE" if enforce_group_role else "FALSE",

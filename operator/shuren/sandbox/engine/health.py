@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from shuren.sandbox.engine.model import CheckState, Condition, Goal, Instance, is_pod
 from shuren.sandbox.engine.rolling import MARATHON_CHECKS
+from shuren.sandbox.engine.targets import of_check
 
 if TYPE_CHECKING:
     from shuren.sandbox.contract import Json
@@ -26,10 +27,10 @@ def checks_of(definition: Json) -> list[Json]:
     """The health checks of an app, or those of a pod's containers in the same shape."""
     if not is_pod(definition):
         return list(definition.get("healthChecks", ()))
-    return [_pod_check(definition, container) for container in definition["containers"] if "healthCheck" in container]
+    return [_pod_check(container) for container in definition["containers"] if "healthCheck" in container]
 
 
-def _pod_check(pod: Json, container: Json) -> Json:
+def _pod_check(container: Json) -> Json:
     raw = container["healthCheck"]
     check = {
         k: raw[k] for k in ("gracePeriodSeconds", "intervalSeconds", "timeoutSeconds", "maxConsecutiveFailures", "delaySeconds") if k in raw
@@ -38,10 +39,8 @@ def _pod_check(pod: Json, container: Json) -> Json:
     if "exec" in raw:
         return {**check, "protocol": "COMMAND", "command": {"value": raw["exec"].get("command", {}).get("shell", "false")}}
     target = raw.get("http") or raw.get("tcp") or {}
-    names = [e["name"] for c in pod["containers"] for e in c.get("endpoints", ()) if "hostPort" in e]
-    index = names.index(target.get("endpoint")) if target.get("endpoint") in names else 0
     protocol = "MESOS_TCP" if "tcp" in raw else "MESOS_HTTPS" if target.get("scheme", "").upper() == "HTTPS" else "MESOS_HTTP"
-    return {**check, "protocol": protocol, "portIndex": index, "path": target.get("path", "/")}
+    return {**check, "protocol": protocol, "endpoint": target.get("endpoint", ""), "path": target.get("path", "/")}
 
 
 class Health:
@@ -100,7 +99,8 @@ class Health:
 
         def probe() -> None:
             if self._current(instance, attempt, index, state):
-                self._world.runner.probe(self._task_of(instance, check), check, host=instance.host or "", ports=instance.ports, done=judged)
+                target = of_check(instance, check)
+                self._world.runner.probe(self._task_of(instance, check), check, host=target.address, port=target.port, done=judged)
 
         def judged(alive: bool, cause: str | None) -> None:  # noqa: FBT001 - a callback of the runner port
             if self._current(instance, attempt, index, state):
@@ -210,4 +210,4 @@ class Health:
 
 
 def _shown(check: Json) -> Json:
-    return {k: v for k, v in check.items() if k != "container"}
+    return {k: v for k, v in check.items() if k not in {"container", "endpoint"}}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shuren.sandbox.agents.agent import AgentState
 from shuren.sandbox.engine.clock import stamp
-from shuren.sandbox.engine.environment import pod_environment, task_environment
+from shuren.sandbox.engine.environment import mesos_environment, pod_environment, task_environment
 from shuren.sandbox.engine.ids import APP_CONTAINER, instance_of, task_id
 from shuren.sandbox.engine.model import (
     BACKING_OFF,
@@ -57,28 +57,23 @@ class Lifecycle:
             identifier = task_id(instance.id, name, instance.attempt)
             directory = world.sandbox_of(instance.agent_id, instance.id, identifier)
             host = instance.host or ""
+            mesos = mesos_environment(
+                task_id=identifier,
+                instance_id=instance.id,
+                agent_id=instance.agent_id,
+                framework_id=world.framework_id,
+                sandbox=str(directory),
+            )
+            prefix, enforced = world.settings.env_vars_prefix, world.enforces_role(instance.app_id)
             if name == APP_CONTAINER:
                 part = definition
                 environment = task_environment(
-                    definition,
-                    task_id=identifier,
-                    host=host,
-                    host_ports=instance.ports,
-                    prefix=world.settings.env_vars_prefix,
-                    enforce_group_role=world.enforces_role(instance.app_id),
-                    sandbox=str(directory),
+                    definition, mesos=mesos, host=host, host_ports=instance.ports, prefix=prefix, enforce_group_role=enforced
                 )
             else:
                 part = next(c for c in definition["containers"] if c["name"] == name)
                 environment = pod_environment(
-                    definition,
-                    part,
-                    task_id=identifier,
-                    host=host,
-                    host_ports=instance.ports,
-                    prefix=world.settings.env_vars_prefix,
-                    enforce_group_role=world.enforces_role(instance.app_id),
-                    sandbox=str(directory),
+                    definition, part, mesos=mesos, host=host, host_ports=instance.ports, prefix=prefix, enforce_group_role=enforced
                 )
             result.append(
                 Launch(

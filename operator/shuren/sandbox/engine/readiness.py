@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuren.sandbox.engine.model import Condition, Instance
+from shuren.sandbox.engine.targets import of_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,9 +93,6 @@ class Readiness:
 
 
 def _url(instance: Instance, check: Json) -> str:
-    name = check.get("portName", "http-api")
-    declared = instance.definition.get("portDefinitions") or instance.definition.get("container", {}).get("portMappings", ())
-    names = [p.get("name") for p in declared]
-    index = names.index(name) if name in names else 0
-    port = instance.ports[index] if index < len(instance.ports) else 0
-    return f"{check.get('protocol', 'HTTP').lower()}://{instance.host}:{port}{check.get('path', '/')}"
+    target = of_name(instance, check.get("portName", "http-api"))
+    path = check.get("path", "/")
+    return f"{check.get('protocol', 'HTTP').lower()}://{target.address}:{target.port or 0}{path if path.startswith('/') else '/' + path}"

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import aiohttp
 
-from shuren.sandbox.engine.environment import declared_ports, network_mode
+from shuren.sandbox.engine.environment import network_mode
+from shuren.sandbox.runners.docker_request import container_address, container_name, container_request, further_networks, split_image
+from shuren.sandbox.runners.fetch import FetchError, fetch_all
 from shuren.sandbox.runners.port import Launch, Report, TaskStatus, Verdict
-from shuren.sandbox.runners.probing import Prober, bindable, port_of
+from shuren.sandbox.runners.probing import Prober, bindable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from shuren.sandbox.contract import Json
 
-DEFAULT_IMAGE = "busybox:stable"
-LABEL = "MESOS_TASK_ID"
 API = "http://docker/v1.41"
 
 
@@ -72,9 +73,10 @@ class DockerRunner:
     async def _pull(self, image: str, *, force: bool) -> None:
         if not force:
             with contextlib.suppress(DockerError):
-                await self._call("GET", f"/images/{image}/json")
+                await self._call("GET", f"/images/{quote(image)}/json")
                 return
-        raw = await self._call("POST", f"/images/create?fromImage={image}")
+        name, tag = split_image(image)
+        raw = await self._call("POST", f"/images/create?{urlencode({'fromImage': name, 'tag': tag})}")
         for line in raw.splitlines() if isinstance(raw, bytes) else ():
             if (error := json.loads(line).get("error")) is not None:
                 raise DockerError(str(error))
@@ -89,18 +91,24 @@ class DockerRunner:
             launch.directory.mkdir(parents=True, exist_ok=True)
             for name in ("stdout", "stderr"):
                 (launch.directory / name).touch()
+            for volume in launch.volumes:
+                await asyncio.to_thread(os.makedirs, volume["path"], exist_ok=True)
+            await fetch_all(launch.definition.get("fetch") or launch.definition.get("artifacts") or (), launch.directory)
             request = container_request(launch)
             docker = launch.definition.get("container", {}).get("docker", {})
             await self._pull(request["Image"], force=bool(docker.get("forcePullImage")))
             name = container_name(launch.task_id)
             await self._call("POST", f"/containers/create?name={name}", body=request)
+            for network in further_networks(launch.definition):
+                await self._call("POST", f"/networks/{quote(network)}/connect", body={"Container": name})
             self._tell(launch, "TASK_STARTING")
             await self._call("POST", f"/containers/{name}/start")
-        except (DockerError, OSError, ValueError) as error:
+            inside = container_address(await self._call("GET", f"/containers/{name}/json"))
+        except (DockerError, FetchError, OSError, ValueError) as error:
             state = "TASK_KILLED" if launch.task_id in self._killed else "TASK_FAILED"
             self._end(launch, state, f"Failed to launch container: {error}")
             return
-        self._tell(launch, "TASK_RUNNING")
+        self._tell(launch, "TASK_RUNNING", ip=inside)
         if launch.task_id in self._killed:
             self._job(self._stop(launch.task_id, 0.0))
         await self._follow(launch)
@@ -128,15 +136,22 @@ class DockerRunner:
             await self._call("DELETE", f"/containers/{name}?v=true")
 
     async def _copy_logs(self, launch: Launch, name: str) -> None:
-        """Docker frames its log: one byte for the stream, four for the length."""
+        """The whole log from its beginning, so what a predecessor copied is written anew. Docker frames it (one byte for the stream, four
+        for the length), but not that of a terminal.
+        """
         assert self._session is not None  # noqa: S101 - start() comes first
         url = f"{API}/containers/{name}/logs?follow=true&stdout=true&stderr=true"
         with contextlib.suppress(aiohttp.ClientError, asyncio.IncompleteReadError, OSError):
             async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=None)) as answer:
                 with (
-                    (launch.directory / "stdout").open("ab", buffering=0) as out,
-                    (launch.directory / "stderr").open("ab", buffering=0) as err,
+                    (launch.directory / "stdout").open("wb", buffering=0) as out,
+                    (launch.directory / "stderr").open("wb", buffering=0) as err,
                 ):
+                    while launch.definition.get("tty"):
+                        data = await answer.content.readany()
+                        if not data:
+                            return
+                        out.write(data)
                     while True:
                         head = await answer.content.readexactly(8)
                         data = await answer.content.readexactly(int.from_bytes(head[4:8], "big"))
@@ -156,12 +171,14 @@ class DockerRunner:
                 await self._bring_up(launch)
             return
         if not running and found.get("State", {}).get("Running"):
-            self._tell(launch, "TASK_RUNNING")
+            self._tell(launch, "TASK_RUNNING", ip=container_address(found))
         await self._follow(launch)
 
-    def _tell(self, launch: Launch, state: str, message: str = "") -> None:
+    def _tell(self, launch: Launch, state: str, message: str = "", *, ip: str | None = None) -> None:
+        if ip is None and network_mode(launch.definition) == "host":
+            ip = launch.host
         if launch.task_id not in self._lost:
-            self._report(TaskStatus(task_id=launch.task_id, state=state, message=message, ip=launch.host))
+            self._report(TaskStatus(task_id=launch.task_id, state=state, message=message, ip=ip))
 
     def _end(self, launch: Launch, state: str, message: str) -> None:
         if self._launches.pop(launch.task_id, None) is not None:
@@ -184,7 +201,7 @@ class DockerRunner:
             self.kill(task_id, grace=0.0)
 
     # ---------------------------------------------------------------- checks
-    def probe(self, task_id: str, check: Json, *, host: str, ports: tuple[int, ...], done: Verdict) -> None:
+    def probe(self, task_id: str, check: Json, *, host: str, port: int | None, done: Verdict) -> None:
         launch = self._launches.get(task_id)
         if launch is None:
             return
@@ -193,9 +210,7 @@ class DockerRunner:
             if check.get("protocol") == "COMMAND":
                 cause = await self._exec(task_id, check)
             else:
-                cause = await self._prober.check(
-                    check, host=host, port=port_of(check, ports), directory=launch.directory, environment=launch.environment
-                )
+                cause = await self._prober.check(check, host=host, port=port, directory=launch.directory, environment=launch.environment)
             done(cause is None, cause)
 
         self._job(run())
@@ -241,98 +256,6 @@ class DockerRunner:
         await self._prober.close()
         if self._session is not None:
             await self._session.close()
-
-
-def container_name(task_id: str) -> str:
-    """Docker allows what task ids have, but the name should say whose it is."""
-    return f"shuren-{hashlib.sha1(task_id.encode(), usedforsecurity=False).hexdigest()[:20]}"
-
-
-def container_request(launch: Launch) -> Json:
-    """The body of `POST /containers/create` for a task."""
-    definition = launch.definition
-    container = definition.get("container", {})
-    docker = container.get("docker", {})
-    image = docker.get("image") or (definition.get("image") or {}).get("id") or DEFAULT_IMAGE
-    host_config: Json = {
-        "Memory": int(float(definition.get("mem", 0)) * 2**20),
-        "CpuShares": max(2, int(float(definition.get("cpus", 1)) * 1024)),
-        "Privileged": bool(docker.get("privileged", False)),
-        "Binds": [f"{launch.directory}:/mnt/mesos/sandbox", *_binds(container)],
-    }
-    body: Json = {
-        "Image": image,
-        "Env": [f"{k}={v}" for k, v in {**launch.environment, "MESOS_SANDBOX": "/mnt/mesos/sandbox"}.items()],
-        "Labels": {LABEL: launch.task_id},
-        "HostConfig": host_config,
-    }
-    command = definition.get("cmd") or (definition.get("exec") or {}).get("command", {}).get("shell")
-    if command:
-        body["Entrypoint"], body["Cmd"] = ["/bin/sh"], ["-c", command]
-    elif definition.get("args"):
-        body["Cmd"] = list(definition["args"])
-    if definition.get("user"):
-        body["User"] = definition["user"]
-    if definition.get("tty"):
-        body["Tty"] = True
-    if network_mode(definition) == "host":
-        host_config["NetworkMode"] = "host"
-    else:
-        networks = definition.get("networks") or [{}]
-        host_config["NetworkMode"] = networks[0].get("name", "bridge")
-        host_config["PortBindings"], body["ExposedPorts"] = _published(launch)
-    for parameter in docker.get("parameters", ()):
-        _parameter(parameter["key"], parameter["value"], body, host_config)
-    return body
-
-
-def _binds(container: Json) -> list[str]:
-    return [
-        f"{v['hostPath']}:{v['containerPath']}{':ro' if v.get('mode') == 'RO' else ''}"
-        for v in container.get("volumes", ())
-        if "hostPath" in v
-    ]
-
-
-def _published(launch: Launch) -> tuple[Json, Json]:
-    bindings: Json = {}
-    given = iter(launch.ports)
-    mappings = launch.definition.get("container", {}).get("portMappings", ())
-    for (number, _, wanted), mapping in zip(declared_ports(launch.definition), mappings, strict=True):
-        if wanted < 0:
-            continue
-        port = next(given, 0)
-        for protocol in str(mapping.get("protocol", "tcp")).split(","):
-            bindings.setdefault(f"{number or port}/{protocol}", []).append({"HostIp": launch.host, "HostPort": str(port)})
-    return bindings, {key: {} for key in bindings}
-
-
-def _parameter(key: str, value: str, body: Json, host_config: Json) -> None:  # noqa: C901 - one case per option
-    """The docker run options that Marathon users pass most; others are not passed on."""
-    name, _, content = value.partition("=")
-    match key:
-        case "env" | "e":
-            body["Env"].append(value)
-        case "label" | "l":
-            body["Labels"][name] = content
-        case "hostname" | "h":
-            body["Hostname"] = value
-        case "workdir" | "w":
-            body["WorkingDir"] = value
-        case "user" | "u":
-            body["User"] = value
-        case "volume" | "v":
-            host_config["Binds"].append(value)
-        case "cap-add":
-            host_config.setdefault("CapAdd", []).append(value)
-        case "cap-drop":
-            host_config.setdefault("CapDrop", []).append(value)
-        case "add-host":
-            host_config.setdefault("ExtraHosts", []).append(value)
-        case "dns":
-            host_config.setdefault("Dns", []).append(value)
-        case _:
-            pass
 
 
 def _message(raw: bytes) -> str:

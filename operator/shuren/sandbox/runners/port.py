@@ -64,8 +64,8 @@ class Runner(Protocol):
     def lose(self, task_id: str) -> None:
         """Its host is gone: it ends without a word."""
 
-    def probe(self, task_id: str, check: Json, *, host: str, ports: tuple[int, ...], done: Verdict) -> None:
-        """Performs one health check."""
+    def probe(self, task_id: str, check: Json, *, host: str, port: int | None, done: Verdict) -> None:
+        """Performs one health check at that address; None for a port that the task does not have."""
 
     def fetch(self, task_id: str, url: str, *, timeout: float, done: Callable[[int, str, str], None]) -> None:
         """GETs an URL for a readiness check: status (0 when there was no answer), content type, body."""

@@ -130,14 +130,6 @@ async def run_command(command: str, *, directory: Path, environment: Mapping[str
     return None if code == 0 else f"Command returned exit status {code}"
 
 
-def port_of(check: Json, ports: tuple[int, ...]) -> int | None:
-    """The host port a check goes to: `port` when given, else the one at `portIndex` (0 by default)."""
-    if "port" in check:
-        return int(check["port"])
-    index = int(check.get("portIndex", 0))
-    return ports[index] if index < len(ports) else None
-
-
 def bindable(port: int) -> bool:
     """Whether nobody on this machine listens on that port, on whatever address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from shuren.sandbox.runners.fetch import FetchError, fetch_all
 from shuren.sandbox.runners.port import Launch, Report, TaskStatus, Verdict
-from shuren.sandbox.runners.probing import Prober, bindable, port_of
+from shuren.sandbox.runners.probing import Prober, bindable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -263,16 +263,14 @@ class ProcessRunner:
                 os.killpg(task.pid, number)
 
     # ---------------------------------------------------------------- checks
-    def probe(self, task_id: str, check: Json, *, host: str, ports: tuple[int, ...], done: Verdict) -> None:
+    def probe(self, task_id: str, check: Json, *, host: str, port: int | None, done: Verdict) -> None:
         task = self._tasks.get(task_id)
         if task is None:
             return
 
         async def run() -> None:
             launch = task.launch
-            cause = await self._prober.check(
-                check, host=host, port=port_of(check, ports), directory=launch.directory, environment=launch.environment
-            )
+            cause = await self._prober.check(check, host=host, port=port, directory=launch.directory, environment=launch.environment)
             done(cause is None, cause)
 
         self._spawn_job(run())

@@ -160,8 +160,8 @@ class SimulatedRunner:
         if task is not None and task.timer is not None:
             task.timer.cancel()
 
-    def probe(self, task_id: str, check: Json, *, host: str, ports: tuple[int, ...], done: Verdict) -> None:
-        del check, host, ports
+    def probe(self, task_id: str, check: Json, *, host: str, port: int | None, done: Verdict) -> None:
+        del check, host, port
         task = self._tasks.get(task_id)
         if task is None or task.running_since is None:
             return

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from shuren.sandbox.engine.environment import pod_environment, task_environment, wanted_ports
+from shuren.sandbox.engine.environment import mesos_environment, pod_environment, task_environment, wanted_ports
 
 Json = dict[str, Any]
 APP: Json = {"id": "/shop/web", "version": "2026-01-01T00:00:00.000Z", "cpus": 0.1, "mem": 128.0, "disk": 0.0, "gpus": 0}
+MESOS = {"MESOS_TASK_ID": "t", "MESOS_SANDBOX": "/box"}
 DOCKER = {"type": "DOCKER", "docker": {"image": "nginx"}}
 
 
 def env(definition: Json, ports: list[int], **options: Any) -> dict[str, str]:
-    return task_environment({**APP, **definition}, task_id="t", host="127.0.0.2", host_ports=ports, sandbox="/box", **options)
+    return task_environment({**APP, **definition}, mesos=MESOS, host="127.0.0.2", host_ports=ports, **options)
 
 
 def ports_of(found: dict[str, str]) -> dict[str, str]:
@@ -25,9 +26,7 @@ def ports_of(found: dict[str, str]) -> dict[str, str]:
 
 def test_what_every_task_has() -> None:
     assert env({"portDefinitions": []}, []) == {
-        "MESOS_TASK_ID": "t",
-        "MESOS_SANDBOX": "/box",
-        "MESOS_DIRECTORY": "/box",
+        **MESOS,
         "MARATHON_APP_ID": "/shop/web",
         "MARATHON_APP_VERSION": "2026-01-01T00:00:00.000Z",
         "MARATHON_APP_RESOURCE_CPUS": "0.1",
@@ -137,10 +136,9 @@ def test_a_container_of_a_pod() -> None:
     }
     side = {"name": "side", "resources": {"cpus": 0.1, "mem": 32.0}, "endpoints": [{"name": "stats", "containerPort": 90}]}
     pod = {"id": "/p", "version": "v", "containers": [web, side], "environment": {"A": "pod", "B": "pod"}, "labels": {"x": "y"}}
-    found = pod_environment(pod, web, task_id="t", host="h", host_ports=[31_001], prefix="X_", sandbox="/box")
+    found = pod_environment(pod, web, mesos=MESOS, host="h", host_ports=[31_001], prefix="X_")
     assert found == {
-        "MESOS_TASK_ID": "t",
-        "MESOS_SANDBOX": "/box",
+        **MESOS,
         "MARATHON_APP_ID": "/p",
         "MARATHON_APP_VERSION": "v",
         "MARATHON_APP_ENFORCE_GROUP_ROLE": "FALSE",
@@ -158,4 +156,18 @@ def test_a_container_of_a_pod() -> None:
         "X_EP_CONTAINER_STATS": "90",
         "A": "container",
         "B": "pod",
+    }
+
+
+def test_what_mesos_gives() -> None:
+    instance = "web.instance-d3370268-e77a-11f1-b0c6-02fc00000001"
+    found = mesos_environment(task_id=f"{instance}._app.1", instance_id=instance, agent_id="S0", framework_id="F", sandbox="/box")
+    assert found == {
+        "MESOS_TASK_ID": f"{instance}._app.1",
+        "MESOS_SANDBOX": "/box",
+        "MESOS_DIRECTORY": "/box",
+        "MESOS_EXECUTOR_ID": f"{instance}._app.1",
+        "MESOS_FRAMEWORK_ID": "F",
+        "MESOS_SLAVE_ID": "S0",
+        "MESOS_CONTAINER_NAME": "mesos-d3370268-e77a-11f1-b0c6-02fc00000001",
     }

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from shuren.sandbox.runners.port import Launch, TaskStatus
-from shuren.sandbox.runners.probing import bindable, port_of
+from shuren.sandbox.runners.probing import bindable
 from shuren.sandbox.runners.process import ProcessRunner, as_user, command_of, sandbox_files, start_time
 
 
@@ -225,9 +225,9 @@ async def test_host_paths_appear_as_links(bench: Bench, tmp_path: Path) -> None:
     assert (launch.directory / "stdout").read_text() == "there"
 
 
-async def verdict(bench: Bench, check: dict[str, Any], ports: tuple[int, ...] = ()) -> tuple[bool, str | None]:
+async def verdict(bench: Bench, check: dict[str, Any], port: int | None = None) -> tuple[bool, str | None]:
     answer: asyncio.Future[tuple[bool, str | None]] = asyncio.get_running_loop().create_future()
-    bench.runner.probe("a", check, host="127.0.0.1", ports=ports, done=lambda ok, cause: answer.set_result((ok, cause)))
+    bench.runner.probe("a", check, host="127.0.0.1", port=port, done=lambda ok, cause: answer.set_result((ok, cause)))
     return await asyncio.wait_for(answer, 20)
 
 
@@ -244,12 +244,12 @@ async def test_checks_are_really_performed(bench: Bench) -> None:
     launch = bench.launch("a", cmd="touch here; sleep 100", env={"WORD": "yes"})
     await bench.until((launch.directory / "here").exists)
     for status, healthy in ((200, True), (302, True), (399, True), (404, False), (500, False)):
-        ok, _ = await verdict(bench, {"protocol": "HTTP", "path": f"/{status}", "portIndex": 0}, (port,))
+        ok, _ = await verdict(bench, {"protocol": "HTTP", "path": f"/{status}", "portIndex": 0}, port)
         assert ok is healthy
-    assert await verdict(bench, {"protocol": "TCP"}, (port,)) == (True, None)
-    assert await verdict(bench, {"protocol": "MESOS_TCP", "port": port}) == (True, None)
-    assert (await verdict(bench, {"protocol": "TCP", "port": 1}))[0] is False
-    assert (await verdict(bench, {"protocol": "HTTP", "portIndex": 3}, (port,)))[0] is False
+    assert await verdict(bench, {"protocol": "TCP"}, port) == (True, None)
+    assert await verdict(bench, {"protocol": "MESOS_TCP"}, port) == (True, None)
+    assert (await verdict(bench, {"protocol": "TCP"}, 1))[0] is False
+    assert (await verdict(bench, {"protocol": "HTTP", "portIndex": 3}))[0] is False
     assert await verdict(bench, {"protocol": "COMMAND", "command": {"value": 'test -e here && test "$WORD" = yes'}}) == (True, None)
     assert await verdict(bench, {"protocol": "COMMAND", "command": {"value": "exit 4"}}) == (False, "Command returned exit status 4")
     ok, cause = await verdict(bench, {"protocol": "COMMAND", "command": {"value": "sleep 9"}, "timeoutSeconds": 0.1})
@@ -278,10 +278,7 @@ def test_users() -> None:
             as_user(["x"], "who-is-this")
 
 
-def test_ports() -> None:
-    assert port_of({"port": 5, "portIndex": 0}, (7,)) == 5
-    assert port_of({}, (7,)) == 7
-    assert port_of({"portIndex": 1}, (7,)) is None
+def test_ports_in_use() -> None:
     with contextlib.closing(socket.socket()) as sock:
         sock.bind(("127.0.0.3", 0))
         sock.listen()
