@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Served:
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         async with self.session.request(method, self.url + path, json=body) as answer:
             raw = await answer.read()
-            return answer.status, await answer.json(content_type=None) if raw else None
+            return answer.status, raw.decode() if answer.content_type == "text/html" else json.loads(raw) if raw else None
 
     async def get(self, path: str) -> Any:
         status, body = await self.call("GET", path)

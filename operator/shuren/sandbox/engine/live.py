@@ -131,15 +131,20 @@ class Engine:
 
     def leader(self) -> str | None:
         if self._leading is not None:
-            return self.address
+            return None if self._abdicating else self.address
         return None if self._lock.held else self._lock.leader()
+
+    @property
+    def _abdicating(self) -> bool:
+        """It still answers, but has given the lead away."""
+        return self._abdication is not None and not self._abdication.done()
 
     def is_leader(self) -> bool:
         return self._leading is not None
 
     async def abdicate(self) -> None:
         """Steps down half a second later, so that the request is still answered."""
-        if self._abdication is None or self._abdication.done():
+        if not self._abdicating:
             self._abdication = asyncio.create_task(self._abdicate(ABDICATION_DELAY))
 
     async def _abdicate(self, delay: float) -> None:

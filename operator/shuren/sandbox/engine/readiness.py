@@ -69,8 +69,8 @@ class Readiness:
                 return
             watch.ready = status in set(check.get("httpStatusCodesForReady", [200]))
             watch.result = {"name": check.get("name", "readinessCheck"), "taskId": instance.task_id, "ready": watch.ready}
-            if check.get("preserveLastResponse") and status:
-                watch.result["lastResponse"] = {"status": status, "contentType": content_type, "body": body[:MAX_BODY]}
+            if check.get("preserveLastResponse"):
+                watch.result["lastResponse"] = _response(url, status, content_type, body)
             if watch.ready:
                 self._ready(instance)
             else:
@@ -90,6 +90,13 @@ class Readiness:
             and instance.attempt == watch.attempt
             and instance.condition is Condition.RUNNING
         )
+
+
+def _response(url: str, status: int, content_type: str, body: str) -> Json:
+    """What the task answered. That it did not shows as Marathon's own answer, a 504."""
+    if not status:
+        return {"status": 504, "contentType": "text/plain", "body": f"Marathon could not query {url}: {body}"}
+    return {"status": status, "contentType": content_type, "body": body[:MAX_BODY]}
 
 
 def _url(instance: Instance, check: Json) -> str:

@@ -72,7 +72,9 @@ def build_app(engine: LiveEngine, *, address: str, streams: StreamTiming | None 
         if denied is not None:
             return denied
         if not engine.is_leader():
-            return await gate.to_leader(request, engine, address, app[session])
+            passed_on = await gate.to_leader(request, engine, address, app[session])
+            if passed_on is not None:
+                return passed_on
         return await _packed(
             request, await _serve(request, Call(engine=engine, request=request, pieces=pieces, traffic=traffic, streams=timing))
         )

@@ -79,13 +79,16 @@ def unauthorised(request: web.Request, credentials: str | None) -> web.Response 
     return page(401, "Unauthorized", path=request.path, headers={"WWW-Authenticate": 'basic realm="null"'})
 
 
-async def to_leader(request: web.Request, engine: LiveEngine, address: str, session: aiohttp.ClientSession) -> web.StreamResponse:
-    """A standby's answer: the leader's, passed on; for the event stream the way there."""
+async def to_leader(request: web.Request, engine: LiveEngine, address: str, session: aiohttp.ClientSession) -> web.StreamResponse | None:
+    """A standby's answer: the leader's, passed on; for the event stream the way there. While nobody leads the request is held for a while;
+    None when this engine leads at the end of it and answers itself.
+    """
     for _ in range(_POLLS):
-        leader = engine.leader()
-        if engine.is_leader() or leader is not None:
+        if engine.is_leader() or engine.leader() is not None:
             break
         await asyncio.sleep(_POLL_SECONDS)
+    if engine.is_leader():
+        return None
     leader = engine.leader()
     if leader is None or leader == address:
         return page(502, "Could not determine the current leader", path=request.path)

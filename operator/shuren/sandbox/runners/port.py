@@ -68,7 +68,7 @@ class Runner(Protocol):
         """Performs one health check at that address; None for a port that the task does not have."""
 
     def fetch(self, task_id: str, url: str, *, timeout: float, done: Callable[[int, str, str], None]) -> None:
-        """GETs an URL for a readiness check: status (0 when there was no answer), content type, body."""
+        """GETs an URL for a readiness check: status (0 when there was no answer), content type, body (the cause when there was none)."""
 
     def settled(self, task_id: str) -> bool:
         """True when a probe's verdict cannot change by itself, so that it need not be repeated (simulation)."""

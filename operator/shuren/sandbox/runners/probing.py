@@ -84,7 +84,9 @@ class Prober:
             return 0, str(error) or type(error).__name__, ""
 
     async def ready(self, url: str, *, timeout: float) -> tuple[int, str, str]:  # noqa: ASYNC109 - the check's own setting
-        """For readiness checks: (status, content type, body), the loopback tried when the agent's address does not answer."""
+        """For readiness checks: (status, content type, body), the loopback tried when the agent's address does not answer. Status 0 when
+        there was no answer, with the cause as body.
+        """
         scheme, _, rest = url.partition("://")
         target, _, path = rest.partition("/")
         host, _, port = target.rpartition(":")
@@ -95,8 +97,10 @@ class Prober:
             ) as answer:
                 body = (await answer.content.read(4096)).decode(errors="replace")
                 return answer.status, answer.content_type, body
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-            return 0, "", ""
+        except TimeoutError:
+            return 0, "", f"Timeout after {timeout:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return 0, "", str(error) or type(error).__name__
 
 
 async def run_command(command: str, *, directory: Path, environment: Mapping[str, str], timeout: float) -> str | None:  # noqa: ASYNC109
