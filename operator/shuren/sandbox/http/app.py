@@ -33,56 +33,66 @@ _NO_CACHE = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "
 
 def build_app(engine: LiveEngine, *, address: str, streams: StreamTiming | None = None) -> web.Application:
     """The application. `address` is this engine's own host:port, as it names itself to others (leader headers, proxy marks)."""
-    timing = streams or StreamTiming()
     app = web.Application(client_max_size=_BODY_LIMIT)
-    session = web.AppKey("session", aiohttp.ClientSession)
-    pieces = Pieces()
-    crowd = gate.Crowd(engine.settings.max_concurrent_http_connections)
-    traffic = Traffic()
+    server = _Server(engine, address, streams or StreamTiming())
+    app.on_response_prepare.append(server.dress)
+    app.cleanup_ctx.append(server.sessions)
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    return app
 
-    async def sessions(app: web.Application) -> AsyncIterator[None]:
+
+class _Server:
+    """Everything that stands around the handlers of one application."""
+
+    def __init__(self, engine: LiveEngine, address: str, streams: StreamTiming) -> None:
+        self._engine, self._address, self._streams = engine, address, streams
+        self._pieces = Pieces()
+        self._crowd = gate.Crowd(engine.settings.max_concurrent_http_connections)
+        self._traffic = Traffic()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def sessions(self, app: web.Application) -> AsyncIterator[None]:
+        """The client session towards the leader, for the life of the application."""
+        del app
         async with aiohttp.ClientSession(auto_decompress=False) as client:
-            app[session] = client
+            self._session = client
             yield
 
-    async def dress(request: web.Request, response: web.StreamResponse) -> None:
+    async def dress(self, request: web.Request, response: web.StreamResponse) -> None:
         """Headers that every answer has, and those that aiohttp adds and Marathon does not."""
         headers = response.headers
         if gate.VIA not in headers and not request.path.startswith("/sandbox"):
-            headers["X-Marathon-Leader"] = f"http://{address}"
+            headers["X-Marathon-Leader"] = f"http://{self._address}"
             headers["X-Frame-Options"] = "DENY"
             headers["X-XSS-Protection"] = "1; mode=block"
             headers.update(_NO_CACHE)
-            gate.allow_origins(request, response, engine.settings.access_control_allow_origin)
+            gate.allow_origins(request, response, self._engine.settings.access_control_allow_origin)
         headers.popall("Server", None)
         if isinstance(response, web.Response) and not response.body and request.method != "HEAD":
             headers.popall("Content-Type", None)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Any request there is."""
         if request.path.startswith("/sandbox/"):
-            return await _administer(engine, request)
+            return await _administer(self._engine, request)
         began = time.monotonic()
-        with traffic.under_way(), crowd.place(request) as there:
-            response = await _answer(request) if there else crowd.refusal(request)
-        traffic.answered(request.method, response.status, began)
+        with self._traffic.under_way(), self._crowd.place(request) as there:
+            response = await self._admitted(request) if there else self._crowd.refusal(request)
+        self._traffic.answered(request.method, response.status, began)
         return response
 
-    async def _answer(request: web.Request) -> web.StreamResponse:
+    async def _admitted(self, request: web.Request) -> web.StreamResponse:
+        engine = self._engine
         denied = gate.unauthorised(request, engine.settings.http_credentials)
         if denied is not None:
             return denied
         if not engine.is_leader():
-            passed_on = await gate.to_leader(request, engine, address, app[session])
+            assert self._session is not None  # noqa: S101 - made when the application started
+            passed_on = await gate.to_leader(request, engine, self._address, self._session)
             if passed_on is not None:
                 return passed_on
-        return await _packed(
-            request, await _serve(request, Call(engine=engine, request=request, pieces=pieces, traffic=traffic, streams=timing))
-        )
-
-    app.on_response_prepare.append(dress)
-    app.cleanup_ctx.append(sessions)
-    app.router.add_route("*", "/{path:.*}", answer)
-    return app
+        call = Call(engine=engine, request=request, pieces=self._pieces, traffic=self._traffic, streams=self._streams)
+        return await _packed(request, await _serve(request, call))
 
 
 async def _administer(engine: LiveEngine, request: web.Request) -> web.StreamResponse:
