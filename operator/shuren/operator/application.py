@@ -169,6 +169,7 @@ class Application:
             clock=self.clock,
             events=self.recorder,
             looked_at=lambda namespace: not namespaces or namespace in namespaces,
+            signal=self._signal,
         )
         return {
             MESOS_CLUSTERS.kind: MesosClusterController(
@@ -190,6 +191,7 @@ class Application:
                 signal=self._signal,
                 events=self.recorder,
                 changed=self.metrics.change,
+                gates=self.services.gates,
                 adviser=lambda definition, view: [
                     Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents)
                 ],
@@ -286,6 +288,7 @@ class Application:
         await self.election.run()
 
     def _start_leading(self) -> None:
+        self.services.gates.forget()
         self.estate.start_leading()
         for resource in KINDS:
             for key, item in self.store.items(resource.kind):
@@ -347,6 +350,7 @@ class Application:
 
     def services_changed(self, cluster: str, services: frozenset[ServiceName] | None) -> None:
         """See the estate's Listener."""
+        self._signal(self.services.gates.waiting(cluster))
         if services is None:
             for key in service_triggers.on_cluster(self.store, cluster) | self.services.left_behind(cluster):
                 self.queue.add(key, priority=Priority.RESYNC)

@@ -103,6 +103,8 @@ async def test_namespaces_and_revisions_are_watched_in_the_chosen_namespaces_onl
         assert [(r._resource.plural, r._namespace, r._name) for r in application.beside] == [
             ("namespaces", "", ""),
             ("controllerrevisions", "", ""),
+            ("services", "", ""),
+            ("endpointslices", "", ""),
         ]
     async with made(namespaces=("a", "b")) as application:
         assert [(r._resource.plural, r._namespace, r._name) for r in application.beside] == [
@@ -110,6 +112,10 @@ async def test_namespaces_and_revisions_are_watched_in_the_chosen_namespaces_onl
             ("namespaces", "", "b"),
             ("controllerrevisions", "a", ""),
             ("controllerrevisions", "b", ""),
+            ("services", "a", ""),
+            ("services", "b", ""),
+            ("endpointslices", "a", ""),
+            ("endpointslices", "b", ""),
         ]
 
 
@@ -169,7 +175,7 @@ async def test_ready_waits_for_every_watch_but_not_for_those_that_are_forbidden(
         source.all_there = False
         assert application.why_not_ready() == "the first list of our kinds is not complete"
         source.all_there = True
-        assert application.why_not_ready().startswith("2 watches have not delivered yet")
+        assert application.why_not_ready().startswith("4 watches have not delivered yet")
         application.stop()
         assert application.why_not_ready() == "shutting down"
 

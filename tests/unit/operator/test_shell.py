@@ -16,7 +16,7 @@ from shuren.clients.clock import SystemClock
 from shuren.clients.kubernetes.config import Access
 from shuren.domain.errors import Invalid
 from shuren.domain.identity import ObjectKey
-from shuren.operator.application import Application, MakeSource, Surroundings
+from shuren.operator.application import KINDS, Application, MakeSource, Surroundings
 from shuren.operator.settings import EventSourceKind, Settings
 from shuren.operator.shell import Shell, register
 from shuren.ports.kubernetes import PAAS_APPS
@@ -119,7 +119,7 @@ def test_only_harmless_handlers_are_registered() -> None:
     finally:
         kopf.set_default_registry(before)
     assert len(registry._activities.get_all_handlers()) == 5, "start, stop, login and two probes"
-    assert len(registry._watching.get_all_handlers()) == 2
+    assert len(registry._watching.get_all_handlers()) == len(KINDS)
     assert not registry._changing.get_all_handlers()
     assert not registry._spawning.get_all_handlers()
 

@@ -131,6 +131,9 @@ class Rollout(Node):
     max_unhealthy_seconds: Annotated[Int, Field(ge=1)] | None = None
     """Seconds for which an instance of the new revision may be unhealthy after its grace period before the roll-out has failed. Default: no
     limit but deadlineSeconds."""
+    drain_seconds: Annotated[Int, Field(ge=0)] = 60
+    """Seconds for which an instance that is to be removed may take to let go of its traffic, when a PaasService with a load balancer names
+    the app: it goes as soon as every load balancer of the group says that it has no session left, and after this time in any case."""
     strategy: Annotated[RolloutStrategy, Field(strict=False)] = RolloutStrategy.MARATHON
     """Marathon: its rolling restart within upgradeStrategy."""
 

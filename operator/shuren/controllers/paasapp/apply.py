@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from shuren.controllers.finalizers import set_finalizer
 from shuren.controllers.paasapp.gather import Gatherer, Seen
 from shuren.controllers.paasapp.history import History
-from shuren.controllers.paasapp.world import Cluster, Clusters
+from shuren.controllers.paasapp.world import Cluster, Clusters, GateKeeper
 from shuren.domain.app.decide import signature_of
 from shuren.domain.app.plan import (
     Action,
@@ -19,6 +19,7 @@ from shuren.domain.app.plan import (
     CancelDeployment,
     ClaimId,
     DeleteApp,
+    Drain,
     KillTasks,
     MarkRevision,
     PruneRevision,
@@ -72,6 +73,7 @@ class Applier:
         leadership: Leadership,
         clock: Clock,
         wrote: Callable[[str, str], None],
+        gates: GateKeeper,
     ) -> None:
         self._kubernetes = kubernetes
         self._store = store
@@ -81,6 +83,7 @@ class Applier:
         self._leadership = leadership
         self._clock = clock
         self._wrote = wrote
+        self._gates = gates
 
     async def carry_out(self, seen: Seen, plan: AppPlan) -> Applied:
         """All actions in order, until one fails. Errors of this product are returned, not raised: the status may have to tell of them."""
@@ -107,6 +110,8 @@ class Applier:
                 await self._finalizer(seen, add=isinstance(action, AddFinalizer))
             case ClaimId():
                 await self._claim(seen, action)
+            case Drain():
+                self._gates.drain(seen.reading.cluster, action.app_id, frozenset(action.task_ids))
             case ReleaseClaim():
                 await self._release(seen, action)
             case RecordRevision() | MarkRevision() | PruneRevision():

@@ -10,7 +10,7 @@ from typing import Any
 from shuren.controllers.paasapp import history, status, triggers
 from shuren.controllers.paasapp.apply import Applied, Applier
 from shuren.controllers.paasapp.gather import Adviser, Gatherer, Seen
-from shuren.controllers.paasapp.world import Clusters, References
+from shuren.controllers.paasapp.world import Clusters, GateKeeper, NoGates, References
 from shuren.domain.app.decide import REFUSAL_STANDS, decide, refused
 from shuren.domain.app.plan import AppPlan
 from shuren.domain.app.snapshot import Memory
@@ -53,6 +53,7 @@ class PaasAppController:
         events: EventRecorder | None = None,
         changed: Callable[[str], None] = lambda _operation: None,
         adviser: Adviser = lambda _definition, _cluster: (),
+        gates: GateKeeper | None = None,
     ) -> None:
         self._kubernetes = kubernetes
         self._store = store
@@ -64,6 +65,7 @@ class PaasAppController:
         self._changed = changed
         self._memory: dict[ObjectKey, tuple[str, Memory]] = {}
         self._written: dict[tuple[str, str], float] = {}
+        self._gates = gates or NoGates()
         triggers.declare_indexes(store)
         past = history.History(kubernetes=kubernetes, store=store)
         self._gatherer = Gatherer(
@@ -74,6 +76,7 @@ class PaasAppController:
             clock=clock,
             written=lambda cluster, app_id: self._written.get((cluster, app_id), float("-inf")),
             adviser=adviser,
+            gates=self._gates,
         )
         self._applier = Applier(
             kubernetes=kubernetes,
@@ -84,6 +87,7 @@ class PaasAppController:
             leadership=leadership,
             clock=clock,
             wrote=self._wrote,
+            gates=self._gates,
         )
 
     def _wrote(self, cluster: str, app_id: str) -> None:
@@ -102,6 +106,8 @@ class PaasAppController:
             log.info("%s", plan)
         applied = await self._applier.carry_out(seen, plan)
         self._memory[key] = (seen.snapshot.resource.uid, applied.memory)
+        if seen.snapshot.owned:
+            self._gates.passed(seen.reading.cluster, seen.reading.app_id)
         return await self._finish(seen, replace(plan, memory=applied.memory), applied)
 
     def plan(self, key: ObjectKey, item: Object) -> tuple[Seen, AppPlan]:

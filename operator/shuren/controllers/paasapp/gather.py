@@ -12,7 +12,7 @@ from typing import Any
 from shuren.controllers.paasapp import reading
 from shuren.controllers.paasapp.history import History
 from shuren.controllers.paasapp.reading import Reading
-from shuren.controllers.paasapp.world import Cluster, Clusters, References
+from shuren.controllers.paasapp.world import Cluster, Clusters, GateKeeper, NoGates, References
 from shuren.domain.app import revisions
 from shuren.domain.app.dependencies import circle
 from shuren.domain.app.render import Recipe, Rendered, missing, render
@@ -54,6 +54,7 @@ class Gatherer:
         clock: Clock,
         written: Callable[[str, str], float],
         adviser: Adviser = lambda _definition, _cluster: (),
+        gates: GateKeeper | None = None,
     ) -> None:
         self._store = store
         self._clusters = clusters
@@ -62,6 +63,7 @@ class Gatherer:
         self._clock = clock
         self._written = written
         self._adviser = adviser
+        self._gates = gates or NoGates()
 
     def look(self, key: ObjectKey, item: Object, memory: Memory) -> Seen:
         """The snapshot of one resource."""
@@ -93,6 +95,7 @@ class Gatherer:
             elsewhere=self._elsewhere(read),
             deletion_wait=cluster.deletion_wait if cluster is not None else 0.0,
             namespace_going="deletionTimestamp" in self._namespace(key.namespace).get("metadata", {}),
+            gates=self._gates.look(read.cluster, read.app_id, key, limit=read.rollout.drain),
             memory=memory,
             now=self._clock.now(),
             monotonic=self._clock.monotonic(),

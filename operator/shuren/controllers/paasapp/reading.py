@@ -184,6 +184,7 @@ def _lenient_management(given: object) -> Management:
 def _rollout(model: api.Rollout) -> RolloutPolicy:
     return RolloutPolicy(
         deadline=float(model.deadline_seconds),
+        drain=float(model.drain_seconds),
         on_failure=OnFailure(model.on_failure.value),
         max_unhealthy=None if model.max_unhealthy_seconds is None else float(model.max_unhealthy_seconds),
     )

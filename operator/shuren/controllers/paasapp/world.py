@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from shuren.domain.app.snapshot import ClusterView
+from shuren.domain.app.snapshot import ClusterView, Gates
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.json import Document
 from shuren.domain.marathon.state import ActualApp, Deployment, DeploymentRef, QueueItem
@@ -95,6 +95,33 @@ class Cluster(Protocol):
 
     async def release(self, app_id: str, *, uid: str) -> None:
         """Give an id back; nothing happens when it is not held by this resource."""
+
+
+class GateKeeper(Protocol):
+    """What other kinds ask for before a task may go, and who lets tasks know that they are to drain."""
+
+    def look(self, cluster: str, app_id: str, owner: ObjectKey, *, limit: float) -> Gates:
+        """The gates of an app. `limit` is after how many seconds a draining task goes in any case."""
+
+    def drain(self, cluster: str, app_id: str, task_ids: frozenset[str]) -> None:
+        """Exactly these tasks of the app are to drain from now on."""
+
+    def passed(self, cluster: str, app_id: str) -> None:
+        """A pass over the app has ended: whoever is not draining by now serves."""
+
+
+class NoGates:
+    """Nothing holds up the removal of tasks."""
+
+    def look(self, cluster: str, app_id: str, owner: ObjectKey, *, limit: float) -> Gates:  # noqa: ARG002 - the port's
+        """Open."""
+        return Gates()
+
+    def drain(self, cluster: str, app_id: str, task_ids: frozenset[str]) -> None:
+        """Nobody listens."""
+
+    def passed(self, cluster: str, app_id: str) -> None:
+        """Nobody listens."""
 
 
 class Clusters(Protocol):

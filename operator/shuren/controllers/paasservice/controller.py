@@ -9,6 +9,7 @@ from typing import Any
 
 from shuren.controllers.finalizers import set_finalizer
 from shuren.controllers.paasservice import status, triggers
+from shuren.controllers.paasservice.gates import Gatekeeper
 from shuren.controllers.paasservice.gather import Gatherer, Seen
 from shuren.controllers.paasservice.world import Cluster, Clusters
 from shuren.domain.errors import Conflict, Denied, Exists, Fenced, Gone, NotOurs, ShurenError
@@ -66,6 +67,7 @@ class PaasServiceController:
         clock: Clock,
         events: EventRecorder | None = None,
         signal: Callable[[Collection[ObjectKey]], None] = lambda _keys: None,
+        gates: Gatekeeper | None = None,
         looked_at: Callable[[str], bool] = lambda _namespace: True,
     ) -> None:
         self._kubernetes = kubernetes
@@ -77,7 +79,8 @@ class PaasServiceController:
         self._signal = signal
         self._looked_at = looked_at
         triggers.declare_indexes(store)
-        self._gatherer = Gatherer(kubernetes=kubernetes, store=store, clusters=clusters, clock=clock)
+        self.gates = gates or Gatekeeper(store=store, clusters=clusters, clock=clock, signal=signal)
+        self._gatherer = Gatherer(kubernetes=kubernetes, store=store, clusters=clusters, clock=clock, gates=self.gates)
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """One pass; see the port."""
@@ -142,6 +145,8 @@ class PaasServiceController:
                 )
             case Publish():
                 await self._cluster(seen.reading.cluster).publish(action)
+                # where no load balancer is to be waited for, this was what apps with draining tasks wait for
+                self._signal(self.gates.waiting(seen.reading.cluster))
             case Withdraw():
                 await self._withdraw(action)
             case WriteService():

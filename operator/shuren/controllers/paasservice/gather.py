@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from shuren.controllers.identity import app_id_of, cluster_of
 from shuren.controllers.paasservice import reading, triggers
+from shuren.controllers.paasservice.gates import Gatekeeper
 from shuren.controllers.paasservice.reading import Reading
 from shuren.controllers.paasservice.world import Cluster, Clusters
 from shuren.domain.app.snapshot import ClusterView, Problem
@@ -36,11 +37,12 @@ class Seen:
 class Gatherer:
     """See the module."""
 
-    def __init__(self, *, kubernetes: Kubernetes, store: Store, clusters: Clusters, clock: Clock) -> None:
+    def __init__(self, *, kubernetes: Kubernetes, store: Store, clusters: Clusters, clock: Clock, gates: Gatekeeper) -> None:
         self._kubernetes = kubernetes
         self._store = store
         self._clusters = clusters
         self._clock = clock
+        self._gates = gates
 
     async def look(self, key: ObjectKey, item: Object) -> Seen:
         """The snapshot of one resource."""
@@ -50,6 +52,8 @@ class Gatherer:
         problem = read.problem or self._tenancy_problem(read, cluster)
         published = cluster.published(read.resource.name) if cluster is not None else None
         elsewhere, unreachable = self._elsewhere(read)
+        apps = tuple(self._apps(key.namespace, b, spec, cluster) for b in spec.backends) if spec is not None else ()
+        app_ids = {app.app_id for backend in apps for app in backend}
         snapshot = ServiceSnapshot(
             resource=read.resource,
             cluster=cluster.view if cluster is not None else ClusterView(name=read.cluster, exists=False, connected=False, synced=False),
@@ -57,7 +61,8 @@ class Gatherer:
             problem=problem,
             zone=cluster.zone if cluster is not None else "",
             record_roots=cluster.record_roots if cluster is not None else (),
-            apps=tuple(self._apps(key.namespace, b, spec, cluster) for b in spec.backends) if spec is not None else (),
+            apps=apps,
+            draining=frozenset().union(*(self._gates.draining(read.cluster, app_id, published) for app_id in app_ids)),
             agents=cluster.agent_places if cluster is not None else {},
             rivals=self._rivals(read),
             route_problems=self._route_problems(read),

@@ -39,7 +39,7 @@ def on_object(store: Store, key: ObjectKey, item: Object | None) -> frozenset[Ob
             wanted = _collides_with(item) if item is not None else ()
             return frozenset({key}).union(*(store.lookup(PAAS_SERVICES.kind, _WANTS, want) for want in wanted))
         case PAAS_APPS.kind:
-            return _of_app(store, key)
+            return of_app(store, key)
         case MESOS_CLUSTERS.kind:
             return on_cluster(store, key.name)
         case NAMESPACES.kind:
@@ -59,7 +59,7 @@ def on_cluster(store: Store, cluster: str) -> frozenset[ObjectKey]:
 def on_apps(store: Store, cluster: str, app_ids: Iterable[str]) -> frozenset[ObjectKey]:
     """PaasServices to look at after apps have changed in a cluster."""
     apps = frozenset().union(*(store.lookup(PAAS_APPS.kind, _APP_ID, f"{cluster}{app_id}") for app_id in app_ids))
-    return frozenset().union(*(_of_app(store, key) for key in apps))
+    return frozenset().union(*(of_app(store, key) for key in apps))
 
 
 def holders(store: Store, cluster: str, field: str, value: str) -> frozenset[ObjectKey]:
@@ -72,7 +72,8 @@ def owned(store: Store, kind: str, uid: str) -> tuple[ObjectKey, ...]:
     return tuple(sorted(store.lookup(kind, _OWNER, uid)))
 
 
-def _of_app(store: Store, key: ObjectKey) -> frozenset[ObjectKey]:
+def of_app(store: Store, key: ObjectKey) -> frozenset[ObjectKey]:
+    """PaasServices that name a PaasApp, or that select in its namespace."""
     # selectors are few: whoever selects in this namespace looks for itself
     named = store.lookup(PAAS_SERVICES.kind, _APP, f"{key.namespace}/{key.name}")
     return named | store.lookup(PAAS_SERVICES.kind, _APP, f"{key.namespace}/{_ANY}")

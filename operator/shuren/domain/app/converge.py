@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shuren.domain.app import rollout, status, supervise, victims
-from shuren.domain.app.plan import Action, AppPlan, KillTasks, PutApp, ScaleApp, WriteKind
+from shuren.domain.app.plan import Action, AppPlan, Drain, KillTasks, PutApp, ScaleApp, WriteKind
 from shuren.domain.app.snapshot import Adoption, Desired, DriftPolicy, OnFailure, Policy, RevisionState, Snapshot
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.app.work import SETTLE, Work, assemble, lock, preparations, report
@@ -29,7 +31,8 @@ def towards(s: Snapshot, desired: Desired) -> AppPlan:
         return _leave_drift(work, s.app)
     match work.gap.kind:
         case DifferenceKind.NONE:
-            return supervise.watch(work, s.app)
+            plan = supervise.watch(work, s.app)
+            return replace(plan, actions=(*_serve_on(s, s.app), *plan.actions))
         case DifferenceKind.SCALE:
             return _scale(work, s.app)
         case DifferenceKind.CONFIG:
@@ -119,12 +122,15 @@ def _change(work: Work, app: ActualApp) -> AppPlan:
     drifted = work.drifted
     if work.instances < app.instances and not drifted:
         smaller = _remove(work, app, force=force)
-        if smaller is not None:
+        if smaller or s.gates.draining:
             # a full write with fewer instances would let Marathon choose the victims: they go first, by our own choice
             finding = Finding(
-                phase=Phase.PROGRESSING, reason="Scaling", message="removing surplus instances before the change", in_sync=False
+                phase=Phase.PROGRESSING,
+                reason="Scaling",
+                message="removing surplus instances before the change" + _waits_for(s),
+                in_sync=False,
             )
-            return report(s, finding, actions=(*preparations(work), smaller), requeue_after=SETTLE)
+            return report(s, finding, actions=(*preparations(work), *smaller), requeue_after=_look_again(s))
     put = PutApp(
         app_id=work.desired.app_id,
         definition=work.body,
@@ -153,25 +159,47 @@ def _scale(work: Work, app: ActualApp, *, finding: Finding | None = None) -> App
     found = finding or Finding(
         phase=Phase.PROGRESSING,
         reason="CorrectingDrift" if drift else "Scaling",
-        message=f"scaling to {work.instances} instances",
+        message=f"scaling to {work.instances} instances" + _waits_for(s),
         in_sync=False,
         drift=drift,
     )
     actions = () if finding is not None else preparations(work)
-    step: Action | None = _remove(work, app, force=force)
-    if work.instances >= app.instances:
-        step = ScaleApp(app_id=app.id, instances=work.instances, before=app.instances, force=force)
-    return report(s, found, actions=(*actions, step) if step is not None else actions, requeue_after=SETTLE)
+    if work.instances < app.instances:
+        steps = _remove(work, app, force=force)
+    else:
+        steps = (*_serve_on(s, app), ScaleApp(app_id=app.id, instances=work.instances, before=app.instances, force=force))
+    return report(s, found, actions=(*actions, *steps), requeue_after=_look_again(s))
 
 
-def _remove(work: Work, app: ActualApp, *, force: bool) -> Action | None:
-    """The next step of making the app smaller by the victims decision; None when every victim waits for its gates."""
-    removal = victims.choose(app, max(0, app.instances - work.instances))
+def _remove(work: Work, app: ActualApp, *, force: bool) -> tuple[Action, ...]:
+    """The next steps of making the app smaller by the victims decision; none when every victim waits for its gates and knows it."""
+    gates = work.s.gates
+    removal = victims.choose(app, app.instances - work.instances, gates=gates)
+    asked = frozenset(removal.held + removal.kill) if gates.closed else frozenset()
+    drain = (Drain(app_id=app.id, task_ids=tuple(sorted(asked))),) if asked != gates.draining else ()
     if removal.shrink:
-        return ScaleApp(app_id=app.id, instances=app.instances - removal.shrink, before=app.instances, force=force)
+        return (*drain, ScaleApp(app_id=app.id, instances=app.instances - removal.shrink, before=app.instances, force=force))
     if removal.kill:
-        return KillTasks(app_id=app.id, task_ids=removal.kill, force=force)
-    return None
+        return (*drain, KillTasks(app_id=app.id, task_ids=removal.kill, force=force))
+    return drain
+
+
+def _serve_on(s: Snapshot, app: ActualApp) -> tuple[Action, ...]:
+    """Nothing is to be removed any more: whoever was asked to drain serves on, unless it is on its way out already."""
+    active = {task.id for task in app.tasks if task.state.active}
+    if s.gates.draining & active and len(active) <= app.instances:
+        return (Drain(app_id=app.id, task_ids=()),)
+    return ()
+
+
+def _waits_for(s: Snapshot) -> str:
+    """What holds up the removal of tasks, as the end of a sentence."""
+    why = next(iter(sorted(s.gates.why.values())), "")
+    return f"; waiting until tasks have let go of their traffic: {why}" if why else ""
+
+
+def _look_again(s: Snapshot) -> float:
+    return SETTLE if s.gates.left is None else min(SETTLE, max(0.1, s.gates.left))
 
 
 # ---------------------------------------------------------------------------------------------------- differences that stay

@@ -145,6 +145,19 @@ class KillTasks:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drain:
+    """Let exactly these tasks of the app finish what they have and take nothing new; others that were asked before go on as usual."""
+
+    app_id: str
+    task_ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.task_ids:
+            return f"drain no task of {self.app_id} any more"
+        return f"drain {len(self.task_ids)} tasks of {self.app_id}: {', '.join(self.task_ids)}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class RestartApp:
     """Replace all tasks with the definition unchanged: finishes a roll-out whose deployment was cancelled."""
 
@@ -205,13 +218,14 @@ Action: TypeAlias = (
     | PutApp
     | ScaleApp
     | KillTasks
+    | Drain
     | RestartApp
     | RestoreVersion
     | CancelDeployment
     | DeleteApp
 )
 
-OUTSIDE = (PutApp, ScaleApp, KillTasks, RestartApp, RestoreVersion, CancelDeployment, DeleteApp, ClaimId, ReleaseClaim)
+OUTSIDE = (PutApp, ScaleApp, KillTasks, Drain, RestartApp, RestoreVersion, CancelDeployment, DeleteApp, ClaimId, ReleaseClaim)
 """Actions that change something outside Kubernetes."""
 
 

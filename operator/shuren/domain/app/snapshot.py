@@ -79,6 +79,7 @@ class RolloutPolicy:
     """`spec.rollout`, with defaults. Seconds."""
 
     deadline: float = 600.0
+    drain: float = 60.0
     on_failure: OnFailure = OnFailure.ROLLBACK
     max_unhealthy: float | None = None
 
@@ -226,6 +227,21 @@ class Memory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gates:
+    """What must have happened before a task of the app may go (`domain.app.victims`).
+
+    `closed` False: nothing, the app is behind no load balancer. `draining` are tasks that have been asked to let go of their traffic,
+    `released` those of them that have; `why` says what holds up the others. `left` is in how many seconds the first of these goes anyhow.
+    """
+
+    closed: bool = False
+    draining: frozenset[str] = frozenset()
+    released: frozenset[str] = frozenset()
+    why: Mapping[str, str] = field(default_factory=dict)
+    left: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """One look at the world. `now` is aware UTC time for people, `monotonic` seconds for intervals.
 
@@ -251,6 +267,7 @@ class Snapshot:
     elsewhere: tuple[Elsewhere, ...] = ()
     deletion_wait: float = 0.0
     namespace_going: bool = False
+    gates: Gates = field(default_factory=Gates)
     memory: Memory = field(default_factory=Memory)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     monotonic: float = 0.0

@@ -7,9 +7,9 @@ app has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from shuren.domain.app.snapshot import Gates
 from shuren.domain.marathon.state import ActualApp, Health, Task, TaskState
 
 _STATE_ORDER = {
@@ -29,12 +29,12 @@ class Removal:
     held: tuple[str, ...] = ()
 
 
-def choose(app: ActualApp, remove: int, *, gates: Mapping[str, Sequence[str]] | None = None) -> Removal:
+def choose(app: ActualApp, remove: int, *, gates: Gates | None = None) -> Removal:
     """Victims for making `app` smaller by `remove` instances.
 
     Instances without a task go first, then tasks in Marathon's own order: unreachable, staging, starting, running; among running ones
-    unhealthy before healthy, then by the app's killSelection. Tasks that are being killed already are not chosen again. `gates` names,
-    per task id, what has not released it yet.
+    unhealthy before healthy, then by the app's killSelection. Those that drain already are kept to, and tasks that are being killed are
+    not chosen again. With `gates` closed only tasks that were released are killed; a task that does not run has no traffic to let go of.
     """
     active = [t for t in app.tasks if t.state in _STATE_ORDER]
     killing = sum(1 for t in app.tasks if t.state is TaskState.KILLING)
@@ -42,13 +42,11 @@ def choose(app: ActualApp, remove: int, *, gates: Mapping[str, Sequence[str]] | 
     shrink = min(without_task, remove)
     oldest_first = app.definition.get("killSelection") == "OLDEST_FIRST"
     by_age = sorted(active, key=lambda t: (t.staged_at or t.started_at or "", t.id), reverse=not oldest_first)
-    chosen = sorted(by_age, key=_rank)[: max(0, remove - shrink)]
-    closed = gates or {}
-    return Removal(
-        kill=tuple(t.id for t in chosen if not closed.get(t.id)),
-        shrink=shrink,
-        held=tuple(t.id for t in chosen if closed.get(t.id)),
-    )
+    gates = gates or Gates()
+    in_order = sorted(sorted(by_age, key=_rank), key=lambda t: t.id not in gates.draining)
+    chosen = in_order[: max(0, remove - shrink)]
+    held = tuple(t.id for t in chosen if gates.closed and t.state is TaskState.RUNNING and t.id not in gates.released)
+    return Removal(kill=tuple(t.id for t in chosen if t.id not in held), shrink=shrink, held=held)
 
 
 def _rank(task: Task) -> tuple[int, int]:
