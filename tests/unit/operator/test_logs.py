@@ -116,7 +116,8 @@ def test_text_in_any_script_stays_readable(output: Output) -> None:
 def test_our_level_is_chosen_and_libraries_speak_from_warning_on(output: Output) -> None:
     logs.set_up(LogFormat.CONSOLE, "ERROR")
     log.warning("ours, below the level")
-    logging.getLogger("kazoo").info("chatter")
-    logging.getLogger("kazoo").warning("trouble")
+    logging.getLogger("httpx").info("chatter")
+    logging.getLogger("httpx").warning("trouble")
+    logging.getLogger("kazoo").warning("an attempt to connect")
     logging.getLogger("kopf._core").warning("OS signals are ignored: running not in the main thread.")
-    assert [line.split(" ", 2)[2] for line in output().splitlines()] == ["kazoo: trouble"]
+    assert [line.split(" ", 2)[2] for line in output().splitlines()] == ["httpx: trouble"]

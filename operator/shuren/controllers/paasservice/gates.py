@@ -86,7 +86,8 @@ class Gatekeeper:
 
     def waiting(self, cluster: str) -> frozenset[ObjectKey]:
         """PaasApps with tasks that drain."""
-        return frozenset(self._owners[place] for place, tasks in self._draining.items() if tasks and place[0] == cluster)
+        places = (place for place, tasks in self._draining.items() if tasks and place[0] == cluster)
+        return frozenset(self._owners[place] for place in places if place in self._owners)
 
     # ------------------------------------------------------------------------------------------------ for services
 
