@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import shuren.sharding
+import shuren.sharding.core
 
 _ROOT = Path(shuren.sharding.__file__).parent
 _OWN_MODULES = {"backend_xxhash.py": "xxhash", "zookeeper.py": "kazoo"}
@@ -57,3 +60,23 @@ def test_every_import_is_of_the_library_or_the_standard_library() -> None:
                 if _OWN_MODULES.get(path.name) != top:
                     foreign.append(f"{path.relative_to(_ROOT)}: {name}")
     assert foreign == []
+
+
+def test_client_and_member_need_no_third_party_module() -> None:
+    loaded = _modules_after("import shuren.sharding\nassert shuren.sharding.ShardMapClient and shuren.sharding.AsyncShardMember")
+    assert "shuren.sharding.member" in loaded
+    assert {name for name in loaded if not name.startswith(("shuren", "__main__"))} == set()
+
+
+def test_the_package_loads_what_is_asked_for_and_no_more() -> None:
+    assert _modules_after("import shuren.sharding.core") & {"shuren.sharding.client", "shuren.sharding.member"} == set()
+
+
+def test_every_public_name_is_there() -> None:
+    for name in shuren.sharding.__all__:
+        assert getattr(shuren.sharding, name).__name__ == name
+    for name in shuren.sharding.core.__all__:
+        assert getattr(shuren.sharding.core, name) is not None
+    assert set(shuren.sharding._PLACES) == set(shuren.sharding.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = shuren.sharding.Nothing

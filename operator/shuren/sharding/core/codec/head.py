@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shuren.sharding.core.codec.fields import Fields, parsed
 from shuren.sharding.core.errors import Malformed, Mismatch, Unusable
 from shuren.sharding.core.router import MAX_REPLICAS, Algorithm
 from shuren.sharding.core.slots import shift_of
@@ -23,9 +22,7 @@ from shuren.sharding.core.table import MAX_GENERATION, KeyHash
 
 FORMAT = 1
 MAX_BYTES = 64 << 10
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_NODE = 1 << 30
-_MAX_CHUNKS = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,13 +90,7 @@ def _piece(piece: Piece) -> dict[str, object]:
 
 def decode(data: bytes) -> Head:
     """The head. Malformed, naming the field, for anything that no reader can work with."""
-    if len(data) > MAX_BYTES:
-        raise Malformed(f"head: {len(data)} bytes, more than {MAX_BYTES}")
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"head: not JSON: {error}") from error
-    fields = _Fields(document, "head")
+    fields = parsed(data, "head", most=MAX_BYTES)
     version = fields.number("format", MAX_GENERATION)
     if version != FORMAT:
         raise Malformed(f"head: format {version}; this library reads {FORMAT}: update it")
@@ -116,12 +107,12 @@ def decode(data: bytes) -> Head:
         shards=shards,
         replicas=fields.number("replicas", MAX_REPLICAS),
         digest=fields.sha256("digest"),
-        members=fields.inner("members").piece(),
-        map=tuple(_Fields(item, f"head: map[{i}]").piece() for i, item in enumerate(fields.array("map"))),
+        members=_read(fields.inner("members")),
+        map=tuple(_read(Fields(item, f"head: map[{i}]")) for i, item in enumerate(fields.array("map"))),
         algorithm=algorithm,
         hash=key_hash,
         partitioning=fields.text("partitioning"),
-        delta=delta.piece() if delta is not None else None,
+        delta=_read(delta) if delta is not None else None,
         delta_from=delta.number("from", MAX_GENERATION) if delta is not None else 0,
     )
     if head.replicas < 1 or not head.map:
@@ -129,47 +120,5 @@ def decode(data: bytes) -> Head:
     return head
 
 
-class _Fields:
-    """Fields of a JSON object, each of its type or Malformed."""
-
-    def __init__(self, document: object, where: str) -> None:
-        if not isinstance(document, Mapping):
-            raise Malformed(f"{where}: not an object")
-        self._document = document
-        self._where = where
-
-    def _wrong(self, name: str, wanted: str) -> Malformed:
-        return Malformed(f"{self._where}: {name} is not {wanted}")
-
-    def number(self, name: str, most: int) -> int:
-        value = self._document.get(name)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise self._wrong(name, f"a number of 0 to {most}")
-        return value
-
-    def text(self, name: str) -> str:
-        value = self._document.get(name)
-        if not isinstance(value, str):
-            raise self._wrong(name, "text")
-        return value
-
-    def sha256(self, name: str) -> str:
-        value = self.text(name)
-        if _SHA256.fullmatch(value) is None:
-            raise self._wrong(name, "a SHA-256 in hexadecimal")
-        return value
-
-    def array(self, name: str) -> list[object]:
-        value = self._document.get(name)
-        if not isinstance(value, list) or len(value) > _MAX_CHUNKS:
-            raise self._wrong(name, f"a list of at most {_MAX_CHUNKS}")
-        return value
-
-    def inner(self, name: str) -> _Fields:
-        return _Fields(self._document.get(name), f"{self._where}: {name}")
-
-    def optional(self, name: str) -> _Fields | None:
-        return None if self._document.get(name) is None else self.inner(name)
-
-    def piece(self) -> Piece:
-        return Piece(size=self.number("bytes", _MAX_NODE), sha256=self.sha256("sha256"))
+def _read(fields: Fields) -> Piece:
+    return Piece(size=fields.number("bytes", _MAX_NODE), sha256=fields.sha256("sha256"))
