@@ -82,8 +82,9 @@ class Agents:
         if agent_id in self._agents:
             raise ValueError(f"id: agent {agent_id} is already registered")
         number = agent_id.rsplit("-S", 1)[-1]
-        self._next = max(self._next, int(number) + 1 if number.isdigit() else 0, 1)
-        agent = Agent(agent_id, spec, index=len(self._agents), registered_at=now)
+        index = int(number) if number.isdigit() else self._next  # never given twice: paths of the Mesos API go by it
+        self._next = max(self._next, index + 1)
+        agent = Agent(agent_id, spec, index=index, registered_at=now)
         self._agents[agent_id] = agent
         self.moved()
         return agent
@@ -113,12 +114,14 @@ class Agents:
             self.version += 1
 
     def dump(self) -> str:
-        """For storage: ids, specs and states."""
+        """For storage: ids, specs, states and who is in maintenance."""
         return json.dumps(
             {
                 "prefix": self.prefix,
                 "next": self._next,
-                "agents": [{**a.spec.dump(), "id": a.id, "state": a.state.value} for a in self._agents.values()],
+                "agents": [
+                    {**a.spec.dump(), "id": a.id, "state": a.state.value, "maintenance": a.maintenance} for a in self._agents.values()
+                ],
             }
         )
 
@@ -127,8 +130,9 @@ class Agents:
         saved: dict[str, Any] = json.loads(text)
         agents = cls(prefix=saved["prefix"])
         for entry in saved["agents"]:
-            state = AgentState(entry.pop("state"))
-            agents.add(AgentSpec.parse(entry), now=now).state = state
+            state, maintenance = AgentState(entry.pop("state")), bool(entry.pop("maintenance", False))
+            agent = agents.add(AgentSpec.parse(entry), now=now)
+            agent.state, agent.maintenance = state, maintenance
         agents._next = saved["next"]
         return agents
 

@@ -97,7 +97,9 @@ class Reachability:
 
     # ---------------------------------------------------------------- the strategy
     def start(self) -> None:
-        """After a (re)start: timers for what is unreachable already."""
+        """After a (re)start: timers for what is unreachable already, and news of what the predecessor had not told yet."""
+        for agent in self._world.agents:
+            self._report_lost(agent)
         for instance in self._world.instances:
             if instance.condition in {Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE}:
                 self.lost(instance)

@@ -84,11 +84,12 @@ def test_the_registry_keeps_ids_and_states() -> None:
     agents = Agents()
     first, second = (agents.add(spec, now=0.0) for spec in numbered(2))
     assert (first.id, second.id) == (f"{agents.prefix}-S0", f"{agents.prefix}-S1")
-    second.state = AgentState.PARTITIONED
+    second.state, first.maintenance = AgentState.PARTITIONED, True
     again = Agents.load(agents.dump(), now=1.0)
-    assert [(a.id, a.state) for a in again] == [(a.id, a.state) for a in agents]
+    assert [(a.id, a.state, a.maintenance, a.index) for a in again] == [(a.id, a.state, a.maintenance, a.index) for a in agents]
     again.remove(second.id)
-    assert again.add(numbered(3)[2], now=2.0).id == f"{agents.prefix}-S2"
+    third = again.add(numbered(3)[2], now=2.0)
+    assert (third.id, third.index) == (f"{agents.prefix}-S2", 2)
     with pytest.raises(ValueError, match="already registered"):
         again.add(AgentSpec(hostname="x", resources=Resources(), id=first.id), now=0.0)
     assert again.get("127.0.0.1") is again.get(first.id)

@@ -134,3 +134,15 @@ async def test_strategies_go_on_after_a_change_of_leader(room: Room) -> None:
     assert len(room.instances("/a")) == 2
     room.advance(25)
     assert len(room.instances("/a")) == 1
+
+
+async def test_an_agent_lost_shortly_before_a_change_of_leader_is_lost_after_it(room: Room) -> None:
+    await room.settled("/a", unreachableStrategy="disabled")
+    agent = room.leading.world.agents.get(room.instances("/a")[0].agent_id)
+    assert agent is not None
+    room.leading.reachability.partition(agent, after=75)
+    room.advance(1)
+    assert room.running("/a") == 1
+    await room.restart()
+    room.advance(1)
+    assert room.tasks("/a")[0]["state"] == "TASK_UNREACHABLE"
