@@ -26,12 +26,12 @@ from shuren.clients.zookeeper.fenced import FencedRoot
 from shuren.controllers.paasapp import triggers
 from shuren.controllers.paasapp.controller import PaasAppController
 from shuren.domain import claims
-from shuren.domain.app.snapshot import FINALIZER, ClusterView, Problem
+from shuren.domain.app.snapshot import FINALIZER, ClusterView, Gates, Problem
 from shuren.domain.claims import ClaimChange
 from shuren.domain.errors import Conflict, Denied, Fenced, ShurenError, Transient, Unreachable
 from shuren.domain.guard import DeletionLimit, wait_before_deleting
 from shuren.domain.identity import Claim, ObjectKey
-from shuren.domain.marathon.state import ActualApp, Deployment, QueueItem
+from shuren.domain.marathon.state import ActualApp, Deployment, QueueItem, Task
 from shuren.domain.tenancy import Tenancy
 from shuren.ports.events import Severity
 from shuren.ports.kubernetes import CONFIG_MAPS, CONTROLLER_REVISIONS, MESOS_CLUSTERS, NAMESPACES, PAAS_APPS, SECRETS, Object, Resource
@@ -245,6 +245,7 @@ class Process:
             events=self.recorder,
             changed=world.changes.append,
             adviser=world.adviser,
+            gates=BalancedGates(world) if world.balanced else None,
         )
 
     async def start(self) -> None:
@@ -306,8 +307,46 @@ class Process:
         return outcome.requeue_after
 
 
+class BalancedGates:
+    """A load balancer before every app: a task that drains has let go of its traffic `world.lets_go_after` seconds later.
+
+    What it remembers dies with the process, and what was published as draining is what the next one begins with.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.since: dict[str, dict[str, float]] = {}
+
+    def look(self, cluster: str, app_id: str, owner: ObjectKey, *, limit: float) -> Gates:
+        assert cluster
+        assert owner.name
+        now = self.world.clock.monotonic()
+        known = self.since.setdefault(app_id, dict.fromkeys(self.world.draining.get(app_id, ()), now))
+        after = min(limit, self.world.lets_go_after)
+        free = frozenset(task for task, at in known.items() if now - at >= after)
+        held = {task: "load balancer lb-1 has sessions with it" for task in known if task not in free}
+        left = min((known[task] + after - now for task in held), default=None)
+        return Gates(closed=True, draining=frozenset(known), released=free, why=held, left=left)
+
+    def drain(self, cluster: str, app_id: str, task_ids: frozenset[str]) -> None:
+        assert cluster
+        now = self.world.clock.monotonic()
+        known = self.since.get(app_id, {})
+        self.since[app_id] = {task: known.get(task, now) for task in task_ids}
+        self.world.draining[app_id] = task_ids
+        self.world.drained |= task_ids
+
+    def passed(self, cluster: str, app_id: str) -> None:
+        assert cluster
+        there = {i.id for i in self.world.marathon_tasks(app_id)}
+        self.since[app_id] = {task: at for task, at in self.since.get(app_id, {}).items() if task in there}
+
+
 class World:
-    """See the module."""
+    """See the module. `balanced`: every app is behind a load balancer, which its tasks must have let go of before they are removed."""
+
+    balanced = False
+    lets_go_after = 12.0
 
     def __init__(self, *, crash: CrashPoint | None = None, seed: int | None = None, sites: tuple[str, ...] = ("bj1",)) -> None:
         self.clock = ManualClock()
@@ -319,6 +358,10 @@ class World:
         """What was counted as changed outside, by operation."""
         self.adviser: Callable[[Any, Any], tuple[Problem, ...]] = lambda _definition, _cluster: ()
         self.sites = {name: Site(name, self.clock) for name in sites}
+        self.draining: dict[str, frozenset[str]] = {}
+        """What load balancers were told of each app."""
+        self.drained: frozenset[str] = frozenset()
+        """All tasks that were ever asked to drain."""
         self.process: Process | None = None
         self.processes = 0
         self.steps: list[str] = []
@@ -409,6 +452,11 @@ class World:
         tree = self.sites[site].tree
         nodes = [tree.node(f"{root}/{name}") for name in tree.children(root) or ()]
         return {c.app_id: f"{c.namespace}/{c.name}" for node in nodes if node is not None for c in claims.decode(node.data).values()}
+
+    def marathon_tasks(self, app_id: str) -> tuple[Task, ...]:
+        """Tasks that Marathon lists as active in any of the sites."""
+        apps = [site.marathon.actual(app_id) for site in self.sites.values()]
+        return tuple(task for app in apps if app is not None for task in app.tasks if task.state.active)
 
     def end_state(self) -> Object:
         """Everything that must not depend on how it came about: no times, versions, ids of deployments and tasks, epochs."""
