@@ -10,10 +10,11 @@ comparing with a list of our own; the list-and-diff of `runtime.resync` makes up
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import aiohttp
@@ -37,6 +38,13 @@ Forward = Callable[[Resource, str, Object], None]
 """Resource, type of the event ("" in a list) and the object."""
 
 
+class _Endless:
+    """Seconds between tries at an API server that is away. With an end to them, as by default after a minute, the process would end too."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1.0, 1.0, 2.0, 3.0), itertools.repeat(5.0))
+
+
 def configure(settings: kopf.OperatorSettings) -> None:
     """Kopf's settings, where its defaults are not ours."""
     settings.posting.enabled = False  # our own recorder aggregates
@@ -47,6 +55,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.chunk_size = 500
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = _Endless()
     settings.queueing.worker_limit = None  # a limit makes kopf slow, not gentle: its workers linger
     settings.queueing.idle_timeout = 0.5
     settings.process.ultimate_exiting_timeout = 25

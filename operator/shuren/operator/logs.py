@@ -55,8 +55,18 @@ class ConsoleLines(logging.Formatter):
 
 
 def _expected(record: logging.LogRecord) -> bool:
-    """Drop what kopf warns of when it runs in a thread, which is where it runs."""
-    return not (record.name.startswith("kopf") and "OS signals are ignored" in record.getMessage())
+    """Drop what kopf says of things that are as they should be.
+
+    It warns when it runs in a thread, which is where it runs. It calls each try at an API server that is away an error: the first is told,
+    as a warning, for it tries again by itself.
+    """
+    if not record.name.startswith("kopf"):
+        return True
+    text = record.getMessage()
+    if "failed; will retry" in text:
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        return "attempt #1 " in text
+    return "OS signals are ignored" not in text
 
 
 def set_up(log_format: LogFormat, level: str) -> None:

@@ -313,3 +313,21 @@ async def test_an_event_that_no_one_thought_of_costs_the_stream_only(caplog: pyt
         await room.pass_time(20)
         assert not room.looks_stale()
         assert "mistake in the program" in caplog.text
+
+
+async def test_a_silent_stream_does_not_hide_how_a_deployment_went_on() -> None:
+    room = Room(apps=3)
+    async with running(room.mirror.run()):
+        await room.pass_time(5)
+        room.world.mute()
+        room.put("/a1", instances=2)
+        room.mirror.look_at(["/a1"])
+        await room.pass_time(2)
+        assert room.mirror.deployment("/a1") is not None
+        room.world.settle()
+        await room.pass_time(12)
+        assert room.mirror.deployment("/a1") is None
+        app = room.mirror.app("/a1")
+        assert app is not None
+        assert app.counts.running == 2
+        assert app.deployments == ()

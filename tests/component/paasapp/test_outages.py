@@ -77,6 +77,24 @@ async def test_an_edit_while_marathon_is_away_is_done_when_it_is_back() -> None:
     assert world.marathon.definitions["/shop/web"]["cmd"] == "sleep 2"
 
 
+async def test_whoever_came_while_marathon_was_away_for_a_moment_does_not_wait_for_the_end_of_the_grace() -> None:
+    """Nobody tells when a cluster is back within the grace, since nothing was told of its going."""
+    world = await running()
+    await world.round()
+    world.delete()
+    world.apply("late")
+    world.site.unreachable_since = world.clock.monotonic()
+    await world.round()
+    world.site.unreachable_since = None
+    process = world.process
+    assert process is not None
+    assert sorted((key.name, at - world.clock.monotonic()) for key, at in process.due.items()) == [("late", 5.0), ("web", 5.0)]
+    world.clock.shift(5.0)
+    await world.settle()
+    assert world.ready("late")
+    assert world.resource() is None
+
+
 async def test_before_the_first_picture_nothing_is_decided() -> None:
     """An empty picture is not an empty Marathon."""
     world = await running()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -162,4 +163,7 @@ def test_kopf_is_kept_from_everything_that_is_ours() -> None:
     assert settings.scanning.disabled
     assert settings.queueing.worker_limit is None
     assert settings.persistence.finalizer.startswith("paas.shurenyun.com/")
+    backoffs = settings.networking.error_backoffs
+    assert not isinstance(backoffs, (int, float))
+    assert max(itertools.islice(backoffs, 1000)) == 5, "an API server that is away for hours does not end the process"
     assert settings.watching.inactivity_timeout > 62, "bookmarks come every minute: less would cut healthy watches"

@@ -121,3 +121,15 @@ def test_our_level_is_chosen_and_libraries_speak_from_warning_on(output: Output)
     logging.getLogger("kazoo").warning("an attempt to connect")
     logging.getLogger("kopf._core").warning("OS signals are ignored: running not in the main thread.")
     assert [line.split(" ", 2)[2] for line in output().splitlines()] == ["httpx: trouble"]
+
+
+def test_an_api_server_that_is_away_is_one_warning_of_kopf_not_an_error_for_each_try(output: Output) -> None:
+    logs.set_up(LogFormat.CONSOLE, "INFO")
+    kopf = logging.getLogger("kopf._cogs.clients.watching")
+    for attempt in ("#1", "#2", "#10", "#11"):
+        kopf.error("Request attempt %s failed; will retry: GET https://api -> refused", attempt)
+    kopf.error("Request attempt #1 failed; escalating: GET https://api -> not found")
+    assert [line.split(" ", 1)[1] for line in output().splitlines()] == [
+        "WARN kopf._cogs.clients.watching: Request attempt #1 failed; will retry: GET https://api -> refused",
+        "ERRO kopf._cogs.clients.watching: Request attempt #1 failed; escalating: GET https://api -> not found",
+    ]

@@ -154,6 +154,10 @@ class MarathonWorld:
             stream.put_nowait(None)
         self._streams.clear()
 
+    def mute(self) -> None:
+        """Event streams stay open, and nothing comes any more."""
+        self._streams.clear()
+
     def scale_check(self) -> None:
         """What Marathon does every five minutes: apps that no deployment holds get the number of instances that they should have."""
         locked = {app_id for plan in self.plans.values() for app_id in plan.app_ids}

@@ -355,7 +355,10 @@ class Mirror:
             self._want(progress=True)
             raise
         self._answered()
-        changed = self._changed_deployments(deployments) | self._changed_queue(queue, asked)
+        deployed = self._changed_deployments(deployments)
+        changed = deployed | self._changed_queue(queue, asked)
+        # events have told of these; where they have not, the stream is silent, and the apps look otherwise than their picture
+        self._want(apps={app_id for app_id in deployed if asked - self.as_of(app_id) > self._pace.progress})
         number_changed = len(deployments) != len(self._deployments)
         self._deployments, self._queue, self._progress_at = deployments, queue, asked
         self._deployment_of = {app_id: d for d in deployments.values() for app_id in d.affected_apps}

@@ -100,7 +100,8 @@ def cluster_is_unreachable(s: Snapshot) -> Held | None:
     left = s.cluster.grace - away
     if left <= 0:
         return Held(finding=finding)
-    return _until_known(s, requeue_after=left)
+    # nobody tells when it is back within the grace: it is looked at again
+    return _until_known(s, requeue_after=min(left, SETTLE))
 
 
 def cluster_is_not_read_yet(s: Snapshot) -> Held | None:

@@ -81,7 +81,7 @@ def _unreachable(s: Snapshot) -> AppPlan | None:
     name = s.cluster.name
     if s.cluster.exists and s.cluster.problem is None:
         if away is not None and away < s.cluster.grace:
-            return silent(s, requeue_after=s.cluster.grace - away)
+            return silent(s, requeue_after=min(s.cluster.grace - away, SETTLE))
         if away is None and not _usable(s):
             return silent(s, requeue_after=SETTLE)
     if _usable(s) and away is None:
