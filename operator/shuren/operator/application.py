@@ -193,7 +193,7 @@ class Application:
                 changed=self.metrics.change,
                 gates=self.services.gates,
                 adviser=lambda definition, view: [
-                    Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents)
+                    Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents, total=view.total)
                 ],
             ),
             PAAS_SERVICES.kind: self.services,

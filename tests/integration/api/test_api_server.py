@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,8 @@ from shuren.api import crdgen
 from shuren.api.kinds import KINDS
 from shuren.api.v1alpha1 import mesoscluster, paasapp
 from shuren.devenv.background import Sandbox
+from shuren.domain.marathon import advice as advice_module
+from shuren.domain.marathon.advice import advise
 
 
 def rules_of(schema: Any) -> Iterator[dict[str, str]]:
@@ -207,6 +211,17 @@ WARNED: dict[str, tuple[dict[str, Any], str]] = {
     "delay": ({"healthChecks": [{"protocol": "HTTP", "delaySeconds": 3}]}, "delaySeconds is ignored"),
     "ignore 1xx": ({"healthChecks": [{"ignoreHttp1xx": True}]}, "ignoreHttp1xx is ignored"),
     "overlap": ({"healthChecks": [{"intervalSeconds": 5}]}, "probes overlap"),
+    "zero failures": ({"healthChecks": [{"maxConsecutiveFailures": 0}]}, "maxConsecutiveFailures 0 means never kill"),
+    "no grace": ({"healthChecks": [{"gracePeriodSeconds": 0}]}, "gracePeriodSeconds 0"),
+    "two checks": (
+        {"healthChecks": [{"protocol": "MESOS_TCP"}, {"protocol": "COMMAND", "command": {"value": "true"}}]},
+        "Mesos runs one check per task",
+    ),
+    "no tag": ({"container": {"docker": {"image": "r:5000/a/nginx"}}}, "names no fixed version"),
+    "latest": ({"container": {"docker": {"image": "nginx:latest"}}}, "names no fixed version"),
+    "service port": ({"portDefinitions": [{"port": 8080}]}, "is only the service port"),
+    "old service port": ({"ports": [8080]}, "is only the service port"),
+    "executor resources": ({"executorResources": {"cpus": 1}}, "spec.executorResources: dropped"),
     "definitions off host": ({"networks": [{"mode": "container/bridge"}], "portDefinitions": [{}]}, "spec.portDefinitions: dropped"),
     "mappings on host": ({"container": {"type": "MESOS", "portMappings": [{}]}}, "spec.container.portMappings: dropped"),
     "require ports": ({"networks": [{"name": "a"}], "requirePorts": True}, "spec.requirePorts: ignored"),
@@ -224,14 +239,36 @@ def test_a_known_trap_is_told_and_accepted(rest: Rest, name: str) -> None:
     assert [warning for warning in answer.warnings if words in warning], answer.warnings
 
 
-def test_a_mesos_check_without_room_gives_no_warning(rest: Rest) -> None:
-    spec = {
-        "cmd": "sleep 1",
-        "healthChecks": [{"protocol": "MESOS_TCP"}],
-        "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 0},
-    }
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"healthChecks": [{"protocol": "MESOS_TCP"}], "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 0}},
+        {"healthChecks": [{"protocol": "HTTP"}, {"protocol": "COMMAND", "command": {"value": "true"}}]},
+        {"healthChecks": [{"protocol": "MESOS_TCP", "gracePeriodSeconds": 0}]},
+        {"healthChecks": [{"protocol": "MESOS_TCP", "intervalSeconds": 20}]},
+        {"container": {"docker": {"image": "r:5000/a/nginx:1.27"}}},
+        {"container": {"docker": {"image": "nginx@sha256:0"}}},
+        {"portDefinitions": [{"port": 8080}], "requirePorts": True},
+    ],
+)
+def test_its_harmless_neighbour_gives_no_warning(rest: Rest, spec: dict[str, Any]) -> None:
+    assert rest.create(app_corpus.paas_app("a", {"cmd": "sleep 1", **spec})).warnings == ()
 
-    assert rest.create(app_corpus.paas_app("a", spec)).warnings == ()
+
+NEEDS_THE_CLUSTER = {"NoRoomForExtraInstance", "MoreInstancesThanAgents", "MoreThanTheClusterHas"}
+REFUSED = {"ReadinessPortMissing", "HealthCheckPortMissing", "CommandTooShort"}
+
+
+def test_every_advice_that_can_be_given_at_apply_is(rest: Rest) -> None:
+    """Whatever the operator would say of these as the condition Advice, kubectl says at once."""
+    said: set[str] = set()
+    for spec, _ in WARNED.values():
+        found = {advice.reason for advice in advise({"id": "/a", "instances": 1, "cmd": "sleep 1", **spec})}
+        if found:
+            assert rest.create(app_corpus.paas_app("a", {"cmd": "sleep 1", **spec})).warnings, spec
+        said |= found
+    reasons = set(re.findall(r'reason="(\w+)"', inspect.getsource(advice_module)))
+    assert said == reasons - NEEDS_THE_CLUSTER - REFUSED
 
 
 def test_a_typo_is_refused_by_name(rest: Rest) -> None:

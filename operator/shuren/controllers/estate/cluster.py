@@ -231,6 +231,7 @@ class Cluster:
             grace=self.settings.unreachable_grace,
             info=self.info,
             agents=self.agents,
+            total=None if self.summary is None else self.summary.total,
         )
 
     @property

@@ -9,6 +9,7 @@ from enum import Enum
 from functools import cached_property
 
 from shuren.domain.app.secrecy import Veil, values_in_environment
+from shuren.domain.cluster import Amounts
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.json import Document, JsonValue
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
@@ -184,7 +185,8 @@ class ClusterView:
     """The MesosCluster that the resource names. `unreachable_for` is in seconds, None while Marathon and ZooKeeper answer.
 
     `silence` says which of them does not, without details that change with every attempt. `synced`: a whole picture of Marathon and of the
-    claims has been read in this session, and it is newer than our own last write to this app. `agents` is None when Mesos is not read.
+    claims has been read in this session, and it is newer than our own last write to this app. `agents`, and what they
+    have in all, are None when Mesos is not read.
     """
 
     name: str
@@ -197,6 +199,7 @@ class ClusterView:
     grace: float = 60.0
     info: MarathonInfo = field(default_factory=lambda: MarathonInfo(version="", framework_id=None, leader=None))
     agents: int | None = None
+    total: Amounts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shuren.domain.cluster import Amounts
 from shuren.domain.json import Document
 from shuren.domain.marathon.normalise import normalise, without_nulls
 
@@ -32,11 +33,12 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _App:
-    """A definition as written and as Marathon will hold it, and how many agents there are (None: not known)."""
+    """A definition as written and as Marathon will hold it, how many agents there are and what they have (None: not known)."""
 
     given: Mapping[str, Any]
     held: Mapping[str, Any]
     agents: int | None
+    total: Amounts | None
 
     @property
     def instances(self) -> int:
@@ -69,13 +71,13 @@ class _App:
         return math.ceil(self.instances * float(self.held["upgradeStrategy"]["minimumHealthCapacity"]))
 
 
-def advise(definition: Document, *, agents: int | None = None) -> tuple[Advice, ...]:
+def advise(definition: Document, *, agents: int | None = None, total: Amounts | None = None) -> tuple[Advice, ...]:
     """All findings about a rendered definition (after patches), in the order of `CHECKS`.
 
-    Never raises on a definition that the schema took. `agents` is the number of active agents of the cluster; without it, what depends on
-    it is not checked.
+    Never raises on a definition that the schema took. `agents` is the number of active agents of the cluster, `total` what they have in
+    all; without them, what depends on them is not checked.
     """
-    app = _App(given=without_nulls(definition), held=normalise(definition), agents=agents)
+    app = _App(given=without_nulls(definition), held=normalise(definition), agents=agents, total=total)
     return tuple(finding for check in CHECKS for finding in check(app))
 
 
@@ -128,6 +130,32 @@ def more_instances_than_agents(app: _App) -> Iterator[Advice]:
             message=f"{why[1]}, but there are {app.agents} agents for {app.instances} instances: "
             f"{app.instances - app.agents} will wait for agents to be added",
         )
+
+
+def cluster_has_no_room(app: _App) -> Iterator[Advice]:
+    """The arithmetic of the whole cluster: what does not fit into all agents together cannot fit into each."""
+    if app.total is None or app.instances == 0:
+        return
+    for name, unit, one, whole in (
+        ("cpus", "CPUs", float(app.held["cpus"]), app.total.cpus),
+        ("mem", "MiB of memory", float(app.held["mem"]), app.total.mem),
+        ("disk", "MiB of disk", float(app.held["disk"]), app.total.disk),
+        ("gpus", "GPUs", float(app.held["gpus"]), app.total.gpus),
+    ):
+        if one * app.instances > whole:
+            yield Advice(
+                reason="MoreThanTheClusterHas",
+                path=f"spec.{name}",
+                message=f"{app.instances} instances of {one:g} {unit} need more than the {whole:g} that all agents have together: "
+                "some wait for agents to be added",
+            )
+        elif one * (app.instances + 1) > whole and app.fewest >= app.instances:
+            yield Advice(
+                reason="NoRoomForExtraInstance",
+                path="spec.upgradeStrategy.minimumHealthCapacity",
+                message=f"all agents together have {whole:g} {unit}, which is not enough for one instance more than {app.instances}, and "
+                "none may be stopped before another runs: a change never finds a place. Lower minimumHealthCapacity (0.5, say)",
+            )
 
 
 def _one_per_agent(app: _App) -> tuple[str, str] | None:
@@ -201,12 +229,12 @@ def probe_outlasts_its_interval(app: _App) -> Iterator[Advice]:
     """Accepted for apps, refused for pods."""
     for index, _, check in app.checks:
         timeout, interval = float(check.get("timeoutSeconds", 20)), float(check.get("intervalSeconds", 60))
-        if timeout >= interval:
+        if timeout > interval:
             yield Advice(
-                reason="TimeoutNotBelowInterval",
+                reason="TimeoutAboveInterval",
                 path=f"spec.healthChecks[{index}].timeoutSeconds",
                 message=f"a probe may take {timeout:g} s and the next is due after {interval:g} s; a task that hangs is found late. "
-                "Make the timeout shorter than the interval",
+                "Make the timeout no longer than the interval",
             )
 
 
@@ -307,6 +335,33 @@ def fixed_ports_are_not_required(app: _App) -> Iterator[Advice]:
         )
 
 
+def ports_are_not_required_off_the_host(app: _App) -> Iterator[Advice]:
+    """Only host networking knows required ports."""
+    if not app.host_mode and app.given.get("requirePorts"):
+        yield Advice(
+            reason="RequirePortsIgnored",
+            path="spec.requirePorts",
+            message="only host networking requires ports: Marathon ignores it here. Set hostPort in container.portMappings",
+        )
+
+
+def forms_of_old_marathons(app: _App) -> Iterator[Advice]:
+    """Still read by 1.11, and rewritten."""
+    instead = {
+        "uris": "use fetch",
+        "ports": "use portDefinitions",
+        "ipAddress": "use networks",
+        "residency": "it has no effect any more: remove it",
+    }
+    for field, what in instead.items():
+        if app.given.get(field):
+            yield Advice(reason="Deprecated", path=f"spec.{field}", message=f"deprecated by Marathon; {what}")
+    docker = (app.given.get("container") or {}).get("docker") or {}
+    for field, what in (("network", "networks"), ("portMappings", "container.portMappings")):
+        if docker.get(field):
+            yield Advice(reason="Deprecated", path=f"spec.container.docker.{field}", message=f"deprecated by Marathon; use {what}")
+
+
 def executor_resources_are_dropped(app: _App) -> Iterator[Advice]:
     """Kept at creation only."""
     if app.given.get("executorResources"):
@@ -321,6 +376,7 @@ CHECKS: tuple[Callable[[_App], Iterator[Advice]], ...] = (
     rolling_restart_with_marathon_checks_needs_room,
     rolling_restart_needs_another_agent,
     more_instances_than_agents,
+    cluster_has_no_room,
     check_names_a_port_that_is_not_there,
     command_of_one_character,
     delay_of_marathon_checks_is_ignored,
@@ -332,6 +388,8 @@ CHECKS: tuple[Callable[[_App], Iterator[Advice]], ...] = (
     image_is_not_pinned,
     ports_in_the_wrong_place,
     fixed_ports_are_not_required,
+    ports_are_not_required_off_the_host,
     executor_resources_are_dropped,
+    forms_of_old_marathons,
 )
 """All checks: first what stops the app, then what misleads."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shuren.domain.json import Document
-from shuren.domain.marathon.paths import absolute, parent
+from shuren.domain.marathon.paths import absolute
 from shuren.domain.marathon.state import MarathonInfo
 
 READ_ONLY = frozenset(
@@ -130,7 +130,8 @@ def _networking(app: Json, given: Json, info: MarathonInfo) -> None:
         app["requirePorts"] = False
         app.pop("portDefinitions", None)
         if container is None:
-            container = {"type": "MESOS", "volumes": []}
+            # it is made after the port definitions have been looked at
+            container, definitions = {"type": "MESOS", "volumes": []}, None
         discovered = ((given.get("ipAddress") or {}).get("discovery") or {}).get("ports")
         if discovered and container.get("portMappings") is None:
             container["portMappings"] = [{**p, "containerPort": p.get("number", 0)} for p in discovered]
@@ -218,7 +219,19 @@ def _container(value: Mapping[str, Any] | None) -> Json | None:
             for key in ("parameters", "privileged"):
                 docker.pop(key, None)
         container["docker"] = docker
+    if container.get("linuxInfo"):
+        container["linuxInfo"] = _linux(container["linuxInfo"])
     return container
+
+
+def _linux(value: Mapping[str, Any]) -> Json:
+    linux = dict(value)
+    if linux.get("seccomp"):
+        # false is the default, which Marathon writes out
+        linux["seccomp"] = {key: item for key, item in linux["seccomp"].items() if (key, item) != ("unconfined", False)}
+    if linux.get("ipcInfo"):
+        linux["ipcInfo"] = {**linux["ipcInfo"], "mode": str(linux["ipcInfo"].get("mode", "")).upper()}
+    return linux
 
 
 def _volume(value: Mapping[str, Any]) -> Json:
@@ -240,7 +253,7 @@ def _volume(value: Mapping[str, Any]) -> Json:
 def _map_ports(container: Json, definitions: list[Json] | None, mode: str) -> None:
     mappings = container.get("portMappings")
     if mappings is None:
-        mappings = [{"containerPort": 0, "name": "default"}] if definitions is None else []
+        mappings = [{"containerPort": 0, "name": "default"}]
     if definitions is not None and len(definitions) > len(mappings):
         # portDefinitions off host mode are dropped, but first the mappings are padded to the same count
         mappings = [*mappings, *({} for _ in range(len(definitions) - len(mappings)))]
@@ -325,7 +338,8 @@ def _sets(app: Json, _: Json) -> None:
     if "acceptedResourceRoles" in app:
         app["acceptedResourceRoles"] = _sorted(app["acceptedResourceRoles"])
     if "dependencies" in app:
-        app["dependencies"] = _sorted([absolute(d, parent(app["id"])) for d in app["dependencies"]])
+        # relative ones begin at the root, wherever the app lies (AppNormalization.withCanonizedIds)
+        app["dependencies"] = _sorted([absolute(d) for d in app["dependencies"]])
 
 
 def _volumes_of(app: Json) -> list[Mapping[str, Any]]:
@@ -406,6 +420,9 @@ def _readiness_checks(app: Json, _: Json) -> None:
 def _mesos_check(app: Json, _: Json) -> None:
     if app.get("check"):
         app["check"] = {"intervalSeconds": 60, "timeoutSeconds": 20, "delaySeconds": 15, **app["check"]}
+        if "http" in app["check"]:
+            http = app["check"]["http"]
+            app["check"]["http"] = {**http, "scheme": str(http.get("scheme", "HTTP")).upper()}
 
 
 _STEPS: tuple[Callable[[Json, Json], None], ...] = (

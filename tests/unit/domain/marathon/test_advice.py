@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from shuren.domain.cluster import Amounts
 from shuren.domain.marathon.advice import CHECKS, Advice, advise
 from strategies import definitions
 
@@ -16,8 +17,8 @@ _UNIQUE = [["hostname", "UNIQUE"]]
 _MAPPED = {"type": "MESOS", "portMappings": [{"containerPort": 80, "hostPort": 31000}]}
 
 
-def _advise(agents: int | None = None, **fields: Any) -> tuple[Advice, ...]:
-    return advise({"id": "/a", "cmd": "sleep 1", "instances": 2, **fields}, agents=agents)
+def _advise(agents: int | None = None, total: Amounts | None = None, **fields: Any) -> tuple[Advice, ...]:
+    return advise({"id": "/a", "cmd": "sleep 1", "instances": 2, **fields}, agents=agents, total=total)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def _advise(agents: int | None = None, **fields: Any) -> tuple[Advice, ...]:
             "spec.healthChecks[0].maxConsecutiveFailures",
         ),
         ({"healthChecks": [{"gracePeriodSeconds": 0}]}, None, "NoGracePeriod", "spec.healthChecks[0].gracePeriodSeconds"),
-        ({"healthChecks": [{"intervalSeconds": 5}]}, None, "TimeoutNotBelowInterval", "spec.healthChecks[0].timeoutSeconds"),
+        ({"healthChecks": [{"intervalSeconds": 5}]}, None, "TimeoutAboveInterval", "spec.healthChecks[0].timeoutSeconds"),
         (
             {"healthChecks": [{"protocol": "MESOS_TCP"}, {"protocol": "COMMAND", "command": {"value": "true"}}]},
             None,
@@ -71,6 +72,12 @@ def _advise(agents: int | None = None, **fields: Any) -> tuple[Advice, ...]:
         ),
         ({"portDefinitions": [{"port": 8080}]}, None, "PortNotOnHost", "spec.requirePorts"),
         ({"executorResources": {"cpus": 1}}, None, "ExecutorResourcesDropped", "spec.executorResources"),
+        ({"networks": [{"mode": "container/bridge"}], "requirePorts": True}, None, "RequirePortsIgnored", "spec.requirePorts"),
+        ({"uris": ["http://a"]}, None, "Deprecated", "spec.uris"),
+        ({"ports": [0]}, None, "Deprecated", "spec.ports"),
+        ({"ipAddress": {"networkName": "n"}}, None, "Deprecated", "spec.ipAddress"),
+        ({"residency": {"taskLostBehavior": "WAIT_FOREVER"}}, None, "Deprecated", "spec.residency"),
+        ({"container": {"docker": {"image": "a:1", "network": "HOST"}}}, None, "Deprecated", "spec.container.docker.network"),
     ],
 )
 def test_traps(fields: dict[str, Any], agents: int | None, reason: str, path: str) -> None:
@@ -108,10 +115,41 @@ def test_traps(fields: dict[str, Any], agents: int | None, reason: str, path: st
         ({"container": {"docker": {"image": "nginx@sha256:0"}}}, None),
         ({"requirePorts": True, "portDefinitions": [{"port": 80}]}, 3),
         ({"cmd": "./x"}, None),
+        ({"healthChecks": [{"intervalSeconds": 20}]}, None),
     ],
 )
 def test_no_false_alarm(fields: dict[str, Any], agents: int | None) -> None:
     assert _advise(agents, **fields) == ()
+
+
+_ROOM = Amounts(cpus=4, mem=1024, disk=100, gpus=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "path"),
+    [
+        ({"cpus": 2.5}, "MoreThanTheClusterHas", "spec.cpus"),
+        ({"cpus": 0.1, "mem": 600}, "MoreThanTheClusterHas", "spec.mem"),
+        ({"cpus": 0.1, "mem": 1, "disk": 60}, "MoreThanTheClusterHas", "spec.disk"),
+        ({"cpus": 0.1, "mem": 1, "gpus": 1}, "MoreThanTheClusterHas", "spec.gpus"),
+        ({"cpus": 2, "mem": 1}, "NoRoomForExtraInstance", "spec.upgradeStrategy.minimumHealthCapacity"),
+        ({"cpus": 0.1, "mem": 512}, "NoRoomForExtraInstance", "spec.upgradeStrategy.minimumHealthCapacity"),
+    ],
+)
+def test_the_arithmetic_of_the_cluster(fields: dict[str, Any], reason: str, path: str) -> None:
+    assert [(found.reason, found.path) for found in _advise(total=_ROOM, **fields)] == [(reason, path)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cpus": 1, "mem": 1},
+        {"cpus": 2, "mem": 1, "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 1}},
+        {"cpus": 100, "instances": 0},
+    ],
+)
+def test_what_has_room_is_no_trap(fields: dict[str, Any]) -> None:
+    assert _advise(total=_ROOM, **fields) == ()
 
 
 @pytest.mark.parametrize(("instances", "least"), [(1, 1.0), (2, 0.5), (3, 0.34), (10, 0.1), (7, 0.15)])

@@ -115,9 +115,13 @@ def test_legacy_docker_network_and_mappings_move() -> None:
 
 
 def test_port_definitions_off_host_mode_are_dropped_after_padding_the_mappings() -> None:
-    app = _with(networks=[{"mode": "container/bridge"}], portDefinitions=[{"port": 1, "name": "x"}, {"port": 2}])
+    ports = [{"port": 1, "name": "x"}, {"port": 2}]
+    app = _with(networks=[{"mode": "container/bridge"}], container={"type": "MESOS"}, portDefinitions=ports)
     assert "portDefinitions" not in app
-    assert [m["containerPort"] for m in app["container"]["portMappings"]] == [0, 0]
+    assert [m.get("name") for m in app["container"]["portMappings"]] == ["default", None]
+    # a container that Marathon adds itself comes too late for that
+    app = _with(networks=[{"mode": "container/bridge"}], portDefinitions=ports)
+    assert [m.get("name") for m in app["container"]["portMappings"]] == ["default"]
 
 
 def test_a_container_network_without_a_name_gets_the_default_one() -> None:
@@ -167,8 +171,8 @@ def test_sets_have_no_order_and_no_duplicates() -> None:
     assert one == other
 
 
-def test_dependencies_are_relative_to_the_group() -> None:
-    assert normalise({"id": "/g/h/a", "cmd": "sleep 1", "dependencies": ["../x", "y", "/z"]})["dependencies"] == ["/g/h/y", "/g/x", "/z"]
+def test_dependencies_are_relative_to_the_root() -> None:
+    assert normalise({"id": "/g/h/a", "cmd": "sleep 1", "dependencies": ["../x", "y", "/z"]})["dependencies"] == ["/x", "/y", "/z"]
 
 
 def test_both_protocols_have_one_spelling() -> None:

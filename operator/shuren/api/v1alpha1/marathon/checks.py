@@ -164,11 +164,28 @@ class TcpProbe(Node):
     """Index into the app's ports. Marathon's default: 0."""
 
 
-class ExecProbe(Node):
-    """A command, run inside the container."""
+class MesosCommand(Node):
+    """A command as Mesos takes it: a line for the shell, or a program with its arguments."""
 
-    command: Command
-    """The command."""
+    rules = (
+        Rule(
+            cel="has(self.shell) != has(self.argv)",
+            holds=lambda c: (c.shell is None) != (c.argv is None),
+            message="give exactly one of shell and argv",
+        ),
+    )
+
+    shell: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
+    """Command line for the shell."""
+    argv: Annotated[list[Annotated[str, Field(max_length=65536)]], Field(min_length=1, max_length=256)] | None = None
+    """Program and arguments, run without a shell."""
+
+
+class ExecProbe(Node):
+    """A command, run inside the container; exit status 0 means good."""
+
+    command: MesosCommand
+    """The command: {shell: line} or {argv: [program, argument, …]}."""
 
 
 class Check(Node):
