@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from shuren.controllers.estate.claims import Claims
 from shuren.controllers.estate.committer import CommitPolicy, Committer
 from shuren.controllers.estate.connection import Connection, Identity
+from shuren.controllers.estate.directory import Directory
 from shuren.controllers.estate.edge import Edge
 from shuren.controllers.estate.guarded import GuardedMarathon, target
 from shuren.controllers.estate.mirror import Mirror
@@ -24,11 +26,12 @@ from shuren.domain.errors import Denied, NotOurs, ShurenError
 from shuren.domain.guard import DeletionLimit, wait_before_deleting
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
+from shuren.domain.service.directory import mesos_names, task_names
 from shuren.domain.service.observe import Agent
 from shuren.domain.service.plan import Publish
 from shuren.domain.service.records import RecordFolder
 from shuren.domain.service.snapshot import BalancerSeen, Published
-from shuren.domain.service.values import ServiceName
+from shuren.domain.service.values import MesosNames, ServiceName, TaskNames
 from shuren.domain.tenancy import Tenancy
 from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import MESOS_CLUSTERS
@@ -100,6 +103,14 @@ class Cluster:
             chance=chance,
         )
         self.publications = Publications(zookeeper=connection.zookeeper, clock=clock, changed=lambda: self._services_changed(None))
+        self.directory = Directory(
+            zookeeper=connection.zookeeper,
+            clock=clock,
+            names=self._task_names,
+            apps=lambda: self.mirror.app_ids if self.synced else None,
+            mesos=self._mesos_names,
+            wanted=lambda: bool(self.settings.dns_zone),
+        )
         self.edge = Edge(zookeeper=connection.zookeeper, clock=clock, changed=self._services_changed)
         self.agent_places: Mapping[str, Agent] = {}
         """Address and zone of agents by Mesos' id, as Mesos last said."""
@@ -370,6 +381,7 @@ class Cluster:
             "reachability": self._tell_reachability(),
             "publications": self.publications.run(),
             "load balancers": self.edge.run(),
+            "names of tasks": self.directory.run(),
             "version of ZooKeeper": self._read_zookeeper_version(),
         }
         if self.connection.mesos is not None:
@@ -409,6 +421,7 @@ class Cluster:
     def reconfigure(self, settings: ClusterSettings) -> None:
         """Settings that need no other connection."""
         self.settings = settings
+        self.directory.changed()
         self._state.set()
 
     async def rotate(self, credentials: Credentials) -> None:
@@ -446,6 +459,7 @@ class Cluster:
                 if self.obstacle is not None and self.obstacle.reason in {_FOREIGN, _DENIED}:
                     self.obstacle = None
             self.publications.look()
+            self.directory.changed()
             self._listener.cluster_changed(self.name)
             self._listener.all_changed(self.name)
 
@@ -470,6 +484,7 @@ class Cluster:
         if places != self.agent_places:
             self.agent_places = places
             self._services_changed(None)
+            self.directory.changed()
 
     async def _read_zookeeper_version(self) -> None:
         """Once per session: another one may be on another server."""
@@ -523,7 +538,17 @@ class Cluster:
 
     def _apps_changed(self, app_ids: frozenset[str]) -> None:
         self._check_complete()
+        self.directory.changed(app_ids)
         self._listener.apps_changed(self.name, app_ids)
+
+    def _task_names(self, app_id: str) -> TaskNames | None:
+        app = self.mirror.app(app_id)
+        return None if app is None else task_names(app, self.agent_places)
+
+    def _mesos_names(self) -> MesosNames:
+        leader = self.summary.leader if self.summary is not None else ""
+        masters = [urlsplit(url).netloc for url in self.settings.mesos]
+        return mesos_names(leader=leader, masters=masters, agents=self.agent_places.values())
 
     def _services_changed(self, services: frozenset[ServiceName] | None) -> None:
         self._listener.services_changed(self.name, services)
@@ -536,6 +561,7 @@ class Cluster:
     def _check_complete(self) -> None:
         if not self._complete and self.synced:
             self._complete = True
+            self.directory.changed()
             self._listener.all_changed(self.name)
             self._listener.cluster_changed(self.name)
 

@@ -183,13 +183,19 @@ def _place(app: ActualApp, task: Task, port: DeclaredPort, agent: Agent) -> tupl
     number = task.ports[port.host]
     if own and task.ip_addresses:
         return task.ip_addresses[0], number
-    address = task.host if not agent.address or _is_ip(task.host) else agent.address
+    address = address_of(task.host, agent)
     return (address, number) if address else None
 
 
-def _is_ip(host: str) -> bool:
+def address_of(host: str, agent: Agent) -> str:
+    """The address of an agent: its host name where that is an IP address already, else what Mesos says."""
+    return host if not agent.address or is_ip(host) else agent.address
+
+
+def is_ip(text: str) -> bool:
+    """Whether this is an IP address."""
     try:
-        ipaddress.ip_address(host)
+        ipaddress.ip_address(text)
     except ValueError:
         return False
     return True
