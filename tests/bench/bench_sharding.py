@@ -10,6 +10,7 @@ beside it. Imbalance and churn are exact counts over 100,000 fixed keys or over 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -106,6 +107,18 @@ _TARGETS = {Backend.NATIVE: (20.0, 40.0), Backend.XXHASH: (5.0, 5.0), Backend.PY
 """Million keys a second one by one, and at once (issue C §1, sharding.md §3.7)."""
 
 
+def _fastring(names: Sequence[str]) -> Any:
+    """A ring of fastring (Rust, Python 3.13 and later) where it is installed, else None."""
+    try:
+        module = importlib.import_module("fastring")
+    except ImportError:
+        return None
+    ring = module.HashRing()
+    for name in names:
+        ring.add_node(name)
+    return ring
+
+
 def lookups(count: int) -> list[Row]:
     """Key -> member among `count` members."""
     chance = random.Random(count)  # noqa: S311 - repeatable keys
@@ -121,13 +134,20 @@ def lookups(count: int) -> list[Row]:
         "uhashring ketama": _one_by_one(ketama.get_node, keys),
         "jump-consistent-hash + xxhash": _one_by_one(lambda key: names[bucket(digest(key.encode()), count)], keys),
     }
+    fast = _fastring(names)
+    if fast is not None:
+        peers |= {"fastring": _one_by_one(fast.get_node, keys), "fastring, batch": lambda: fast.get_node_batch(keys)}
     single = {b.value: _one_by_one(r.route, keys) for b, r in routers.items()}
     batch = {f"{b.value}, batch": _at_once(r, keys) for b, r in routers.items()}
     found = rates({**single, **batch, **peers}, WINDOW)
-    peer = max(peers, key=lambda name: found[name][0])
+    quickest = {
+        kind: max((p for p in peers if p.endswith(", batch") is kind), key=lambda p: found[p][0], default="") for kind in (False, True)
+    }
     rows = []
     for backend in routers:
         for name, target in zip((backend.value, f"{backend.value}, batch"), _TARGETS[backend], strict=True):
+            # a peer that has no batch is compared with key by key
+            peer = quickest[name.endswith(", batch")] or quickest[False]
             rows.append(
                 Row(
                     what=f"slots, {count:,} members: {name}",

@@ -253,7 +253,13 @@ class ShardMapClient:
             self._look.clear()
             if self._stopped.is_set():
                 return
-            failures = 0 if self._refresh() else failures + 1
+            try:
+                good = self._refresh()
+            except Exception as error:
+                # whatever it is, the map has to be followed on
+                log.exception("%s: the map could not be read; tried again", self._path)
+                self._problem, good = f"{type(error).__name__}: {error}", False
+            failures = 0 if good else failures + 1
             self._fulfil()
 
     def _refresh(self) -> bool:

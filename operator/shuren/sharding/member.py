@@ -124,8 +124,8 @@ class ShardMember:
         return self
 
     def stop(self) -> None:
-        """Serve nothing any more, wait for requests that run (at most `drain` seconds) and end the session. Not to be called by the
-        server.
+        """Serve nothing any more, wait for requests that run (`drain` seconds at most), tell the application's calls that they are off
+        and wait for them, and end the session. Not to be called from such a call.
         """
         with self._lock:
             self._closing = True
@@ -387,6 +387,9 @@ class ShardMember:
 
     def _carry_out(self, found: Mapping[int, Duty], moves: Mapping[int, Move], answered: Mapping[int, Report]) -> None:
         now = seconds()
+        for shard in self._busy.keys() - found.keys():
+            # its move was taken away
+            self._busy[shard].cancelled.set()
         for shard, duty in found.items():
             running = self._busy.get(shard)
             if running is not None:

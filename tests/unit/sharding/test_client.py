@@ -7,12 +7,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sharding_operator import WITHIN, Operator, wait_until
 from sharding_tables import members_of
 from shuren.sharding.aio import AsyncShardMapClient
 from shuren.sharding.client import NoMap, ShardMapClient
-from shuren.sharding.core import Member, ShardTable, Unusable, make_table
+from shuren.sharding.core import Malformed, Member, ShardTable, Unusable, make_table
 from shuren.sharding.fake import FakeEnsemble, FakeStore
 from shuren.sharding.reader import MapReader
 from shuren.sharding.store import Link
@@ -223,6 +225,30 @@ def test_entering_without_a_map_ends_what_was_begun(ensemble: FakeEnsemble) -> N
     with pytest.raises(NoMap), Impatient(FakeStore(ensemble), _PATH):
         pass
     assert threading.active_count() == threads
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_whatever_is_written_there_is_a_table_or_a_refusal(data: st.DataObject) -> None:
+    """Nodes changed at random behind a sound head, and a head changed at random."""
+    ensemble = FakeEnsemble()
+    store = FakeStore(ensemble)
+    operator = Operator(ensemble, _PATH)
+    operator.publish(_table(1))
+    store.start(within=1)
+    reader = MapReader(store, _PATH)
+    good = reader.refresh()
+    operator.publish(_table(2, shift=1))
+    name = data.draw(st.sampled_from(["head", "gen/2/delta", "gen/2/members", "gen/2/map-0"]))
+    whole = ensemble.get(f"{_PATH}/{name}") or b""
+    at = data.draw(st.integers(0, len(whole)))
+    ensemble.set(f"{_PATH}/{name}", whole[:at] + data.draw(st.binary(max_size=8)) + whole[data.draw(st.integers(at, len(whole))) :])
+    try:
+        found = reader.refresh()
+    except Malformed:
+        assert reader.table is good
+    else:
+        assert found in (good, operator.table) or name == "head"
 
 
 def test_reads_from_many_threads_while_it_changes(client: ShardMapClient, operator: Operator) -> None:

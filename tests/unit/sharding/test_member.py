@@ -250,6 +250,18 @@ def test_a_long_copy_is_told_that_it_is_not_wanted_any_more(operator: Operator, 
     wait_until(lambda: server.of(0) == ["prepare", "drop"])
 
 
+def test_so_is_one_whose_move_was_taken_away(operator: Operator, make: _Make) -> None:
+    operator.publish(_table(0))
+    _, server, _ = make(1)
+    gate = server.hold("prepare")
+    operator.order(Move(shard=0, state=MoveState.PREPARE, from_="node-0", to="node-1", fence=Fence(term=1, epoch=5)))
+    wait_until(lambda: server.handoffs)
+    operator.over(0)
+    assert server.handoffs[0].cancelled.wait(WITHIN)
+    gate.set()
+    wait_until(lambda: server.of(0) == ["prepare", "drop"])
+
+
 def test_a_failure_in_a_move_is_reported_and_made_good(operator: Operator, ensemble: FakeEnsemble, make: _Make) -> None:
     operator.publish(_table(0))
     _, server, _ = make(1)

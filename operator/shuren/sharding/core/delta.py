@@ -61,7 +61,9 @@ def applied(old: ShardTable, delta: Delta, members: tuple[Member, ...]) -> Shard
     numbers = {m.number for m in members} | {NOBODY}
     # a member that left must not be left in any shard; who stays needs no look at all of them
     gone = {m.number for m in old.members} - numbers
-    owners, epochs = array("H", old.owners.tobytes()), array("I", old.epochs.tobytes())
+    owners, epochs = array("H"), array("I")
+    owners.frombytes(old.owners.cast("B"))
+    epochs.frombytes(old.epochs.cast("B"))
     for index, number in delta.owners:
         if index >= len(owners) or number not in numbers:
             raise Mismatch(f"the delta gives place {index} to number {number}: no such place or member")

@@ -96,8 +96,8 @@ class ShardTable:
         It is the same however the table was come by. Members, generation and term are not in it.
         """
         content = hashlib.sha256(f"shuren.shards/1 {self.hash.value} {self.shards} {self.replicas}\n".encode())
-        content.update(little_endian(self.owners))
-        content.update(little_endian(self.epochs))
+        for numbers in (self.owners, self.epochs):
+            content.update(numbers if sys.byteorder == "little" else little_endian(numbers))
         return content.hexdigest()
 
 

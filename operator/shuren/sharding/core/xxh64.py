@@ -33,23 +33,30 @@ def _stripes(data: bytes, seed: int) -> int:
     return h
 
 
+_BYTES = tuple(byte * _P5 & _MASK for byte in range(256))
+
+
 def xxh64(data: bytes, seed: int = 0) -> int:
     """The XXH64 of `data`, 0..2**64-1. `seed` is 0..2**64-1."""
     length = len(data)
-    h = (_stripes(data, seed) + length if length >= _STRIPE else seed + _P5 + length) & _MASK
-    at = length & ~(_STRIPE - 1)
+    if length < _STRIPE:
+        h, at = (seed + _P5 + length) & _MASK, 0
+    else:
+        h, at = (_stripes(data, seed) + length) & _MASK, length & ~(_STRIPE - 1)
+    number = int.from_bytes
     while at + 8 <= length:
-        lane = int.from_bytes(data[at : at + 8], "little") * _P2 & _MASK
+        lane = number(data[at : at + 8], "little") * _P2 & _MASK
         h ^= ((lane << 31 | lane >> 33) & _MASK) * _P1 & _MASK
         h = (((h << 27 | h >> 37) & _MASK) * _P1 + _P4) & _MASK
         at += 8
     if at + 4 <= length:
-        h ^= int.from_bytes(data[at : at + 4], "little") * _P1 & _MASK
+        h ^= number(data[at : at + 4], "little") * _P1 & _MASK
         h = (((h << 23 | h >> 41) & _MASK) * _P2 + _P3) & _MASK
         at += 4
-    for byte in data[at:]:
-        h ^= byte * _P5 & _MASK
-        h = ((h << 11 | h >> 53) & _MASK) * _P1 & _MASK
+    if at < length:
+        for byte in data[at:]:
+            h ^= _BYTES[byte]
+            h = ((h << 11 | h >> 53) & _MASK) * _P1 & _MASK
     h = (h ^ h >> 33) * _P2 & _MASK
     h = (h ^ h >> 29) * _P3 & _MASK
     return h ^ h >> 32
