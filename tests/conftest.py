@@ -1,8 +1,13 @@
 """Plumbing every test may use: real parts on demand, and the coverage that single rooms must reach."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ("real_parts", "room_coverage")
+
+# How long an example takes says something of the machine, which may be busy, and nothing of the product.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

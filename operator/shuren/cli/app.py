@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import shuren
-from shuren.cli import demo, operator, sandbox
+from shuren.cli import demo, lb, operator, sandbox
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.add_typer(sandbox.app, name="sandbox")
 app.command("operator", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(operator.operator)
 app.command("demo")(demo.demo)
+app.command("lb")(lb.lb)
 
 
 @app.command()

@@ -10,12 +10,12 @@ import pytest
 from haproxy_process import haproxy
 from shuren.clients.fakes.haproxy import FakeHAProxy
 from shuren.clients.haproxy.master import Master
-from shuren.clients.haproxy.parse import RowType
 from shuren.clients.haproxy.runtime import RuntimeApi
 from shuren.domain.errors import Conflict, Invalid
 from shuren.domain.haproxy.converge import BackendPlan, Gap, ObservedServer, converge
 from shuren.domain.haproxy.document import MapEntry
 from shuren.domain.haproxy.servers import Admin, Server
+from shuren.domain.haproxy.traffic import RowType
 
 B = "shop.web:http"
 CONFIGURATION = """\
@@ -90,6 +90,8 @@ async def test_servers_of_the_configuration(api: RuntimeApi) -> None:
         "out": (10, "127.0.0.1", 9, 0, 5, 100, 14, False, 0),
     }
     assert {B, "other"} <= await api.backends()
+    assert {s.name for s in await api.servers(["other", "nowhere", B])} == {"fixed", "out"}
+    assert await api.servers(["nowhere"]) == ()
 
 
 ADDED = f"add server {B}/a 127.0.0.1:9 id 1 weight 100 check inter 600s"
@@ -168,6 +170,7 @@ async def test_statistics(api: RuntimeApi) -> None:
         (RowType.BACKEND, "BACKEND"),
     }
     assert all(r.sessions == 0 for r in rows)
+    assert {(r.type, r.proxy) for r in await api.statistics([B, "other"])} == {(RowType.SERVER, B)}
     assert int((await api.info())["Pid"]) > 1
 
 
@@ -188,7 +191,8 @@ async def test_a_reload_brings_a_new_worker(directory: Path, api: RuntimeApi, ma
     assert len(after.workers) == 1
     assert set(after.workers).isdisjoint(before.workers)
     assert "a" not in await _states(api)
-    assert await master.worker_statistics(after.workers[0])
+    assert {r.name for r in await master.worker_statistics(after.workers[0]) if r.type is RowType.SERVER} == {"fixed", "out"}
+    assert {r.name for r in await master.worker_statistics(after.workers[0], [B, "other"])} == {"fixed", "out"}
 
 
 async def test_a_configuration_that_cannot_be_loaded_changes_nothing(directory: Path, api: RuntimeApi, master: Master) -> None:

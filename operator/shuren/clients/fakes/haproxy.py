@@ -144,10 +144,14 @@ class HAProxyModel:
 
     # ------------------------------------------------------------------------------------------------------- answers
 
-    def show_servers(self) -> str:
-        """`show servers state`."""
+    def show_servers(self, only: str = "") -> str:
+        """`show servers state`, of one backend or of all."""
+        if only and only not in self.backends:
+            return "Can't find backend.\n\n"
         lines = ["1", f"# {_HEADER}"]
         for number, (backend, servers) in enumerate(self.backends.items(), start=3):
+            if only not in ("", backend):
+                continue
             lines += [
                 f"{number} {backend} {s.id} {s.name} {s.address} {s.operation} {s.admin} {s.weight} 100 0 {s.check_status} 0 0"
                 f" {s.check_state} 0 0 1 - {s.port} - 0 {s.check_port} - - 0"
@@ -155,14 +159,18 @@ class HAProxyModel:
             ]
         return "\n".join(lines) + "\n\n"
 
-    def show_statistics(self) -> str:
-        """`show stat -1 6 -1`."""
+    def show_statistics(self, only: str = "-1") -> str:
+        """`show stat -1 6 -1`, or `show stat <backend> 4 -1`."""
         lines = [_STAT]
         for backend, servers in self.backends.items():
+            if only not in ("-1", backend):
+                continue
             lines += [
                 f"{backend},{s.name},0,0,{self.sessions.get((backend, s.name), 0)},0,,7,10,20,0,0,,1,1,0,0,UP,2,2,7,5,http"
                 for s in servers.values()
             ]
+            if only != "-1":
+                continue
             lines.append(f"{backend},BACKEND,0,0,0,0,,{7 * len(servers)},0,0,0,0,,0,0,0,0,UP,1,0,{7 * len(servers)},5,http")
         return "\n".join(lines) + "\n\n"
 
@@ -279,12 +287,12 @@ class FakeHAProxy:
         if len(first.encode()) >= _LINE:
             return "The line is too long.\n\n"
         match first.split():
-            case ["show", "servers", "state"]:
-                return self.model.show_servers()
+            case ["show", "servers", "state", *_]:
+                return self._show_servers(first)
             case ["show", "backend"]:
                 return "# name\n" + "".join(f"{name}\n" for name in self.model.backends) + "\n"
             case ["show", "stat", *_]:
-                return self.model.show_statistics()
+                return "".join(self.model.show_statistics(question.split()[2]) for question in first.split(";"))
             case ["show", "info"]:
                 return f"Name: HAProxy\nVersion: 2.6.12\nPid: {self.pid}\nUptime_sec: 1\nCurrConns: 0\n\n"
             case ["show", "map", name] if name in self.model.maps:
@@ -295,6 +303,13 @@ class FakeHAProxy:
                 return self._ssl(verb, f"{kind} {file}", text)
             case _:
                 return self._commands(first)
+
+    def _show_servers(self, line: str) -> str:
+        """Several questions in one line; each names a backend, or none."""
+        named = [question.split()[3:] for question in line.split(";")]
+        if named == [[]]:
+            return self.model.show_servers()
+        return "".join(self.model.show_servers(only=name[0]) for name in named)
 
     def _commands(self, line: str) -> str:
         answer = ""
@@ -330,10 +345,9 @@ class FakeHAProxy:
         return "Committing.\nSuccess!\n\n"
 
     def _master(self, text: str) -> str:
-        worker = re.match(r"@!(\d+) (.*)", text)
-        if worker is not None:
-            model = self.old.get(int(worker[1]), self.model)
-            return model.show_statistics() if worker[2].startswith("show stat") else model.show_servers()
+        asked = re.findall(r"@!(\d+) show stat (\S+)", text)
+        if asked:
+            return "".join(self.old.get(int(pid), self.model).show_statistics(name) for pid, name in asked)
         if text == "reload":
             return self._reload()
         rows = [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from shuren.clients.haproxy import parse
 from shuren.clients.haproxy.wire import exchange
 from shuren.domain.errors import Invalid, Unreachable
+from shuren.domain.haproxy.converge import batches
+from shuren.domain.haproxy.traffic import StatRow
 
 _POLL = 0.02
 _PATIENCE = 2.0
@@ -65,9 +68,14 @@ class Master:
                 return now
             await asyncio.sleep(_POLL)
 
-    async def worker_statistics(self, pid: int) -> tuple[parse.Row, ...]:
-        """Counters of one worker, of one on its way out as well."""
-        return parse.statistics(await self._ask(pid, "show stat -1 6 -1"))
+    async def worker_statistics(self, pid: int, backends: Sequence[str] = ()) -> tuple[StatRow, ...]:
+        """Counters of one worker, of one on its way out as well; of these backends, or of all.
 
-    async def _ask(self, pid: int, question: str) -> str:
-        return await self._patiently(f"@!{pid} {question}")
+        The master takes a line apart at each `;` and keeps what has no prefix for itself, so every question carries it.
+        """
+        if not backends:
+            return parse.statistics(await self._patiently(f"@!{pid} show stat -1 6 -1"))
+        found: list[StatRow] = []
+        for batch in batches(f"@!{pid} show stat {name} 4 -1" for name in backends):
+            found += parse.statistics(await self._patiently("; ".join(batch)))
+        return tuple(found)

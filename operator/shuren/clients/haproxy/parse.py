@@ -6,18 +6,18 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from shuren.domain.errors import Unreachable
 from shuren.domain.haproxy.converge import ObservedServer
+from shuren.domain.haproxy.traffic import RowType, StatRow
 
 
 def servers(text: str) -> tuple[ObservedServer, ...]:
-    """`show servers state`, format 1. A server whose address is not set shows `-`."""
+    """`show servers state`, format 1; several answers one after the other are read as one."""
     lines = text.splitlines()
-    if not lines or lines[0].strip() != "1":
+    if "1" not in lines:
         raise Unreachable(f"`show servers state` has a format that is not known: {text[:80]!r}")
-    return tuple(_server(line.split(" ")) for line in lines[2:] if line and not line.startswith("#"))
+    return tuple(_server(line.split(" ")) for line in lines if line and line != "1" and line[0].isdigit())
 
 
 def _server(f: Sequence[str]) -> ObservedServer:
@@ -42,36 +42,6 @@ def _server(f: Sequence[str]) -> ObservedServer:
         raise Unreachable(f"a line of `show servers state` cannot be read: {' '.join(f)!r}") from error
 
 
-class RowType(Enum):
-    """Column `type` of `show stat`."""
-
-    FRONTEND = 0
-    BACKEND = 1
-    SERVER = 2
-    LISTENER = 3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One line of `show stat`, as much of it as somebody here wants. `requests` are sessions where the mode is tcp. Milliseconds."""
-
-    type: RowType
-    proxy: str
-    name: str
-    sessions: int
-    queued: int
-    requests: int
-    connect_errors: int
-    response_errors: int
-    retries: int
-    redispatches: int
-    server_errors: int
-    latency: int
-    bytes_in: int
-    bytes_out: int
-    status: str
-
-
 _WANTED = {
     "type": "type",
     "proxy": "# pxname",
@@ -93,29 +63,29 @@ _WANTED = {
 }
 
 
-def statistics(text: str) -> tuple[Row, ...]:
-    """`show stat` as CSV."""
+def statistics(text: str) -> tuple[StatRow, ...]:
+    """`show stat` as CSV; several answers one after the other are read as one."""
     return tuple(_rows(text))
 
 
-def _rows(text: str) -> Iterator[Row]:
+def _rows(text: str) -> Iterator[StatRow]:
     lines = text.splitlines()
     header = lines[0].split(",") if lines else []
     try:
         at = {key: header.index(name) for key, name in _WANTED.items() if name in header}
         for line in lines[1:]:
-            if line:
+            if line and not line.startswith("# "):
                 # the result of a check may hold a comma, and is quoted then; all other lines are split ten times as fast
                 yield _row(next(csv.reader([line])) if '"' in line else line.split(","), at)
     except (KeyError, IndexError, ValueError) as error:
         raise Unreachable(f"`show stat` cannot be read: {error!r} in {text[:80]!r}") from error
 
 
-def _row(f: Sequence[str], at: dict[str, int]) -> Row:
+def _row(f: Sequence[str], at: dict[str, int]) -> StatRow:
     def number(key: str) -> int:
         return int(f[at[key]] or 0)
 
-    return Row(
+    return StatRow(
         type=RowType(number("type")),
         proxy=f[at["proxy"]],
         name=f[at["name"]],

@@ -11,6 +11,7 @@ from shuren.clients.haproxy.wire import exchange
 from shuren.domain.errors import Conflict, Invalid, Unreachable
 from shuren.domain.haproxy.converge import ObservedServer, batches
 from shuren.domain.haproxy.document import MapEntry
+from shuren.domain.haproxy.traffic import StatRow
 
 _PAYLOAD = 12_000
 """Bytes of a payload; HAProxy holds all of it in one buffer of `tune.bufsize` (16384)."""
@@ -27,9 +28,15 @@ class RuntimeApi:
         """The answer as it is."""
         return await exchange(self._socket, question, timeout=self._timeout)
 
-    async def servers(self) -> tuple[ObservedServer, ...]:
-        """All servers of all backends."""
-        return parse.servers(await self.ask("show servers state"))
+    async def servers(self, backends: Sequence[str] = ()) -> tuple[ObservedServer, ...]:
+        """Servers of these backends, of all when none is named. A backend that does not exist has none."""
+        if not backends:
+            return parse.servers(await self.ask("show servers state"))
+        found: list[ObservedServer] = []
+        for batch in batches(f"show servers state {name}" for name in backends):
+            answer = await self.ask("; ".join(batch))
+            found += parse.servers(answer) if "\n#" in answer else ()
+        return tuple(found)
 
     async def servers_as_text(self) -> str:
         """The same as HAProxy reads it again from its state file."""
@@ -39,9 +46,14 @@ class RuntimeApi:
         """Names of all backends, those without servers too."""
         return frozenset(line for line in (await self.ask("show backend")).splitlines() if line and not line.startswith("#"))
 
-    async def statistics(self) -> tuple[parse.Row, ...]:
-        """Counters of backends and servers."""
-        return parse.statistics(await self.ask("show stat -1 6 -1"))
+    async def statistics(self, backends: Sequence[str] = ()) -> tuple[StatRow, ...]:
+        """Counters of servers of these backends; of all backends and their servers when none is named."""
+        if not backends:
+            return parse.statistics(await self.ask("show stat -1 6 -1"))
+        found: list[StatRow] = []
+        for batch in batches(f"show stat {name} 4 -1" for name in backends):
+            found += parse.statistics(await self.ask("; ".join(batch)))
+        return tuple(found)
 
     async def info(self) -> dict[str, str]:
         """Version, pid, connections, …"""

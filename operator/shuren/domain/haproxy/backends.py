@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ def _sticky(sticky: Sticky, key: str) -> Iterable[str]:
     words += [f"maxlife {cookie.max_life}s"] if cookie.max_life else []
     words += [f'attr "SameSite={cookie.same_site}"'] if cookie.same_site else []
     yield " ".join(words)
-    yield f"dynamic-cookie-key {quoted(key)}"
+    yield f"dynamic-cookie-key {hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
 def _access(access: Access, key: BackendKey, materials: Materials) -> Iterable[str]:

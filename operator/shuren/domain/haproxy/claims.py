@@ -95,9 +95,12 @@ def older_first(carried: Sequence[Carried]) -> list[Carried]:
     return sorted(carried, key=lambda c: (c.route.since, c.route.uid, c.service))
 
 
-def resolve(carried: Sequence[Carried], *, ports: PortSet) -> Resolution:
-    """Give each claim to the oldest that makes it. `ports` are those that this load balancer opens."""
-    book = _Book(ports)
+def resolve(carried: Sequence[Carried], *, ports: PortSet, blocked: Mapping[tuple[str, int], str] | None = None) -> Resolution:
+    """Give each claim to the oldest that makes it.
+
+    `ports` are those that this load balancer opens; `blocked` says why an address and port cannot be had on its host.
+    """
+    book = _Book(ports, blocked or {})
     for one in older_first(carried):
         for index, listener in enumerate(one.settings.listeners):
             for address in listener.addresses:
@@ -156,8 +159,9 @@ class _Draft:
 class _Book:
     """Claims entered one after the other."""
 
-    def __init__(self, ports: PortSet) -> None:
+    def __init__(self, ports: PortSet, blocked: Mapping[tuple[str, int], str]) -> None:
         self._ports = ports
+        self._blocked = blocked
         self.drafts: dict[tuple[str, int], _Draft] = {}
         self.problems: dict[ServiceName, list[str]] = {}
 
@@ -168,6 +172,9 @@ class _Book:
         """Take as many of the listener's claims as are free."""
         if listener.port not in self._ports:
             self._refuse(service, f"{at}.port: port {listener.port} is none of those that this load balancer opens ({self._ports})")
+            return
+        if why := self._blocked.get((address, listener.port)):
+            self._refuse(service, f"{at}.port: {why}")
             return
         kind = kind_of(listener)
         draft = self.drafts.get((address, listener.port))

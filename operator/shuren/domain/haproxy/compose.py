@@ -20,7 +20,7 @@ from shuren.domain.haproxy.converge import BackendPlan
 from shuren.domain.haproxy.document import Document, Line, MapEntry, Section
 from shuren.domain.haproxy.fronts import NOBODY, backend_of, fronted
 from shuren.domain.haproxy.materials import Material, Materials, missing_for
-from shuren.domain.haproxy.parse import parse
+from shuren.domain.haproxy.parse import named_well, parse
 from shuren.domain.haproxy.servers import Server, servers_of
 from shuren.domain.haproxy.settings import LoadBalancing
 from shuren.domain.haproxy.words import quoted
@@ -48,19 +48,26 @@ class Globals:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What this load balancer allows."""
+    """What this load balancer allows, and which addresses and ports its host does not give it."""
 
     ports: PortSet = field(default_factory=PortSet)
     backend_lines: bool = False
+    blocked: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Composition:
-    """What HAProxy shall be. `backends` are those of each service; `problems` say per service what of its route is not carried, and why."""
+    """What HAProxy shall be.
+
+    `backends` are those of each service, `binds` all addresses and ports; `problems` say per service what of its route is not carried, and
+    why. `keep_alive` is the longest time in milliseconds for which a client may hold an idle connection.
+    """
 
     document: Document
     backends: Mapping[ServiceName, tuple[BackendKey, ...]]
     problems: Mapping[ServiceName, tuple[str, ...]]
+    binds: frozenset[tuple[str, int]] = frozenset()
+    keep_alive: int = 0
 
 
 def read_routes(routes: Iterable[Route], options: Options) -> tuple[tuple[Carried, ...], dict[ServiceName, str]]:
@@ -68,6 +75,9 @@ def read_routes(routes: Iterable[Route], options: Options) -> tuple[tuple[Carrie
     carried: list[Carried] = []
     problems: dict[ServiceName, str] = {}
     for route in routes:
+        if not named_well(route.service):
+            problems[route.service] = "its node in ZooKeeper is not named <namespace>.<name>"
+            continue
         try:
             settings = parse(route.listener)
         except Invalid as error:
@@ -83,7 +93,7 @@ def read_routes(routes: Iterable[Route], options: Options) -> tuple[tuple[Carrie
 def compose(carried: Sequence[Carried], *, machine: Globals, materials: Materials, options: Options) -> Composition:
     """Everything but servers, from routes that `read_routes` has read."""
     by_service = {c.service: c for c in carried}
-    resolution = resolve(carried, ports=options.ports)
+    resolution = resolve(carried, ports=options.ports, blocked=options.blocked)
     timeouts = {service: c.settings.timeouts for service, c in by_service.items()}
     made = [(front, fronted(front, timeouts, materials)) for front in resolution.fronts]
     problems = {service: list(told) for service, told in resolution.problems.items()}
@@ -118,6 +128,8 @@ def compose(carried: Sequence[Carried], *, machine: Globals, materials: Material
         ),
         backends=backends,
         problems={service: tuple(told) for service, told in problems.items()},
+        binds=frozenset((front.address, front.port) for front, there in made if there is not None),
+        keep_alive=max((t.http_keep_alive for t in timeouts.values()), default=0),
     )
 
 

@@ -5,6 +5,7 @@ What HAProxy refuses it names by file and line; the owner of that line is the on
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,6 +121,18 @@ def blamed(output: str, written: Written) -> frozenset[ServiceName]:
         for named in _CERTIFICATE.finditer(line):
             found |= written.owners_of(named[1])
     return frozenset(owner for owner in found if owner is not None)
+
+
+def fingerprint(document: Document) -> str:
+    """Of everything that only a reload changes: an agent that comes back knows by it whether HAProxy runs what it would write itself."""
+    digest = hashlib.sha256()
+    parts = [section.header + "\n" + "\n".join(_texts(section.lines)) for section in document.sections]
+    parts += [name + "\n" + "\n".join(_texts(lines)) for name, lines in sorted(document.files.items())]
+    parts += [name + "\n" + " ".join(words) for name, words in sorted(document.options.items())]
+    parts += sorted(document.maps)
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -48,6 +48,7 @@ from shuren.domain.haproxy.settings import (
     UpstreamTls,
 )
 from shuren.domain.json import JsonValue
+from shuren.domain.service.values import ServiceName
 
 E = TypeVar("E", bound=Enum)
 V = TypeVar("V")
@@ -75,6 +76,11 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 _MAX = 2**31 - 1
+
+
+def named_well(service: ServiceName) -> bool:
+    """Whether namespace and name are such as Kubernetes has; they become words of the configuration."""
+    return LABEL.fullmatch(service.namespace) is not None and OBJECT_NAME.fullmatch(service.name) is not None
 
 
 def parse(document: Mapping[str, JsonValue]) -> LoadBalancing:

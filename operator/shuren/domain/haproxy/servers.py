@@ -18,6 +18,7 @@ IDS = 1 << 20
 """Ids are below this. HAProxy places a server on the ring of a consistent hash at `hash(id * 4096 + n)` in 32 bits (src/lb_chash.c), so
 that two ids that agree in their lower 20 bits share all their places."""
 
+_MAX_PORT = 65_535
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,120}")
 
@@ -65,12 +66,12 @@ def server_name(endpoint_id: str, address: str = "") -> str:
 
 
 def is_address(text: str) -> bool:
-    """Whether it is an IP address, not a host name."""
+    """Whether it is an IP address, not a host name. A zone of IPv6 (`%eth0`) is none of ours: anything may stand there."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text
 
 
 def host_names(endpoints: Iterable[Endpoint]) -> frozenset[str]:
@@ -89,7 +90,7 @@ def servers_of(
     found: dict[str, Server] = {}
     for endpoint in endpoints:
         port = endpoint.ports.get(target_port, 0) if target_port else endpoint.port
-        if not port:
+        if not 0 < port <= _MAX_PORT:
             continue
         plain = is_address(endpoint.address)
         addresses = (endpoint.address,) if plain else tuple((resolved or {}).get(endpoint.address, ()))
@@ -102,7 +103,7 @@ def servers_of(
                 port=port,
                 admin=STATES[endpoint.state],
                 weight=weight if plain or not weight else max(1, weight // len(addresses)),
-                check_port=endpoint.ports.get(check_port, 0) if check_port else 0,
+                check_port=min(max(endpoint.ports.get(check_port, 0), 0), _MAX_PORT) if check_port else 0,
                 endpoint=endpoint.id,
                 app=endpoint.app,
             )

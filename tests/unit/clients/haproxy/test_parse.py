@@ -8,6 +8,7 @@ from shuren.clients.haproxy import parse
 from shuren.domain.errors import Unreachable
 from shuren.domain.haproxy.converge import ObservedServer
 from shuren.domain.haproxy.servers import Admin
+from shuren.domain.haproxy.traffic import RowType, StatRow
 
 STATE = """\
 1
@@ -38,7 +39,9 @@ def test_servers() -> None:
     assert (second.state, second.up, second.judged, second.check_port, second.address) == (Admin.MAINT, False, False, 9000, "2001:db8::1")
 
 
-@pytest.mark.parametrize("text", ["", "2\n# x\n", "1\n# x\n3 b 1 s\n", "1\n# x\n" + STATE.splitlines()[2].replace("1001", "x")])
+@pytest.mark.parametrize(
+    "text", ["", "2\n# x\n", "Unknown command\n", "1\n# x\n3 b 1 s\n", "1\n# x\n" + STATE.splitlines()[2].replace("1001", "x")]
+)
 def test_states_that_are_none(text: str) -> None:
     with pytest.raises(Unreachable):
         parse.servers(text)
@@ -59,8 +62,8 @@ t,BACKEND,0,0,0,0,,77,0,0,0,0,,0,0,0,0,UP,0,0,0,,0,3,0,,1,4,0,,0,,1,0,,0,,,,,,,,
 
 def test_statistics() -> None:
     server, backend = parse.statistics(STAT)
-    assert server == parse.Row(
-        type=parse.RowType.SERVER,
+    assert server == StatRow(
+        type=RowType.SERVER,
         proxy="b",
         name="s5",
         sessions=2,
@@ -76,7 +79,7 @@ def test_statistics() -> None:
         bytes_out=5,
         status="UP",
     )
-    assert (backend.type, backend.requests, backend.server_errors) == (parse.RowType.BACKEND, 77, 0)
+    assert (backend.type, backend.requests, backend.server_errors) == (RowType.BACKEND, 77, 0)
 
 
 @pytest.mark.parametrize("text", ["# pxname,svname\nb,s\n", STAT.splitlines()[0] + "\nb,s\n", "nonsense\nmore\n"])

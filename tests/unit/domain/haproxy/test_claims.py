@@ -90,6 +90,13 @@ def test_ports_that_may_not_be_opened() -> None:
     )
 
 
+def test_a_port_that_the_host_does_not_give() -> None:
+    carried, _ = read_routes([route("a", tcp(22), http("x"))], Options())
+    got = resolve(carried, ports=PortSet(), blocked={("*", 22): "port 22 is in use"})
+    assert [f.port for f in got.fronts] == [80]
+    assert got.problems[service("a")] == ("spec.loadBalancer.listeners[0].port: port 22 is in use",)
+
+
 def test_the_proxy_protocol_is_of_the_port() -> None:
     got = _resolved(route("a", http("x", acceptProxy=True)), route("b", http("y"), age=2))
     assert got.problems[service("b")] == ("spec.loadBalancer.listeners[0].acceptProxy: is true on port 80 for shop.a, which is older",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from random import Random
 from typing import Any
@@ -196,7 +197,7 @@ SETTINGS: dict[str, tuple[Json, list[str]]] = {
         {"sticky": {"cookie": {"name": "S", "secure": True, "sameSite": "Lax", "maxIdleSeconds": 3, "domain": "x.example"}}},
         [
             'cookie S insert indirect nocache dynamic domain x.example httponly secure maxidle 3s attr "SameSite=Lax"',
-            "dynamic-cookie-key uid-web",
+            f"dynamic-cookie-key {hashlib.sha256(b'uid-web').hexdigest()[:32]}",
         ],
     ),
     "sticky source": (
@@ -287,6 +288,13 @@ def test_lines_of_the_user_are_taken_only_where_they_may_be() -> None:
     assert "takes none (shuren lb --allow-backend-lines)" in problems[WEB]
     got = composed(given_route, options=Options(backend_lines=True))
     assert section(got, "backend shop.web:http")[-1] == "option http-server-close"
+
+
+@pytest.mark.parametrize("name", ["a b", "x\nbind", "UP", "", "a/b"])
+def test_a_node_with_a_name_that_no_service_can_have_is_left_out(name: str) -> None:
+    carried, problems = read_routes([route(name, http("x"))], Options())
+    assert not carried
+    assert "not named <namespace>.<name>" in problems[service(name)]
 
 
 def test_what_cannot_be_read_does_not_stop_the_others() -> None:

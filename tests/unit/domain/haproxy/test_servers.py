@@ -80,6 +80,16 @@ def test_a_weight_that_is_not_nothing_does_not_become_nothing() -> None:
     assert [s.weight for s in servers] == [1, 1]
 
 
+@pytest.mark.parametrize("address", ["::1%eth0", "::1% x", "10.0.0.1 backup", "10.0.0.1\n", ""])
+def test_what_is_no_address_never_becomes_one(address: str) -> None:
+    assert servers_of([endpoint("a", address=address)]) == ()
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_what_is_no_port_is_left_out(port: int) -> None:
+    assert servers_of([endpoint("a", port=port)]) == ()
+
+
 def test_further_ports() -> None:
     given_endpoints = [endpoint("a", ports={"admin": 9000}), endpoint("b")]
     assert [(s.name, s.port) for s in servers_of(given_endpoints, target_port="admin")] == [("a", 9000)]

@@ -1,0 +1,54 @@
+"""What an agent is told when it is started. Times are seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shuren.domain.errors import FieldError, Invalid
+from shuren.domain.haproxy.claims import PortSet
+
+_SOCKET_PATH = 100
+"""Bytes; Linux takes 107 for a unix socket, and HAProxy adds a suffix to a new one while it binds it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """See `shuren lb --help` for each."""
+
+    id: str
+    group: str
+    root: str
+    state_dir: Path
+    host: str = ""
+    haproxy: str = "haproxy"
+    attach_only: bool = False
+    stop_haproxy_on_exit: bool = False
+    drain_on_exit: float = 30.0
+    ports: PortSet = field(default_factory=PortSet)
+    backend_lines: bool = False
+    global_lines: tuple[str, ...] = ()
+    haproxy_metrics: str = ""
+    log: str = ""
+    hard_stop: int = 1800
+    max_connections: int = 0
+    threads: int = 0
+    certificate_dir: Path | None = None
+    coalesce: float = 0.01
+    reload_interval: float = 1.0
+    drift_interval: float = 5.0
+    pending_interval: float = 0.2
+    counters_interval: float = 10.0
+    write_interval: float = 2.0
+    resolve_interval: float = 30.0
+    material_interval: float = 60.0
+    blocked_interval: float = 15.0
+
+    def check(self) -> None:
+        """Invalid when it cannot work."""
+        if len(str(self.state_dir / "master.sock").encode()) > _SOCKET_PATH:
+            message = f"{self.state_dir} is too long for the sockets in it: at most {_SOCKET_PATH - 12} bytes"
+            raise Invalid(message, errors=(FieldError(path="--state-dir", message=message),))
+        if not self.root.startswith("/") or self.root.endswith("/"):
+            message = f"{self.root!r} is no root: such as /shuren/bj1, as in MesosCluster.spec.zookeeper.root"
+            raise Invalid(message, errors=(FieldError(path="--root", message=message),))
