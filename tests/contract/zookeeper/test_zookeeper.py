@@ -240,3 +240,26 @@ async def _armed(client: ZooKeeper) -> None:
 
 async def test_it_tells_its_version(client: ZooKeeper) -> None:
     assert (await client.version()).startswith("3.")
+
+
+async def test_no_change_between_a_wake_and_the_next_is_lost(client: ZooKeeper, other: ZooKeeper, root: str) -> None:
+    """Whoever reads after each wake has read everything in the end, however close together the changes come."""
+    seen: set[str] = set()
+    woken = asyncio.Event()
+    client.watch(root, woken.set)
+
+    async def follow() -> None:
+        while True:
+            await woken.wait()
+            woken.clear()
+            seen.update(await client.children(root) or ())
+
+    following = asyncio.create_task(follow())
+    for number in range(60):
+        names = {f"a{number:02}", f"b{number:02}"}
+        for name in sorted(names):
+            await other.commit([Create(path=f"{root}/{name}")])
+        async with asyncio.timeout(5):
+            while not names <= seen:
+                await asyncio.sleep(0.001)
+    following.cancel()

@@ -150,6 +150,10 @@ class ZooKeeperClient:
     # ------------------------------------------------------------------------------------------------ calls
 
     async def _call(self, begin: Callable[[], _Async]) -> Any:
+        return await asyncio.wait_for(self._ask(begin), self._timeout)
+
+    def _ask(self, begin: Callable[[], _Async]) -> asyncio.Future[Any]:
+        """Send at once: whatever is asked for later reaches the server later."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 
@@ -166,7 +170,7 @@ class ZooKeeperClient:
                 loop.call_soon_threadsafe(settle, result)
 
         begin().rawlink(done)
-        return await asyncio.wait_for(future, self._timeout)
+        return future
 
     async def _read(self, begin: Callable[[], _Async], what: str) -> Any:
         try:
@@ -309,27 +313,39 @@ class ZooKeeperClient:
             wake()
 
     def _arm(self, path: str) -> None:
-        if path in self._armed or self._loop is None:
+        """Leave one-shot watches for existence, data and children; the first that fires takes them as used up.
+
+        Both are sent before this returns, and so before whatever a woken caller reads: a change after its reading fires them. (Sent one
+        after the other, the second lost changes between that reading and its own arrival.)
+        """
+        fired = self._callbacks.get(path)
+        if path in self._armed or self._loop is None or fired is None:
             return
         self._armed.add(path)
-        task = self._loop.create_task(self._arm_now(path))
+        try:
+            asked = [
+                self._ask(lambda: self._kazoo.exists_async(path, watch=fired)),
+                self._ask(lambda: self._kazoo.get_children_async(path, watch=fired)),
+            ]
+        except exceptions.KazooException as error:
+            self._not_armed(path, error)
+            return
+        task = self._loop.create_task(self._armed_now(path, asked))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _arm_now(self, path: str) -> None:
-        """Leave one-shot watches for existence, data and children; the first that fires takes them as used up."""
-        fired = self._callbacks.get(path)
-        if fired is None:
-            self._armed.discard(path)
-            return
-        try:
-            there = await self._call(lambda: self._kazoo.exists_async(path, watch=fired))
-            if there is not None:
-                await self._call(lambda: self._kazoo.get_children_async(path, watch=fired))
-        except (exceptions.KazooException, KazooTimeoutError, TimeoutError, ShurenError) as error:
-            # armed again with the next session; the caller's own resync covers the time until then
-            self._armed.discard(path)
-            log.debug("watch of %s could not be left: %r", path, error)
+    async def _armed_now(self, path: str, asked: Sequence[asyncio.Future[Any]]) -> None:
+        done, late = await asyncio.wait(asked, timeout=self._timeout)
+        for future in late:
+            future.cancel()
+        errors = [e for f in done if not f.cancelled() and (e := f.exception()) and not isinstance(e, exceptions.NoNodeError)]
+        if late or errors:
+            self._not_armed(path, errors[0] if errors else TimeoutError())
+
+    def _not_armed(self, path: str, error: BaseException) -> None:
+        """Armed again with the next session; the caller's own resync covers the time until then."""
+        self._armed.discard(path)
+        log.debug("watch of %s could not be left: %r", path, error)
 
     def _fired(self, path: str) -> None:
         """Called in kazoo's thread."""
