@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from haproxy_room import WEB, endpoint, http, route, service
@@ -166,6 +168,22 @@ async def test_an_agent_that_comes_back_attaches_without_a_reload(room: Room) ->
         await room.acknowledged(WEB, endpoints=2, route=1)
         assert set(room.servers(B)) == {"c"}
     assert (room.haproxy.pid, room.haproxy.starts, room.haproxy.reloads) == (pid, 1, 0)
+
+
+async def test_an_agent_that_does_not_know_haproxy_any_more_keeps_its_ports(room: Room) -> None:
+    """They are in use, by the very HAProxy that it drives."""
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        own.listen()
+        port = own.getsockname()[1]
+        await room.publish.route(route("web", http("web.example", port=port, addresses=["127.0.0.1"])))
+        (room.directory / "gen-1").mkdir()
+        (room.directory / "gen-1" / "haproxy.cfg").write_text("global\n")
+        (room.directory / "current").symlink_to("gen-1")
+        await room.haproxy.start()
+        async with room.running():
+            assert (await room.acknowledged(WEB, route=1)).problem == ""
+            assert B in room.haproxy.model.backends
 
 
 async def test_an_agent_that_comes_back_before_its_old_session_has_ended_takes_its_place(room: Room) -> None:

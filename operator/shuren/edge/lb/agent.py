@@ -87,7 +87,6 @@ class Agent:
             monotonic=clock.monotonic,
             acknowledge=acknowledge,
         )
-        self.running = False
         self.problems: dict[ServiceName, str] = {}
         self._woken = asyncio.Event()
         self._timers = Timers(clock.monotonic)
@@ -135,15 +134,20 @@ class Agent:
         self._runs(found.master)
         return True
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a HAProxy."""
+        return self.balancer.running
+
     def _runs(self, master: int) -> None:
         self._unwatch()
-        self.running = True
+        self.balancer.running = True
         self._unwatch = self._program.watch(master, self._ended)
         self._everything()
 
     def _ended(self) -> None:
         log.error("HAProxy has ended")
-        self.running = False
+        self.balancer.running = False
         self.balancer.loaded = None
         self.balancer.old_since.clear()
         self.servers.forget()
@@ -268,7 +272,7 @@ class Agent:
         await self.balancer.start(self.world.routes, self._circumstances())
         self._chosen(self.balancer.loaded)
         self._listeners_changed = True  # what has come up meanwhile
-        self._timers.within("write", 0.0)
+        self._write()
         self._runs((await self._master.processes()).master)
         return True
 
@@ -326,7 +330,7 @@ class Agent:
         self._listeners_changed = False
         self._chosen(self.balancer.loaded)
         self._everything()
-        self._timers.within("write", 0.0)
+        self._write()  # at once: an agent that is killed now must know this HAProxy again
 
     def _chosen(self, chosen: Chosen | None, *, to_come: bool = False) -> None:
         """What of each route is left out. With a reload `to_come` nothing has become better yet."""

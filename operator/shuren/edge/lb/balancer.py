@@ -50,7 +50,10 @@ class Balancer:
         self._same_rights = same_rights
         self._candidates = Candidates(disk=disk, program=program)
         self._refused: dict[ServiceName, tuple[Route, str]] = {}
+        self.running = False
+        """Whether there is a HAProxy."""
         self.loaded: Chosen | None = None
+        """What it runs; None while that is not known."""
         self.good: dict[ServiceName, Route] = {}
         self.reloads = 0
         self.last_reload = ""
@@ -62,13 +65,19 @@ class Balancer:
     def choose(self, routes: Mapping[ServiceName, Route], circumstances: Circumstances) -> tuple[Chosen, Circumstances, Change]:
         """What can be carried of these routes, and what it takes from what is loaded. Nothing is changed."""
         chosen = choose(routes, good=self.good, refused=self._still_refused(routes), circumstances=circumstances)
-        bound = self.loaded.composition.binds if self.loaded is not None else frozenset()
-        why = blocked(chosen.composition.binds - bound, same_rights=self._same_rights)
+        why = blocked(chosen.composition.binds - self._bound(), same_rights=self._same_rights) if self._asks_ports() else {}
         if why:
             circumstances = replace(circumstances, options=replace(circumstances.options, blocked=why))
             chosen = choose(routes, good=self.good, refused=self._still_refused(routes), circumstances=circumstances)
         before = self.loaded.composition.document if self.loaded is not None else None
         return chosen, circumstances, compare(before, chosen.composition.document)
+
+    def _asks_ports(self) -> bool:
+        """Of a HAProxy whose configuration is not known the ports are not either: what is in use may be its own."""
+        return self.loaded is not None or not self.running
+
+    def _bound(self) -> frozenset[tuple[str, int]]:
+        return self.loaded.composition.binds if self.loaded is not None else frozenset()
 
     def _still_refused(self, routes: Mapping[ServiceName, Route]) -> dict[ServiceName, str]:
         self._refused = {s: (route, why) for s, (route, why) in self._refused.items() if routes.get(s) == route}
