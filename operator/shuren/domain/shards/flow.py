@@ -1,0 +1,149 @@
+"""Exact repair of a table: one replica or primary after another along a cheapest path, and the proof that no table costs less.
+
+Tables are flows: a unit for each replica goes from its slot to a member that may hold it, at most `high` to each member and at least
+`low`. A replica put where it was costs nothing, anywhere else it costs 1. Successive shortest paths with potentials (Ahuja, Magnanti and
+Orlin, Network Flows, ch. 9.7) keep every state of the flow the cheapest of its kind: when no unit is left over, no table costs less.
+
+What a search walks through is described by a `Network`, so that nothing of size slots × members is ever built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from shuren.domain.shards.shares import Bands
+
+UNREACHED = 1 << 30
+
+
+class Network(Protocol):
+    """A residual network. Nodes are whole numbers; `sink` is where units end."""
+
+    sink: int
+
+    def begin(self, distance: Mapping[int, int]) -> None:
+        """A new search begins. `distance` is kept up to date: how near each node was reached."""
+        ...
+
+    def arcs(self, node: int) -> Iterable[tuple[int, int]]:
+        """Where a unit at `node` may go, and what that costs: -1, 0 or 1. Nodes that cannot be reached any nearer may be left out."""
+        ...
+
+    def potential(self, node: int) -> int:
+        """Cost of the arc + potential of its begin - potential of its end is never below 0."""
+        ...
+
+    def raise_potential(self, node: int, by: int) -> None:
+        """Change the potential of a node by `by`, 0 or less."""
+        ...
+
+    def push(self, path: Sequence[int]) -> None:
+        """Send one unit along a path to the sink."""
+        ...
+
+
+class Effort:
+    """How much searching may be done: a number of arcs looked at, so that the same question always has the same answer."""
+
+    def __init__(self, arcs: int) -> None:
+        self.left = arcs
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing is left."""
+        return self.left <= 0
+
+
+def settle(network: Network, source: int, effort: Effort) -> bool:
+    """Send the unit at `source` to the sink the cheapest way. False, and nothing changed, when the effort is spent or there is no way."""
+    distance, came_from = {source: 0}, {source: source}
+    network.begin(distance)
+    waiting: list[list[int]] = [[source]]
+    for at, here in enumerate(waiting):
+        while here:
+            node = here.pop()
+            if distance[node] < at:
+                continue
+            if node == network.sink:
+                _lower(network, distance, at)
+                network.push(_path(came_from, node))
+                return True
+            if effort.spent:
+                return False
+            base = at + network.potential(node)
+            for to, cost in network.arcs(node):
+                effort.left -= 1
+                length = base + cost - network.potential(to)
+                if length < distance.get(to, UNREACHED):
+                    distance[to], came_from[to] = length, node
+                    while len(waiting) <= length:
+                        waiting.append([])
+                    waiting[length].append(to)
+    return False
+
+
+def reach(network: Network, source: int) -> bool:
+    """Send the unit at `source` to the sink any way; looks at each node once at most. The flow need not be a cheapest one afterwards."""
+    came_from, unknown = {source: source}, dict[int, int]()
+    network.begin(unknown)
+    waiting = [source]
+    for node in waiting:
+        for to, _ in network.arcs(node):
+            if to not in came_from:
+                came_from[to] = node
+                if to == network.sink:
+                    network.push(_path(came_from, to))
+                    return True
+                waiting.append(to)
+    return False
+
+
+def _lower(network: Network, distance: Mapping[int, int], reached: int) -> None:
+    """Keep all arcs at 0 or above, and those of the path at 0, for the flow after the push."""
+    for node, length in distance.items():
+        if length < reached:
+            network.raise_potential(node, length - reached)
+
+
+def _path(came_from: Mapping[int, int], node: int) -> list[int]:
+    path = [node]
+    while came_from[node] != node:
+        node = came_from[node]
+        path.append(node)
+    return path[::-1]
+
+
+class Counts:
+    """How many units each member has, and who uses one of the extra ones. Members are the nodes 0 to `size` - 1."""
+
+    def __init__(self, bands: Bands, held: Sequence[int], target: Sequence[int]) -> None:
+        self.low, self.high, self.pool = bands.low, bands.high, bands.pool
+        self.size = len(bands.low)
+        self.held = list(held)
+        self.granted = [now >= wanted > low for now, wanted, low in zip(held, target, bands.low, strict=True)]
+        self.left = list(bands.extras)
+        self.takers: list[set[int]] = [set() for _ in bands.extras]
+        for member in range(self.size):
+            if self.granted[member]:
+                self.left[self.pool[member]] -= 1
+                self.takers[self.pool[member]].add(member)
+
+    def over(self, member: int) -> int:
+        """How many units more than it may have."""
+        return self.held[member] - self.low[member] - self.granted[member]
+
+    def odd(self, member: int) -> bool:
+        """Whether it could use an extra one, and does not."""
+        return self.high[member] > self.low[member] and not self.granted[member]
+
+    def grant(self, member: int, *, granted: bool) -> None:
+        """Give a member its extra one, or take it back."""
+        self.granted[member] = granted
+        (self.takers[self.pool[member]].add if granted else self.takers[self.pool[member]].discard)(member)
+
+    def over_everywhere(self) -> tuple[set[int], set[int]]:
+        """Members and pools from which a unit is left over without any cost: those with too many, and who could hand them their extra."""
+        members = {member for member in range(self.size) if self.over(member) > 0}
+        pools = {self.pool[member] for member in members if self.odd(member)}
+        return members.union(*(self.takers[pool] for pool in pools)), pools
