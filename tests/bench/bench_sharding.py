@@ -25,7 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "operator")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "operator"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jump
 import uhashring
