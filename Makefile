@@ -106,5 +106,6 @@ bench: setup
 
 clean:
 	@[ ! -x $(BIN)/shuren ] || for place in .sandbox/*/; do [ ! -d "$$place" ] || $(BIN)/shuren sandbox down --state-dir "$$place"; done
+	@rm -f $(ACCEL)/_native*.so
 	@rm -rf $(VENV) .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist
 	@find operator tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from shuren.sharding.core.errors import Unusable
 
 MAX_NUMBER = 65_534
-MAX_WEIGHT = 1_000_000
+MAX_WEIGHT = 10**12
+"""Room for weights written in millionths. They only count in relation to each other."""
 _MAX_TEXT = 1_000
 
 
