@@ -290,9 +290,13 @@ async def test_revisions_are_pruned_and_the_good_one_is_kept() -> None:
 
 async def test_health_forgotten_by_a_new_leader_is_not_bad_health() -> None:
     world = await world_with(instances=2, healthChecks=CHECKS)
+    before = world.status()
     world.marathon.fail_over()
     await world.round(tick=False)
     assert world.conditions()["Ready"] == ("True", "Ready")
+    assert world.status() == before, "of ten thousand apps none is written"
+    await world.settle()
+    assert world.status() == before
 
 
 async def test_a_crashed_task_of_a_good_revision_is_told_and_left_to_marathon() -> None:

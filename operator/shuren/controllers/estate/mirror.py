@@ -393,6 +393,8 @@ class Mirror:
     # ------------------------------------------------------------------------------------------------ reachability
 
     def _answered(self) -> None:
+        if self._failures and self.synced:
+            log.info("Marathon answers again")
         self._failures = 0
         self.error, self.denied = "", False
         if self.unreachable_since is not None:

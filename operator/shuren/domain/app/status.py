@@ -155,7 +155,7 @@ def _of_marathon(s: Snapshot, finding: Finding) -> dict[str, JsonValue]:
     if app is None:
         none: dict[str, JsonValue] = {"desired": wanted, "staged": 0, "running": 0, "healthy": 0, "unhealthy": 0, "updated": 0}
         return {"instances": 0, "counts": none, "ready": f"0/{wanted}"}
-    now = standing(app, desired=wanted)
+    now = _as_last_known(s, standing(app, desired=wanted))
     marathon: dict[str, JsonValue] = {"id": app.id, "version": app.version}
     deployment = _deployment(s, app, finding)
     if deployment is not None:
@@ -168,6 +168,16 @@ def _of_marathon(s: Snapshot, finding: Finding) -> dict[str, JsonValue]:
         "lastTaskFailure": _failure(s, app),
         "waiting": _waiting(s),
     }
+
+
+def _as_last_known(s: Snapshot, now: Standing) -> Standing:
+    """Instances whose health is unknown now count as they did before: a new leader of Marathon knows of none for a while."""
+    if not (now.has_checks and now.serving and was_ready(s)):
+        return now
+    before = _mapping(s.resource.status.get("counts")).get("healthy")
+    unknown = now.running - now.healthy - now.unhealthy
+    known = before if isinstance(before, int) else 0
+    return replace(now, healthy=now.healthy + max(0, min(unknown, known - now.healthy)))
 
 
 def _counts(now: Standing) -> dict[str, JsonValue]:
