@@ -87,6 +87,8 @@ class MarathonWorld:
         self.agents = list(agents)
         self.behave = behave
         self.judge: Callable[[Mapping[str, Any]], list[FieldError]] = judge
+        self.keeps: Callable[[Json], Json] = lambda definition: definition
+        """What is made of a definition besides what `normalise` knows: a release that forgets or adds fields."""
         self.max_running_deployments = max_running_deployments
         self.definitions: dict[str, Json] = {}
         self.instances: dict[str, list[Instance]] = defaultdict(list)
@@ -215,7 +217,7 @@ class MarathonWorld:
 
     def _changed(self, given: Document, now: str, kill: Mapping[str, frozenset[str]]) -> tuple[Json, list[Action]]:
         """The definition as it will be stored, and what it takes to get there."""
-        wanted = normalise(given, info=self.info)
+        wanted = self.keeps(normalise(given, info=self.info))
         app_id = wanted["id"]
         before = self.definitions.get(app_id)
         wanted = self._with_ports(wanted, before)

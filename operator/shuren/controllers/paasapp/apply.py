@@ -33,7 +33,7 @@ from shuren.domain.app.plan import (
     WriteKind,
 )
 from shuren.domain.app.secrecy import Veil
-from shuren.domain.app.snapshot import FINALIZER, Memory, Refusal
+from shuren.domain.app.snapshot import FINALIZER, Memory, Refusal, Taken
 from shuren.domain.errors import Conflict, Gone, Invalid, ShurenError, Throttled, Transient, Unreachable
 from shuren.domain.marathon.render import full_body, scale_body
 from shuren.domain.marathon.state import DeploymentRef
@@ -101,7 +101,7 @@ class Applier:
                 return Applied(done=tuple(done), memory=memory, failed=action, error=error)
             done.append(action)
             if began is not None:
-                memory = replace(memory, deployments=(*memory.deployments, began.id)[-_REMEMBERED_DEPLOYMENTS:], refusal=None)
+                memory = _remembered(memory, action, began)
         return Applied(done=tuple(done), memory=memory)
 
     async def _one(self, seen: Seen, action: Action) -> DeploymentRef | None:
@@ -247,6 +247,18 @@ class Applier:
         body = {**full_body(kept, instances=action.instances), "id": action.app_id}
         self._leadership.check()
         return await cluster.writes.change(body, force=True)
+
+
+def _remembered(memory: Memory, action: Action, began: DeploymentRef) -> Memory:
+    """A write that Marathon took: its deployment is ours, and what it was asked for is known to be taken."""
+    memory = replace(memory, deployments=(*memory.deployments, began.id)[-_REMEMBERED_DEPLOYMENTS:], refusal=None)
+    match action:
+        case PutApp():
+            return replace(memory, taken=Taken(asked=action.asked, over=action.over, version=began.version))
+        case RestoreVersion():
+            return replace(memory, taken=None)
+        case _:
+            return memory
 
 
 def _veiled(error: ShurenError, veil: Veil) -> ShurenError:

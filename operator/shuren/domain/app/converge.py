@@ -81,7 +81,7 @@ def _create(work: Work) -> AppPlan:
     waiting = _unready_dependencies(s)
     if waiting is not None:
         return report(s, waiting)
-    put = PutApp(app_id=work.desired.app_id, definition=work.body, kind=WriteKind.CREATE, corrects_drift=work.applied)
+    put = PutApp(app_id=work.desired.app_id, definition=work.body, kind=WriteKind.CREATE, asked=work.asked, corrects_drift=work.applied)
     finding = Finding(phase=Phase.PROGRESSING, reason="Creating", message=f"creating {work.desired.app_id} in Marathon", in_sync=False)
     return report(s, finding, actions=(*preparations(work), put), requeue_after=SETTLE)
 
@@ -135,6 +135,8 @@ def _change(work: Work, app: ActualApp) -> AppPlan:
         app_id=work.desired.app_id,
         definition=work.body,
         kind=WriteKind.CONFIG,
+        asked=work.asked,
+        over=app.version,
         changes=work.gap.changes,
         corrects_drift=drifted,
         force=force,

@@ -102,11 +102,16 @@ class WriteKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class PutApp:
-    """Write the complete definition. `changes` says what differs (secrets hidden); `force` replaces the running deployment of the app."""
+    """Write the complete definition. `changes` says what differs (secrets hidden); `force` replaces the running deployment of the app.
+
+    `asked` and `over` are what is remembered once Marathon has taken it: a digest of what was asked for, and the version that was there.
+    """
 
     app_id: str
     definition: Document = field(repr=False)
     kind: WriteKind
+    asked: str = ""
+    over: str = ""
     changes: tuple[FieldChange, ...] = ()
     corrects_drift: bool = False
     force: bool = False

@@ -212,12 +212,24 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A complete definition that Marathon has taken: a digest of what was asked for, the app's version before, and the one it became.
+
+    The app keeps the version before when Marathon finds that nothing changes.
+    """
+
+    asked: str
+    over: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Memory:
     """What the controller remembers from pass to pass. Losing it costs a longer wait, never a wrong step.
 
     `revision` is the one that is watched, `measure` the furthest that its roll-out has come, `progress_at` when (monotonic seconds), and
     `deadline` the moment for people (RFC 3339) at which it fails without further progress. `unhealthy_since` is when a new instance was
-    first seen unhealthy in a row. `deployments` are ids that our own writes got, newest last.
+    first seen unhealthy in a row. `deployments` are ids that our own writes got, newest last. `taken` is what Marathon last took from us.
     """
 
     revision: str = ""
@@ -227,6 +239,7 @@ class Memory:
     unhealthy_since: float | None = None
     deployments: tuple[str, ...] = ()
     refusal: Refusal | None = None
+    taken: Taken | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

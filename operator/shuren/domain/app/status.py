@@ -54,7 +54,8 @@ class Finding:
     """The result of a pass.
 
     `current` names the revision that runs (empty: as before). `in_sync` None means not compared. `drift` are changes made by others.
-    `also` is work that goes on although the app is ready, as (reason, message). `deadline` (RFC 3339) is when a roll-out fails.
+    `also` is work that goes on although the app is ready, as (reason, message). `deadline` (RFC 3339) is when a roll-out fails. `kept` are
+    paths that Marathon keeps otherwise than it was given them.
     """
 
     phase: Phase
@@ -66,6 +67,7 @@ class Finding:
     deadline: str = ""
     also: tuple[str, str] | None = None
     suspended: bool = False
+    kept: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------------------------------------------- conditions
@@ -110,6 +112,10 @@ def _in_sync(s: Snapshot, finding: Finding) -> Condition:
     match finding.in_sync:
         case None:
             return Condition(type=kind, status=Truth.UNKNOWN, reason="NotCompared", message="Marathon's definition could not be compared")
+        case True if finding.kept:
+            paths = ", ".join(finding.kept[:_SAMPLE]) + (", …" if len(finding.kept) > _SAMPLE else "")
+            message = f"Marathon has taken the definition, but keeps these fields otherwise: {paths}; it may not know them"
+            return Condition(type=kind, status=Truth.TRUE, reason="KeptOtherwise", message=message)
         case True:
             return Condition(type=kind, status=Truth.TRUE, reason="InSync", message="")
         case False:

@@ -55,6 +55,7 @@ def watch(work: Work, app: ActualApp) -> AppPlan:
         message=message + status.waiting_clause(s),
         in_sync=True,
         deadline=judged.memory.deadline if judged.verdict is Verdict.MOVING else "",
+        kept=work.kept,
     )
     requeue = min(max(judged.left, 0.1), _LOOK_AGAIN) if judged.verdict is Verdict.MOVING else _LOOK_AGAIN
     return report(s, finding, actions=before, requeue_after=requeue, memory=judged.memory)
@@ -67,7 +68,9 @@ def _complete(work: Work, app: ActualApp, now: Standing, before: tuple[Action, .
     """All instances are there: the revision is good, old ones are forgotten, and what was left elsewhere may go."""
     s, record = work.s, work.record
     actions = list(before)
-    if record is not None and not before and record.state is not RevisionState.GOOD:
+    # a version older than what Marathon keeps otherwise would let the next process write that again
+    outdated = bool(work.kept) and record is not None and record.marathon_version < app.last_config_change_at
+    if record is not None and not before and (record.state is not RevisionState.GOOD or outdated):
         actions.append(MarkRevision(name=record.name, revision=record.hash, state=RevisionState.GOOD, marathon_version=app.version))
     superfluous = revisions.superfluous(s.revisions, target=work.desired.revision, app_id=work.desired.app_id)
     actions += [PruneRevision(name=r.name, revision=r.hash) for r in superfluous]
@@ -80,6 +83,7 @@ def _complete(work: Work, app: ActualApp, now: Standing, before: tuple[Action, .
         in_sync=True,
         current=work.desired.revision,
         also=leaving,
+        kept=work.kept,
     )
     memory = replace(s.memory, revision="", measure=(), progress_at=None, deadline="", unhealthy_since=None, refusal=None)
     requeue = _SOON if actions else SETTLE if leaving is not None else None
@@ -96,6 +100,7 @@ def _steady(work: Work, now: Standing, before: tuple[Action, ...]) -> AppPlan:
         message="all instances are ready" if ready else "not all instances are ready" + status.waiting_clause(s),
         in_sync=True,
         current=work.desired.revision,
+        kept=work.kept,
     )
     return report(s, finding, actions=before, requeue_after=_SOON if before else None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shuren.domain.app import revisions, status
@@ -26,13 +26,18 @@ SETTLE = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One pass that nothing holds up. `body` is the complete definition we would write, `gap` how Marathon's differs from it."""
+    """One pass that nothing holds up. `body` is the complete definition we would write, `gap` how Marathon's differs from it.
+
+    `kept` are paths at which Marathon has taken the definition and keeps it otherwise (it ignores fields that it does not know, and patches
+    may hold any): they are no part of the gap, for writing them again would change nothing, for ever.
+    """
 
     s: Snapshot
     desired: Desired
     body: Mapping[str, Any]
     gap: Difference
     record: Revision | None
+    kept: tuple[str, ...] = ()
 
     @property
     def is_newest(self) -> bool:
@@ -50,6 +55,12 @@ class Work:
         if not self.applied or not self.gap:
             return False
         return self.gap.kind is DifferenceKind.CONFIG or status.was_settled(self.s)
+
+    @property
+    def asked(self) -> str:
+        """A digest of what is asked for, but for the number of instances, which is scaled by itself."""
+        whole = {key: value for key, value in self.desired.definition.items() if key != "instances"}
+        return signature({"definition": whole, "id": self.desired.app_id, "ignored": sorted(self.s.management.ignore_paths)})
 
     @property
     def instances(self) -> int:
@@ -75,7 +86,36 @@ def assemble(s: Snapshot, desired: Desired) -> Work:
         raise Unreachable(f"Marathon's definition of {desired.app_id} is not in the form of one ({type(error).__name__})") from error
     gap = difference(normalise(body, info=s.cluster.info), found, secret=("/env", *desired.secret_paths))
     gap = s.veil.over_changes(gap)
-    return Work(s=s, desired=desired, body=body, gap=gap, record=record)
+    work = Work(s=_seen(s, s.app), desired=desired, body=body, gap=gap, record=record)
+    if gap.kind is DifferenceKind.CONFIG and _taken_as_it_is(work, s.app):
+        kept = tuple(c.path for c in gap.changes if c.path != _INSTANCES)
+        return replace(work, gap=Difference(changes=tuple(c for c in gap.changes if c.path == _INSTANCES)), kept=kept)
+    return work
+
+
+_INSTANCES = "/instances"
+
+
+def _seen(s: Snapshot, app: ActualApp) -> Snapshot:
+    """With the memory that our write has changed the app, once seen: from then on, the version before it is somebody else's doing."""
+    taken = s.memory.taken
+    if taken is None or not taken.over or app.version == taken.over:
+        return s
+    return replace(s, memory=replace(s.memory, taken=replace(taken, over="")))
+
+
+def _taken_as_it_is(work: Work, app: ActualApp) -> bool:
+    """Whether Marathon has taken this very definition, and nobody has changed its own since.
+
+    This process may remember the write. Else the record of a good revision says so, provided that nothing was asked for since. An app older
+    than either was put back by somebody (a restored backup of ZooKeeper).
+    """
+    taken, record = work.s.memory.taken, work.record
+    if taken is not None and taken.asked == work.asked:
+        return app.version == taken.over or app.last_config_change_at <= taken.version <= app.version
+    if record is None or not work.applied or not status.was_settled(work.s):
+        return False
+    return app.last_config_change_at <= record.marathon_version <= app.version
 
 
 def report(
