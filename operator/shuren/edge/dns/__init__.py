@@ -1,0 +1,1 @@
+"""`shuren dns`: an authoritative name server for one cluster's zone, fed by ZooKeeper only."""
