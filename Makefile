@@ -35,6 +35,7 @@ packages:
 	command -v java >/dev/null || missing+=(default-jre-headless); \
 	[ -e "$${ZOOKEEPER_JAR:-/usr/share/java/zookeeper.jar}" ] || missing+=(zookeeper); \
 	command -v haproxy >/dev/null || missing+=(haproxy); \
+	command -v dig >/dev/null || missing+=(bind9-dnsutils); \
 	[ $${#missing[@]} -eq 0 ] && exit 0; \
 	if [ "$$(id -u)" != 0 ]; then \
 	  echo "These Debian packages are missing. As root, run:" >&2; \

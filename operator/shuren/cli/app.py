@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import shuren
-from shuren.cli import demo, lb, operator, sandbox
+from shuren.cli import demo, dns, lb, operator, sandbox
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +19,7 @@ app.add_typer(sandbox.app, name="sandbox")
 app.command("operator", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(operator.operator)
 app.command("demo")(demo.demo)
 app.command("lb")(lb.lb)
+app.command("dns")(dns.dns)
 
 
 @app.command()

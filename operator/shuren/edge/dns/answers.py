@@ -87,11 +87,16 @@ class Answers:
         self._origin = dns.name.from_text(authority.name.lower())
         self._zone_wire = self._origin.to_wire() or b""
         self._serial = 1
-        self._zone = Zone(names={"": {}})
+        self._content = Zone(names={"": {}})
         self._names: Mapping[bytes, str] = {self._zone_wire: ""}
         self._built: dict[tuple[bytes, int], _Bodies] = {}
         self._unknown: dict[int, _Bodies] = {}
         self.counters = Counters()
+
+    @property
+    def zone(self) -> str:
+        """Name of the zone."""
+        return self._authority.name
 
     @property
     def serial(self) -> int:
@@ -100,14 +105,14 @@ class Answers:
 
     def put(self, zone: Zone) -> None:
         """Answer from this zone from now on. Names that cannot be on the wire are left out."""
-        if zone == self._zone:
+        if zone == self._content:
             return
         names: dict[bytes, str] = {}
         for name in zone.names:
             absolute = self._absolute(name)
             if absolute is not None:
                 names[absolute.to_wire() or b""] = name
-        self._zone, self._names = zone, names
+        self._content, self._names = zone, names
         self._serial = self._serial % 0xFFFFFFFF + 1
         self._built.clear()
         self._unknown.clear()
@@ -192,7 +197,7 @@ class Answers:
             yield self._render(name, kind, answer=[self._apex(dns.rdatatype.RdataType(kind).name)])
             return
         wanted = _OF_NUMBER.get(kind)
-        records = list(self._zone.names[relative].get(wanted, ())) if wanted is not None else []
+        records = list(self._content.names[relative].get(wanted, ())) if wanted is not None else []
         if wanted is None or not records:
             yield self._negative(name, Rcode.NOERROR, kind)
             return
@@ -208,7 +213,7 @@ class Answers:
             for target in targets
             if (absolute := self._absolute(target)) is not None
             for address_kind in (RecordType.A, RecordType.AAAA)
-            if (held := self._zone.names.get(target, {}).get(address_kind, ()))
+            if (held := self._content.names.get(target, {}).get(address_kind, ()))
         ]
         return self._render(name, int(dns.rdatatype.from_text(kind.value)), answer=[answer], additional=additional)
 

@@ -1,0 +1,63 @@
+"""`shuren dns`: the name server of a cluster's zone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shuren.cli.lb import Format
+
+
+def dns(
+    zookeeper: Annotated[str, typer.Option(envvar="SHUREN_ZOOKEEPER", help="Servers, as zk1:2181,zk2:2181.")],
+    root: Annotated[str, typer.Option(envvar="SHUREN_ROOT", help="MesosCluster.spec.zookeeper.root, such as /shuren/bj1.")],
+    *,
+    zone: Annotated[str, typer.Option(help="Zone to answer for. Default: MesosCluster.spec.dns.zone, read from ZooKeeper.")] = "",
+    address: Annotated[str, typer.Option(help="Where to answer, UDP and TCP.")] = "0.0.0.0",
+    port: Annotated[int, typer.Option(help="0: a free one.")] = 53,
+    server: Annotated[list[str] | None, typer.Option("--ns", help="Name server of the zone, once for each. Default: ns1.ZONE.")] = None,
+    ttl: Annotated[int, typer.Option(min=0, help="Seconds for which answers may be kept.")] = 5,
+    negative_ttl: Annotated[int, typer.Option(min=0, help="Seconds for which 'there is none' may be kept.")] = 5,
+    state_dir: Annotated[
+        Path | None, typer.Option(envvar="SHUREN_DNS_STATE_DIR", help="Keeps what was last good, for a start while ZooKeeper is away.")
+    ] = None,
+    metrics_address: Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz are served.")] = "127.0.0.1",
+    metrics_port: Annotated[int, typer.Option(help="0: nowhere.")] = 9103,
+    log_format: Annotated[Format, typer.Option(help="Form of log lines.")] = Format.CONSOLE,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+) -> None:
+    """Answer DNS for services and tasks of one cluster, from ZooKeeper alone.
+
+    A user and password for ZooKeeper (scheme digest) come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD.
+    """
+    import asyncio  # noqa: PLC0415 - what only this command needs
+
+    from shuren.clients.zookeeper.client import Digest  # noqa: PLC0415
+    from shuren.domain.errors import ShurenError  # noqa: PLC0415
+    from shuren.edge import logs  # noqa: PLC0415
+    from shuren.edge.dns.serve import Settings, serve  # noqa: PLC0415
+
+    logs.set_up(logs.LogFormat(log_format.value), log_level.upper())
+    username = os.environ.get("SHUREN_ZOOKEEPER_USERNAME", "")
+    settings = Settings(
+        hosts=zookeeper,
+        root=root,
+        zone=zone.strip("."),
+        address=address,
+        port=port,
+        servers=tuple(server or ()),
+        ttl=ttl,
+        negative_ttl=negative_ttl,
+        state_dir=state_dir,
+        digest=Digest(username=username, password=os.environ.get("SHUREN_ZOOKEEPER_PASSWORD", "")) if username else None,
+        metrics_address=metrics_address,
+        metrics_port=metrics_port,
+    )
+    try:
+        asyncio.run(serve(settings))
+    except ShurenError as error:
+        typer.echo(f"shuren dns: {error}", err=True)
+        raise typer.Exit(1) from error
