@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from shuren.domain.app import rollout, status, supervise, victims
 from shuren.domain.app.plan import Action, AppPlan, Drain, KillTasks, PutApp, ScaleApp, WriteKind
-from shuren.domain.app.snapshot import Adoption, Desired, DriftPolicy, OnFailure, Policy, RevisionState, Snapshot
+from shuren.domain.app.snapshot import Adoption, Desired, DriftPolicy, OnFailure, Policy, Revision, RevisionState, Snapshot
 from shuren.domain.app.status import Finding, Phase
-from shuren.domain.app.work import SETTLE, Work, assemble, lock, preparations, report
+from shuren.domain.app.work import SETTLE, Work, assemble, footing, lock, preparations, report
 from shuren.domain.marathon.diff import DifferenceKind
 from shuren.domain.marathon.state import ActualApp
 
@@ -24,9 +24,9 @@ def towards(s: Snapshot, desired: Desired) -> AppPlan:
         refused = _adoption_refused(work)
         if refused is not None:
             return report(s, refused)
-    failed = work.record is not None and work.record.state is RevisionState.FAILED
-    if failed and s.rollout.on_failure is not OnFailure.IGNORE:
-        return _after_failure(work, s.app)
+    record = work.record
+    if record is not None and record.state is RevisionState.FAILED and s.rollout.on_failure is not OnFailure.IGNORE:
+        return _after_failure(work, record, s.app)
     if work.drifted and s.management.drift is not DriftPolicy.CORRECT:
         return _leave_drift(work, s.app)
     match work.gap.kind:
@@ -72,7 +72,7 @@ def _unready_dependencies(s: Snapshot) -> Finding | None:
 
 def _create(work: Work) -> AppPlan:
     s = work.s
-    if work.record is not None and work.record.state is RevisionState.FAILED and s.owned and s.rollout.on_failure is not OnFailure.IGNORE:
+    if work.record is not None and work.record.state is RevisionState.FAILED and s.rollout.on_failure is not OnFailure.IGNORE:
         return report(s, supervise.failed_finding(work, work.record.failure))
     if work.applied and s.management.drift is not DriftPolicy.CORRECT:
         message = f"{work.desired.app_id} was deleted in Marathon and spec.management.drift is {s.management.drift.value}"
@@ -157,15 +157,15 @@ def _scale(work: Work, app: ActualApp, *, finding: Finding | None = None) -> App
     force, held = lock(work, app)
     if held is not None:
         return held
-    drift = work.gap.changes if work.drifted else ()
+    drift = work.gap.changes if work.drifted and s.management.drift is not DriftPolicy.IGNORE else ()
     found = finding or Finding(
         phase=Phase.PROGRESSING,
-        reason="CorrectingDrift" if drift else "Scaling",
+        reason="CorrectingDrift" if drift and s.management.drift is DriftPolicy.CORRECT else "Scaling",
         message=f"scaling to {work.instances} instances" + _waits_for(s),
         in_sync=False,
         drift=drift,
     )
-    actions = () if finding is not None else preparations(work)
+    actions = footing(work) if finding is not None else preparations(work)
     if work.instances < app.instances:
         steps = _remove(work, app, force=force)
     else:
@@ -226,11 +226,11 @@ def _leave_drift(work: Work, app: ActualApp) -> AppPlan:
     return report(s, finding)
 
 
-def _after_failure(work: Work, app: ActualApp) -> AppPlan:
+def _after_failure(work: Work, record: Revision, app: ActualApp) -> AppPlan:
     """The revision that is asked for has failed before and is not tried again."""
     if work.gap.kind is not DifferenceKind.CONFIG:
-        return supervise.failed_runs_on(work, app)
-    finding = supervise.rolled_back(work, app)
+        return supervise.failed_runs_on(work, record, app)
+    finding = supervise.rolled_back(work, record, app)
     if not app.deployments and app.instances != work.instances:
         return _scale(work, app, finding=finding)
     return report(work.s, finding, requeue_after=SETTLE if finding.phase is Phase.PROGRESSING else None)

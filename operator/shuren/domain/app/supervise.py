@@ -19,7 +19,7 @@ from shuren.domain.app.plan import (
 from shuren.domain.app.rollout import Standing, Verdict
 from shuren.domain.app.snapshot import Deletion, OnFailure, Policy, Revision, RevisionState, Snapshot
 from shuren.domain.app.status import Finding, Phase
-from shuren.domain.app.work import SETTLE, Work, is_ours, preparations, report
+from shuren.domain.app.work import SETTLE, Work, footing, is_ours, preparations, report
 from shuren.domain.marathon.state import ActualApp
 
 _SOON = 0.2
@@ -146,8 +146,8 @@ def _fail(work: Work, app: ActualApp, verdict: Verdict, record: Revision) -> App
     if restore is not None:
         message = f"revision {record.hash} failed: {why}; going back to {restore.revision}"
         finding = Finding(phase=Phase.PROGRESSING, reason="RollingBack", message=message, in_sync=False)
-        return report(s, finding, actions=(mark, restore), requeue_after=SETTLE)
-    actions: tuple[Action, ...] = (mark, *_pause(work, app))
+        return report(s, finding, actions=(*footing(work), mark, restore), requeue_after=SETTLE)
+    actions: tuple[Action, ...] = (*footing(work), mark, *_pause(work, app))
     return report(s, failed_finding(work, why), actions=actions, requeue_after=SETTLE)
 
 
@@ -171,34 +171,32 @@ def failed_finding(work: Work, why: str) -> Finding:
     return Finding(phase=Phase.STALLED, reason="RolloutFailed", message=message, in_sync=True)
 
 
-def failed_runs_on(work: Work, app: ActualApp) -> AppPlan:
+def failed_runs_on(work: Work, record: Revision, app: ActualApp) -> AppPlan:
     """The failed revision is what Marathon has: it may have healed meanwhile, or the step back was interrupted."""
-    s, record = work.s, work.record
+    s = work.s
     now = rollout.standing(app, desired=app.instances)
-    if record is None:
-        return report(s, failed_finding(work, "unknown"))
     if now.complete and not app.deployments:
         return _complete(work, app, now, preparations(work))
     restore = _restore(work, app)
     if restore is not None:
         message = f"revision {record.hash} failed: {record.failure}; going back to {restore.revision}"
         finding = Finding(phase=Phase.PROGRESSING, reason="RollingBack", message=message, in_sync=False)
-        return report(s, finding, actions=(restore,), requeue_after=SETTLE)
-    return report(s, failed_finding(work, record.failure), actions=_pause(work, app))
+        return report(s, finding, actions=(*footing(work), restore), requeue_after=SETTLE)
+    pause = _pause(work, app)
+    return report(s, failed_finding(work, record.failure), actions=(*footing(work), *pause), requeue_after=SETTLE if pause else None)
 
 
-def rolled_back(work: Work, app: ActualApp) -> Finding:
+def rolled_back(work: Work, record: Revision, app: ActualApp) -> Finding:
     """What is said while, and after, an older revision has taken the place of the failed one."""
-    s, record = work.s, work.record
+    s = work.s
     good = revisions.last_good(s.revisions, app_id=app.id, other_than=work.desired.revision)
     name = good.hash if good is not None else "the former version"
     now = rollout.standing(app, desired=app.instances)
     back = bool(app.deployments) or not (now.complete or (now.serving and status.former_reason(s) == "RolledBack"))
-    failure = record.failure if record is not None else ""
     return Finding(
         phase=Phase.PROGRESSING if back else Phase.STALLED,
         reason="RollingBack" if back else "RolledBack",
-        message=f"revision {work.desired.revision} failed: {failure}; "
+        message=f"revision {record.hash} failed: {record.failure}; "
         + (f"going back to {name}" if back else f"{name} runs again; change the spec to try another"),
         in_sync=False,
         current=name if good is not None and not back else "",

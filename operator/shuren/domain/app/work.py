@@ -136,18 +136,25 @@ def silent(s: Snapshot, *, requeue_after: float | None) -> AppPlan:
     return AppPlan(requeue_after=requeue_after, memory=s.memory)
 
 
-def preparations(work: Work) -> tuple[Action, ...]:
-    """What comes before any write to Marathon: finalizer, claim, the record of the revision."""
+def footing(work: Work) -> tuple[Action, ...]:
+    """What comes before any write to Marathon: finalizer and claim, also when somebody has taken them away meanwhile."""
     s = work.s
     actions: list[Action] = []
     if FINALIZER not in s.resource.finalizers:
         actions.append(AddFinalizer())
     if not s.owned:
         actions.append(ClaimId(app_id=work.desired.app_id, replaces=s.claim.uid if s.claim is not None else ""))
-    if not work.is_newest:
-        adopted = s.app.version if s.app is not None and not s.owned and not work.gap else ""
-        actions.append(RecordRevision(revision=work.desired.revision, number=revisions.next_number(s.revisions), adopted=adopted))
     return tuple(actions)
+
+
+def preparations(work: Work) -> tuple[Action, ...]:
+    """What comes before the desired revision is tried: the footing, and the record of the revision."""
+    s = work.s
+    if work.is_newest:
+        return footing(work)
+    adopted = s.app.version if s.app is not None and not s.owned and not work.gap else ""
+    record = RecordRevision(revision=work.desired.revision, number=revisions.next_number(s.revisions), adopted=adopted)
+    return (*footing(work), record)
 
 
 def signature(body: Mapping[str, JsonValue]) -> str:
