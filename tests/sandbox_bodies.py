@@ -27,14 +27,6 @@ _TEXTS = st.sampled_from(
 _MOMENTS = st.sampled_from(["2026-01-01T00:00:00.000Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000+01:00"])
 _ODD = 300
 """One value in so many is junk."""
-_VARIANTS: dict[str, tuple[Any, ...]] = {
-    "_environment_value": ("", {"secret": ""}),
-    "_volume": ({"external": {}}, {"persistent": {}}, {"secret": ""}, {"hostPath": ""}),
-    "_mesos_command": ({"shell": ""}, {}),
-    "_resource_limit": ("", 1),
-    "_unreachable_strategy": ("", {}),
-}
-"""Raw values that lead the readers of unions to each of their members."""
 
 
 def of(what: shape.Shape, depth: int = 0) -> Strategy:
@@ -64,14 +56,22 @@ def _sound(what: shape.Shape, depth: int) -> Strategy:  # noqa: C901, PLR0912 - 
             return st.dictionaries(st.sampled_from(["A", "b", "x/y"]), of(what.of, depth + 1), max_size=2)
         case shape.Obj():
             return _object(what, depth)
-        case shape.OneOf():
-            return st.one_of([of(what.choose(raw), depth + 1) for raw in _VARIANTS[what.choose.__name__]])
-        case shape.Constant():
+        case shape.AnyOf():
+            return st.one_of([of(member, depth + 1) for member in what.shapes])
+        case shape.Tagged():
+            return st.one_of([_tagged(_sound(member, depth), what.key, kind) for kind, member in what.shapes.items()])
+        case shape.Lenient():
+            return of(what.of, depth + 1)
+        case shape.Word():
             return st.just(what.value)
         case shape.Lazy():
             return st.just({}) if depth > 6 else st.deferred(lambda: of(what.shape(), depth + 3))
         case _:
             return JUNK
+
+
+def _tagged(bodies: Strategy, key: str, kind: str) -> Strategy:
+    return bodies.map(lambda body: body | {key: kind})
 
 
 def _object(what: shape.Obj, depth: int) -> Strategy:

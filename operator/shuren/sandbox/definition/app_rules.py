@@ -31,6 +31,8 @@ class Rules:
     features: frozenset[str]
     default_network_name: str | None
     valid_roles: tuple[str, ...]
+    kept_role: str | None = None
+    """The role that reservations of what is there were made for, unless the request says to give them up."""
 
 
 def _at(path: str, message: str) -> Violation:
@@ -119,6 +121,7 @@ def canonical(app: Json, rules: Rules) -> Iterator[Violation]:
     yield from _roles(app, rules)
     yield from _labels(app)
     yield from _strategies(app)
+    yield from _driven(app)
     for constraint in app["constraints"]:
         complaint = constraint_complaint(constraint)
         if complaint is not None:
@@ -229,7 +232,10 @@ def _resources(app: Json, rules: Rules) -> Iterator[Violation]:
 def limit_rules(limits: Json, resources: Json, path: str) -> Iterator[Violation]:
     """A limit is not below what is requested."""
     for name, limit in limits.items():
-        if limit != "unlimited" and limit < resources[name]:
+        if isinstance(limit, str):
+            if limit != "unlimited":
+                yield _at(f"{path}/{name}", f"'{limit}' is an invalid resource limit. It must be 'unlimited' or a number")
+        elif limit < resources[name]:
             message = f"resource limit must be greater than or equal to requested resource ({float(resources[name])})"
             yield _at(f"{path}/{name}", message)
 
@@ -261,7 +267,8 @@ def _strategies(app: Json) -> Iterator[Violation]:
     if single and app["instances"] > 1:
         yield _at("/", "Single instance app may only have one instance")
     if upgrade is not None:
-        zero = ("maximumOverCapacity", "minimumHealthCapacity") if single else ("maximumOverCapacity",) if resident else ()
+        bound = resident or bool(_driven_volumes(app))
+        zero = ("maximumOverCapacity", "minimumHealthCapacity") if single else ("maximumOverCapacity",) if bound else ()
         for key in zero:
             if upgrade[key] != 0:
                 yield _at(f"/upgradeStrategy/{key}", f"got {upgrade[key]}, expected 0.0")
@@ -274,6 +281,21 @@ def _strategies(app: Json) -> Iterator[Violation]:
         yield _at("/unreachableStrategy/inactiveAfterSeconds", message)
     if (app.get("container") or {}).get("type") == "DOCKER" and sum(n["mode"] == "container" for n in app["networks"]) > 1:
         yield _at("/", "may only specify a single container network when using the Docker container engine")
+
+
+def _driven_volumes(app: Json) -> list[str | None]:
+    external = [volume["external"] for volume in (app.get("container") or {}).get("volumes", ()) if "external" in volume]
+    return [info.get("name") for info in external if info.get("provider") == "dvdi"]
+
+
+def _driven(app: Json) -> Iterator[Violation]:
+    """Volumes of Docker volume drivers belong to one instance, and each is mounted once."""
+    names = _driven_volumes(app)
+    if names and app["instances"] > 1:
+        yield _at("/", f"Number of instances is limited to 1 when declaring DVDI volumes in app [{app['id']}]")
+    for name in dict.fromkeys(names):
+        if name is not None and names.count(name) > 1:
+            yield _at("/", f"Requested DVDI volume '{name}' is declared more than once within app {app['id']}")
 
 
 def has_volumes(app: Json, kind: str) -> bool:
@@ -310,10 +332,23 @@ def constraint_complaint(constraint: list[str]) -> str | None:
 # -------------------------------------------------------------------------------------------------- final definition
 
 
-def model(app: Json) -> Iterator[Violation]:
+def resident_role(role: str, kept_role: str | None, kind: str) -> Iterator[Violation]:
+    """What keeps its data on an agent has a role of its own, and parts with it only by force."""
+    if role == "*":
+        yield _at("/role", f"Resident {kind} cannot have the role *")
+    if kept_role is not None and role != kept_role:
+        message = (
+            "It is not possible to change the role for existing reservations. If you proceed with this change, all existing instances will "
+            f"continue to run under the previous role, {kept_role}. Only new instances will be allocated with the new role, {role}. "
+            "In order to continue, retry your request with ?force=true"
+        )
+        yield _at("/role", message)
+
+
+def model(app: Json, rules: Rules) -> Iterator[Violation]:
     """Third round: the finished definition."""
-    if has_volumes(app, "persistent") and app["role"] == "*":
-        yield _at("/role", "Resident apps cannot have the role *")
+    if has_volumes(app, "persistent"):
+        yield from resident_role(app["role"], rules.kept_role, "apps")
     if app["labels"].get("MARATHON_SINGLE_INSTANCE_APP") == "true" and app.get("upgradeStrategy") is None:
         # the default strategy does not do for such an app: it must say 0 and 0 itself
         yield _at("/isSingleInstance", "must be false")

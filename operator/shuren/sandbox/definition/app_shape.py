@@ -7,10 +7,9 @@ Limits that Marathon's generated readers do not enforce are left out on purpose:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from . import paths
-from .shape import Bool, Constant, Double, Enum, Failing, Int, Items, MapOf, Obj, OneOf, Shape, Text, Timestamp, optional, required
+from .shape import AnyOf, Bool, Double, Enum, Int, Items, Lenient, MapOf, Obj, Text, Timestamp, Word, optional, required
 
 PATH_ID = Text(min_length=1, accept=paths.well_formed)
 NAME = Text(min_length=1, max_length=63, pattern=r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -25,18 +24,8 @@ PROTOCOL = Enum(literals=("tcp", "udp", "udp,tcp"))
 READ_MODE = Enum(literals=("RO", "RW"))
 SCHEME = Enum(literals=("HTTP", "HTTPS"))
 
-_SECRET_REF = Obj((required("secret", Text(min_length=1)),))
-
-
-def _environment_value(value: Any) -> Shape:
-    if isinstance(value, str):
-        return Text()
-    if not isinstance(value, dict):
-        return Failing("error.expected.jsobject")
-    return _SECRET_REF if "secret" in value else Failing("error.path.missing", "/secret")
-
-
-ENVIRONMENT = MapOf(of=OneOf(_environment_value))
+ENVIRONMENT_VALUE = AnyOf((Text(), Obj((required("secret", Text()),), plain=True)))
+ENVIRONMENT = MapOf(of=ENVIRONMENT_VALUE)
 SECRETS = MapOf(of=Obj((required("source", Text(min_length=1)),)))
 
 ARTIFACT = Obj(
@@ -78,7 +67,7 @@ PORT_MAPPING = Obj(
     )
 )
 
-_COMMAND_CHECK = Obj((required("value", Text()),))
+_COMMAND_CHECK = Obj((required("value", Text()),), plain=True)
 APP_HEALTH_CHECK = Obj(
     (
         optional("command", _COMMAND_CHECK),
@@ -97,14 +86,8 @@ APP_HEALTH_CHECK = Obj(
 )
 
 
-def _mesos_command(value: Any) -> Shape:
-    if isinstance(value, dict) and "shell" in value:
-        return Obj((required("shell", Text()),))
-    return Obj((required("argv", Items(of=Text())),))
-
-
-MESOS_COMMAND = OneOf(_mesos_command)
-COMMAND_EXEC = Obj((required("command", MESOS_COMMAND),))
+MESOS_COMMAND = AnyOf((Obj((required("shell", Text(min_length=1)),)), Obj((required("argv", Items(of=Text(), min_items=1)),))))
+COMMAND_EXEC = Obj((required("command", MESOS_COMMAND),), plain=True)
 _APP_CHECK = Obj(
     (
         optional(
@@ -121,13 +104,13 @@ _APP_CHECK = Obj(
 
 _READINESS_CHECK = Obj(
     (
-        optional("name", Text(), "readinessCheck"),
+        optional("name", Text(min_length=1), "readinessCheck"),
         optional("protocol", SCHEME, "HTTP"),
         optional("path", PATH, "/"),
-        optional("portName", Text(pattern=r"[a-z][-a-z0-9]*"), "http-api"),
+        optional("portName", LEGACY_NAME, "http-api"),
         optional("intervalSeconds", NATURAL, 30),
         optional("timeoutSeconds", Int(minimum=1), 10),
-        optional("httpStatusCodesForReady", Items(of=Int(), unique=True)),
+        optional("httpStatusCodesForReady", Items(of=Int(), unique=True, min_items=1)),
         optional("preserveLastResponse", Bool(), False),
     )
 )
@@ -142,6 +125,13 @@ PERSISTENT = Obj(
         optional("constraints", Items(of=CONSTRAINT, unique=True), []),
     )
 )
+CSI_MODES = (
+    "SINGLE_NODE_WRITER",
+    "SINGLE_NODE_READER_ONLY",
+    "MULTI_NODE_READER_ONLY",
+    "MULTI_NODE_SINGLE_WRITER",
+    "MULTI_NODE_MULTI_WRITER",
+)
 _EXTERNAL = Obj(
     (
         optional("size", Int(minimum=0, long=True)),
@@ -151,25 +141,53 @@ _EXTERNAL = Obj(
         optional("shared", Bool(), False),
     )
 )
+_CSI_SECRETS = MapOf(of=Obj((required("secret", Text()),), plain=True))
+_CSI = Obj(
+    (
+        required("provider", Enum(literals=("csi",))),
+        required("name", Text(min_length=1)),
+        required(
+            "options",
+            Obj(
+                (
+                    required("pluginName", Text(min_length=1)),
+                    required(
+                        "capability",
+                        Obj(
+                            (
+                                required("accessType", Enum(literals=("block", "mount"))),
+                                required("accessMode", Enum(literals=CSI_MODES)),
+                                optional("fsType", Text()),
+                                optional("mountFlags", Items(of=Text()), []),
+                            )
+                        ),
+                    ),
+                    optional("nodeStageSecret", _CSI_SECRETS, {}),
+                    optional("nodePublishSecret", _CSI_SECRETS, {}),
+                    optional("volumeContext", LABELS, {}),
+                )
+            ),
+        ),
+    )
+)
 _CONTAINER_PATH = required("containerPath", Text(min_length=1))
 _MODE = required("mode", READ_MODE)
 
 
-def _volume(value: Any) -> Shape:
-    keys = value if isinstance(value, dict) else {}
-    if keys.get("external") is not None:
-        return Obj((_CONTAINER_PATH, _MODE, required("external", _EXTERNAL)))
-    if keys.get("persistent") is not None:
-        return Obj((_CONTAINER_PATH, _MODE, required("persistent", PERSISTENT)))
-    if keys.get("secret") is not None:
-        return Obj((_CONTAINER_PATH, required("secret", Text())))
-    return Obj((_CONTAINER_PATH, _MODE, required("hostPath", Text(min_length=1))))
+_VOLUME = AnyOf(
+    (
+        Obj((_CONTAINER_PATH, _MODE, required("persistent", PERSISTENT))),
+        Obj((_CONTAINER_PATH, _MODE, required("external", AnyOf((_CSI, _EXTERNAL))))),
+        Obj((_CONTAINER_PATH, required("secret", Text(min_length=1)))),
+        Obj((_CONTAINER_PATH, _MODE, required("hostPath", Text(min_length=1)))),
+    )
+)
 
 
-PULL_CONFIG = Obj((required("secret", Text()),))
+PULL_CONFIG = Obj((required("secret", Text(min_length=1)),))
 _DOCKER = Obj(
     (
-        optional("credential", Obj((required("principal", Text()), optional("secret", Text())))),
+        optional("credential", Obj((required("principal", Text()), optional("secret", Text())), plain=True)),
         optional("forcePullImage", Bool(), False),
         required("image", Text(min_length=1)),
         optional("pullConfig", PULL_CONFIG),
@@ -181,16 +199,17 @@ _DOCKER = Obj(
 )
 LINUX_INFO = Obj(
     (
-        optional("seccomp", Obj((optional("profileName", Text()), optional("unconfined", Bool())))),
+        optional("seccomp", Obj((optional("profileName", Text()), optional("unconfined", Lenient(Bool(), False), False)))),
         optional("ipcInfo", Obj((required("mode", Enum(literals=("PRIVATE", "SHARE_PARENT"))), optional("shmSize", NATURAL)))),
-    )
+    ),
+    plain=True,
 )
 _CONTAINER = Obj(
     (
         optional("type", Enum(literals=("MESOS", "DOCKER")), "DOCKER"),
         optional("docker", _DOCKER),
         optional("linuxInfo", LINUX_INFO),
-        optional("volumes", Items(of=OneOf(_volume)), []),
+        optional("volumes", Items(of=_VOLUME), []),
         optional("portMappings", Items(of=PORT_MAPPING)),
     )
 )
@@ -225,11 +244,8 @@ _IP_ADDRESS = Obj(
 )
 
 
-def _resource_limit(value: Any) -> Shape:
-    return Enum(literals=("unlimited",)) if isinstance(value, str) else Double(minimum=0)
-
-
-RESOURCE_LIMITS = Obj((optional("cpus", OneOf(_resource_limit)), optional("mem", OneOf(_resource_limit))))
+_RESOURCE_LIMIT = AnyOf((Text(), Double()))
+RESOURCE_LIMITS = Obj((optional("cpus", _RESOURCE_LIMIT), optional("mem", _RESOURCE_LIMIT)), plain=True)
 EXECUTOR_RESOURCES = Obj(
     (
         optional("cpus", Double(minimum=0), 0.1),
@@ -239,19 +255,17 @@ EXECUTOR_RESOURCES = Obj(
 )
 
 
-def _unreachable_strategy(value: Any) -> Shape:
-    # seen on a real one: any text means disabled
-    if isinstance(value, str):
-        return Constant("disabled")
-    return Obj(
-        (
-            optional("inactiveAfterSeconds", Int(minimum=0, long=True), 0),
-            optional("expungeAfterSeconds", Int(minimum=0, long=True), 0),
-        )
+UNREACHABLE_STRATEGY = AnyOf(
+    (
+        Word("disabled"),
+        Obj(
+            (
+                optional("inactiveAfterSeconds", Int(minimum=0, long=True), 0),
+                optional("expungeAfterSeconds", Int(minimum=0, long=True), 0),
+            )
+        ),
     )
-
-
-UNREACHABLE_STRATEGY = OneOf(_unreachable_strategy)
+)
 KILL_SELECTION = Enum(literals=("YOUNGEST_FIRST", "OLDEST_FIRST"))
 _RATIO = Double(minimum=0.0, maximum=1.0)
 
@@ -304,7 +318,7 @@ _FIELDS = (
     optional("uris", Items(of=Text())),
     optional("user", Text()),
     optional("version", Timestamp()),
-    optional("versionInfo", Obj((required("lastScalingAt", Timestamp()), required("lastConfigChangeAt", Timestamp())))),
+    optional("versionInfo", Obj((required("lastScalingAt", Timestamp()), required("lastConfigChangeAt", Timestamp())), plain=True)),
 )
 
 APP = Obj(_FIELDS)

@@ -24,17 +24,17 @@ class Place:
     existing: Json | None = None
 
 
-def place(root: Group, app_id: str, settings: Settings, *, enforce_role: bool | None = None) -> Place:
+def place(root: Group, app_id: str, settings: Settings, *, enforce_role: bool | None = None, force: bool = False) -> Place:
     """Roles allowed for an id: the server's and the top-level group's, only the latter where the group enforces it, and the one it has.
 
-    `enforce_role` overrides what the tree says, for a group that is just being changed.
+    `enforce_role` overrides what the tree says, for a group that is just being changed; with `force` what is resident may change its role.
     """
     own = paths.top_level(app_id) if len(paths.segments(app_id)) > 1 else ""
     group = tree.find(root, "/" + own) if own else None
     enforced = bool(own) and (enforce_role if enforce_role is not None else bool(group is not None and group.enforce_role))
     existing = tree.app(root, app_id) or tree.pod(root, app_id)
     allowed = [own] if enforced else [settings.mesos_role, own]
-    if existing is not None:
+    if existing is not None and own:
         allowed.append(existing["role"])
     return Place(
         config=normalise.Config(default_role=own if enforced else settings.mesos_role, default_network_name=settings.default_network_name),
@@ -42,6 +42,7 @@ def place(root: Group, app_id: str, settings: Settings, *, enforce_role: bool | 
             features=settings.features,
             default_network_name=settings.default_network_name,
             valid_roles=tuple(dict.fromkeys(role for role in allowed if role)),
+            kept_role=existing["role"] if existing is not None and own and not force else None,
         ),
         existing=existing,
     )
@@ -79,7 +80,7 @@ def _canonical(dependencies: list[str], base: str) -> list[str]:
 
 def define(app: Json, at: Place, *, version: str) -> Json:
     """The stored definition of a normalised app, after the last round of rules."""
-    require(app_rules.model(app))
+    require(app_rules.model(app, at.rules))
     definition = normalise.to_definition(app, version=version)
     if at.existing is not None and "containers" not in at.existing:
         require(app_rules.resident_update(at.existing, definition))

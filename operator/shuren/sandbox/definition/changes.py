@@ -42,37 +42,37 @@ def create_app(definition: Json, settings: Settings) -> Change:
     return _change(settings, edit)
 
 
-def replace_app(app_id: str, app: Json, settings: Settings) -> Change:
+def replace_app(app_id: str, app: Json, settings: Settings, *, force: bool = False) -> Change:
     """A whole app in place of what was there, if anything."""
 
     def edit(root: Group, now: str) -> Group:
-        return tree.put_app(root, apps.created(app, apps.place(root, app_id, settings), version=now), now)
+        return tree.put_app(root, apps.created(app, apps.place(root, app_id, settings, force=force), version=now), now)
 
     return _change(settings, edit)
 
 
-def update_app(app_id: str, update: Json, settings: Settings, history: History) -> Change:
+def update_app(app_id: str, update: Json, settings: Settings, history: History, *, force: bool = False) -> Change:
     """A partial update, or a way back to an older version. A 404 when the app (or its version) is not there."""
 
     def edit(root: Group, now: str) -> Group:
         current = tree.app(root, app_id)
         if current is None:
             raise apps.missing(app_id)
-        return tree.put_app(root, _updated(root, current, update, now=now, settings=settings, history=history), now)
+        return tree.put_app(root, _updated(update, current, apps.place(root, current["id"], settings, force=force), now, history), now)
 
     return _change(settings, edit)
 
 
-def _updated(root: Group, current: Json, update: Json, *, now: str, settings: Settings, history: History) -> Json:
+def _updated(update: Json, current: Json, at: apps.Place, now: str, history: History) -> Json:
     if "version" in update:
         old = history(current["id"], update["version"])
         if old is None:
             raise apps.missing(current["id"])
         return old
-    return apps.merged(update, current, apps.place(root, current["id"], settings), version=now)
+    return apps.merged(update, current, at, version=now)
 
 
-def update_apps(updates: Iterable[tuple[str, Json]], settings: Settings, history: History, *, create: bool) -> Change:
+def update_apps(updates: Iterable[tuple[str, Json]], settings: Settings, history: History, *, create: bool, force: bool = False) -> Change:
     """Several partial updates at once; unknown apps are created, or refused with a 404."""
     pairs = tuple(updates)
 
@@ -80,9 +80,12 @@ def update_apps(updates: Iterable[tuple[str, Json]], settings: Settings, history
         for app_id, update in pairs:
             current = tree.app(root, app_id)
             if current is not None:
-                root = tree.put_app(root, _updated(root, current, update, now=now, settings=settings, history=history), now)
+                root = tree.put_app(
+                    root, _updated(update, current, apps.place(root, current["id"], settings, force=force), now, history), now
+                )
             elif create:
-                root = tree.put_app(root, apps.from_partial(update, app_id, apps.place(root, app_id, settings), version=now), now)
+                at = apps.place(root, app_id, settings, force=force)
+                root = tree.put_app(root, apps.from_partial(update, app_id, at, version=now), now)
             else:
                 raise apps.missing(app_id)
         return tree.stamped(root, now)
@@ -90,13 +93,13 @@ def update_apps(updates: Iterable[tuple[str, Json]], settings: Settings, history
     return _change(settings, edit)
 
 
-def replace_apps(wholes: Iterable[tuple[str, Json]], settings: Settings) -> Change:
+def replace_apps(wholes: Iterable[tuple[str, Json]], settings: Settings, *, force: bool = False) -> Change:
     """Several whole apps at once."""
     pairs = tuple(wholes)
 
     def edit(root: Group, now: str) -> Group:
         for app_id, app in pairs:
-            root = tree.put_app(root, apps.created(app, apps.place(root, app_id, settings), version=now), now)
+            root = tree.put_app(root, apps.created(app, apps.place(root, app_id, settings, force=force), version=now), now)
         return tree.stamped(root, now)
 
     return _change(settings, edit)
@@ -145,7 +148,7 @@ def scale_down(counts: Mapping[str, int], settings: Settings) -> Change:
 
 
 def _group_edit(
-    group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None]
+    group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None], *, force: bool
 ) -> Callable[[Group, str], Group]:
     def edit(root: Group, now: str) -> Group:
         if "version" in update:
@@ -155,19 +158,24 @@ def _group_edit(
             return tree.put_group(root, old, now)
         if "scaleBy" in update:
             return groups.scale(root, group_id, update["scaleBy"], now)
-        return groups.apply(root, group_id, groups.normalise_apps(update, group_id, root, settings, version=now), now)
+        fresh = groups.normalise_apps(update, group_id, root, settings, version=now, force=force)
+        return groups.apply(root, group_id, fresh, now)
 
     return edit
 
 
-def update_group(group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None]) -> Change:
+def update_group(
+    group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None], *, force: bool = False
+) -> Change:
     """A structural update, a scale of all apps, or a way back to an older version."""
-    return _change(settings, _group_edit(group_id, update, settings, at_version))
+    return _change(settings, _group_edit(group_id, update, settings, at_version, force=force))
 
 
-def plan_group(group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None]) -> Change:
+def plan_group(
+    group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None], *, force: bool = False
+) -> Change:
     """The root of a dry run: without ports and checks of the whole, and with every mentioned app as a new version."""
-    edit = _group_edit(group_id, update, settings, at_version)
+    edit = _group_edit(group_id, update, settings, at_version, force=force)
     if "version" in update or "scaleBy" in update:
         return lambda root, now: versions.stamp_all(root, edit(root, now), now)
     return lambda root, now: groups.touched(versions.stamp_all(root, edit(root, now), now), group_id, update, now)
@@ -222,13 +230,11 @@ def create_pod(definition: Json, settings: Settings) -> Change:
     return _change(settings, edit)
 
 
-def replace_pod(pod_id: str, pod: Json, settings: Settings) -> Change:
-    """A pod in place of the one of that id; a 404 when there is none."""
+def replace_pod(pod_id: str, pod: Json, settings: Settings, *, force: bool = False) -> Change:
+    """A pod in place of what was there, if anything."""
 
     def edit(root: Group, now: str) -> Group:
-        if tree.pod(root, pod_id) is None:
-            raise missing_pod(pod_id)
-        return tree.put_pod(root, pods.define(pod, apps.place(root, pod_id, settings), version=now), now)
+        return tree.put_pod(root, pods.define(pod, apps.place(root, pod_id, settings, force=force), version=now), now)
 
     return _change(settings, edit)
 

@@ -13,7 +13,9 @@ from .errors import Violation
 
 Json = Mapping[str, Any]
 NAMES_FOR_HOST_PORT = "networkNames must be a single item list when hostPort is specified and more than 1 container network is defined"
-_OPTION_KEY = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_OPTION_KEY = _LABEL + r"/[A-Za-z0-9](?:[-A-Za-z0-9\\._:]*[A-Za-z0-9])?"
+_DRIVER = "dvdi/driver"
 
 
 def feature_missing(feature: str) -> str:
@@ -62,12 +64,17 @@ def port_mapping_rules(mappings: list[Any], networks: list[Any], path: str) -> I
 
 def linux_rules(linux: Json, path: str) -> Iterator[Violation]:
     """Seccomp either unconfined or with a profile; shared memory has a size only when it is private."""
+    yield from ipc_rules(linux, path)
     seccomp = linux.get("seccomp")
     if seccomp is not None:
-        if seccomp.get("profileName") and seccomp.get("unconfined"):
+        if "profileName" in seccomp and seccomp["unconfined"]:
             yield Violation(path=f"{path}/seccomp", message="Seccomp unconfined can NOT be true when Profile is defined")
-        elif not seccomp.get("profileName") and not seccomp.get("unconfined"):
+        elif "profileName" not in seccomp and not seccomp["unconfined"]:
             yield Violation(path=f"{path}/seccomp", message="Seccomp unconfined must be true when Profile is NOT defined")
+
+
+def ipc_rules(linux: Json, path: str) -> Iterator[Violation]:
+    """Shared memory has a size only when it is private."""
     ipc = linux.get("ipcInfo")
     if ipc is not None and ipc["mode"] == "SHARE_PARENT" and ipc.get("shmSize") is not None:
         yield Violation(path=f"{path}/ipcInfo", message="ipcInfo shmSize can NOT be set when mode is SHARE_PARENT")
@@ -168,28 +175,67 @@ def _volume_constraint(constraint: list[str]) -> str | None:
 
 def _external_rules(volume: Json, path: str, container: Json, features: Collection[str]) -> Iterator[Violation]:
     external = volume["external"]
-    for key in ("name", "provider"):
-        if external.get(key) is None:
-            yield Violation(path=f"{path}/external/{key}", message="not defined")
-    for index, key in enumerate(external["options"]):
-        if not re.fullmatch(_OPTION_KEY, key):
-            yield Violation(path=f"{path}/external/options/keys({index})", message=f"must match regular expression '^{_OPTION_KEY}$'")
-    yield from _provider_rules(external, path, container)
+    match external.get("provider"):
+        case None:
+            for key in ("name", "provider"):
+                if external.get(key) is None:
+                    yield Violation(path=f"{path}/external/{key}", message="not defined")
+        case "csi":
+            pass
+        case "dvdi":
+            yield from _dvdi_rules(volume, path, container)
+        case _:
+            yield Violation(path=f"{path}/external/provider", message="is unknown provider")
     if "external_volumes" not in features:
         yield Violation(path=path, message=feature_missing("external_volumes"))
 
 
-def _provider_rules(external: Json, path: str, container: Json) -> Iterator[Violation]:
-    match external.get("provider"):
-        case None | "csi":
-            return
-        case "dvdi":
-            if not external["options"].get("dvdi/driver"):
-                yield Violation(path=f"{path}/external/options", message="must contain dvdi/driver")
-            if container["type"] == "DOCKER" and external.get("size") is not None:
-                yield Violation(path=f"{path}/external/size", message="must be undefined for Docker containers")
-        case _:
-            yield Violation(path=f"{path}/external/provider", message="is unknown provider")
+def _dvdi_rules(volume: Json, path: str, container: Json) -> Iterator[Violation]:
+    """Volumes of Docker volume drivers: who drives them is a must, and each containerizer has its limits."""
+    external, options = volume["external"], volume["external"]["options"]
+    if not external.get("name"):
+        yield Violation(path=f"{path}/external/name", message="not defined" if "name" not in external else "must not be empty")
+    for index, key in enumerate(options):
+        if not re.fullmatch(_OPTION_KEY, key):
+            yield Violation(path=f"{path}/external/options/keys({index})", message=f"must match regular expression '^{_OPTION_KEY}$'")
+    yield from _option_rules(options, f"{path}/external/options")
+    if volume["containerPath"] in (".", ".."):
+        yield Violation(path=f"{path}/containerPath", message="can not be one of (.,..)")
+    if container["type"] == "MESOS" and volume["mode"] != "RW":
+        yield Violation(path=f"{path}/mode", message="does not equal RW")
+    if container["type"] == "DOCKER":
+        if set(options) - {_DRIVER}:
+            yield Violation(path=f"{path}/external/options", message=f"must only contain {_DRIVER}")
+        if external.get("size") is not None:
+            yield Violation(path=f"{path}/external/size", message="must be undefined for Docker containers")
+
+
+def _option_rules(options: Json, path: str) -> Iterator[Violation]:
+    def label(value: str) -> str | None:
+        return None if re.fullmatch(_LABEL, value) else f"must match regular expression '^{_LABEL}$'"
+
+    driver = options.get(_DRIVER)
+    complaint = "not defined" if driver is None else label(driver)
+    if complaint is not None:
+        yield Violation(path=f'{path}("{_DRIVER}")', message=complaint)
+    if driver != "rexray":
+        return
+    checks = {"volumetype": label, "newfstype": label, "iops": _natural, "overwritefs": _true}
+    for name, check in checks.items():
+        value = options.get(f"dvdi/{name}")
+        complaint = None if value is None else check(value)
+        if complaint is not None:
+            yield Violation(path=f'{path}/"dvdi/{name}"', message=complaint)
+
+
+def _natural(value: str) -> str | None:
+    whole = re.fullmatch(r"\+?[0-9]{1,18}", value, re.ASCII) and int(value) > 0
+    return None if whole else f"Expected a valid, positive integer instead of {value}"
+
+
+def _true(value: str) -> str | None:
+    # Marathon means "a boolean" and takes only the one
+    return None if value.lower() == "true" else "Expected a valid boolean"
 
 
 def compiles(pattern: str) -> bool:

@@ -83,18 +83,19 @@ def _violations(update: Json, group_id: str, path: str, root: Group, *, services
         yield from _violations(child, effective_path(child, group_id), f"{path}/groups({index})", root, services=services)
 
 
-def normalise_apps(update: Json, group_id: str, root: Group, settings: Settings, *, version: str) -> Json:
+def normalise_apps(update: Json, group_id: str, root: Group, settings: Settings, *, version: str, force: bool = False) -> Json:
     """The update with stored definitions in place of its apps. Errors in them carry their own paths, without the group's."""
     result = dict(update)
     if "apps" in update:
         enforce = update.get("enforceRole") if len(paths.segments(group_id)) == 1 else None
         result["apps"] = []
         for app in update["apps"]:
-            at = apps.place(root, paths.absolute(app["id"], group_id), settings, enforce_role=enforce)
+            at = apps.place(root, paths.absolute(app["id"], group_id), settings, enforce_role=enforce, force=force)
             result["apps"].append(apps.define(apps.normalised(app, at, base=group_id), at, version=version))
     if "groups" in update:
         result["groups"] = [
-            normalise_apps(child, effective_path(child, group_id), root, settings, version=version) for child in update["groups"]
+            normalise_apps(child, effective_path(child, group_id), root, settings, version=version, force=force)
+            for child in update["groups"]
         ]
     return result
 

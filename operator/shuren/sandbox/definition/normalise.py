@@ -390,16 +390,11 @@ def _shown_container(container: Json) -> Json:
             docker |= {"privileged": False, "parameters": []}
         shown["docker"] = docker
     if container.get("linuxInfo") is not None:
-        shown["linuxInfo"] = _shown_linux(container["linuxInfo"])
+        shown["linuxInfo"] = container["linuxInfo"]
     shown["volumes"] = [_shown_volume(volume) for volume in container["volumes"]]
     if container.get("portMappings") is not None:
         shown["portMappings"] = [_no_empty(mapping, "networkNames") for mapping in container["portMappings"]]
     return shown
-
-
-def _shown_linux(linux: Json) -> Json:
-    seccomp = linux.get("seccomp")
-    return linux if seccomp is None else linux | {"seccomp": {"unconfined": False} | seccomp}
 
 
 def _shown_volume(volume: Json) -> Json:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .app_shape import (
     ANY_PORT,
     ARTIFACT,
     COMMAND_EXEC,
-    ENVIRONMENT,
+    ENVIRONMENT_VALUE,
     EXECUTOR_RESOURCES,
     KILL_SELECTION,
     LABELS,
@@ -26,8 +24,9 @@ from .app_shape import (
     SECRETS,
     UNREACHABLE_STRATEGY,
 )
-from .shape import Bool, Double, Enum, Int, Items, Obj, OneOf, Shape, Text, Timestamp, optional, required
+from .shape import AnyOf, Bool, Double, Enum, Int, Items, Lenient, MapOf, Obj, Tagged, Text, Timestamp, optional, required
 
+_ENVIRONMENT = MapOf(of=ENVIRONMENT_VALUE, keys=r"[a-zA-Z_][a-zA-Z0-9_]{0,253}?")
 _TIMES = (
     optional("intervalSeconds", NATURAL, 60),
     optional("timeoutSeconds", NATURAL, 20),
@@ -46,7 +45,7 @@ _ENDPOINT = Obj(
         required("name", NAME),
         optional("containerPort", Int(minimum=0, maximum=65535)),
         optional("hostPort", ANY_PORT),
-        optional("protocol", Items(of=Text()), []),
+        optional("protocol", Items(of=Text(), min_items=1), []),
         optional("labels", LABELS, {}),
         optional("networkNames", Items(of=Text()), []),
     )
@@ -62,8 +61,8 @@ _IMAGE = Obj(
 )
 _RESOURCES = Obj(
     (
-        required("cpus", Double(minimum=0)),
-        required("mem", Double(minimum=0)),
+        optional("cpus", Double(minimum=0), 1.0),
+        optional("mem", Double(minimum=0), 128.0),
         optional("disk", Double(minimum=0), 0.0),
         optional("gpus", NATURAL, 0),
     )
@@ -71,12 +70,12 @@ _RESOURCES = Obj(
 _CONTAINER = Obj(
     (
         required("name", NAME),
-        optional("exec", Obj((required("command", MESOS_COMMAND), optional("overrideEntrypoint", Bool())))),
+        optional("exec", Obj((required("command", MESOS_COMMAND), optional("overrideEntrypoint", Bool())), plain=True)),
         required("resources", _RESOURCES),
         optional("resourceLimits", RESOURCE_LIMITS),
         optional("endpoints", Items(of=_ENDPOINT), []),
         optional("image", _IMAGE),
-        optional("environment", ENVIRONMENT, {}),
+        optional("environment", _ENVIRONMENT, {}),
         optional("user", Text()),
         optional("healthCheck", _HEALTH_CHECK),
         optional("check", _CHECK),
@@ -90,20 +89,22 @@ _CONTAINER = Obj(
 )
 
 
-def _volume(value: Any) -> Shape:
-    keys = value if isinstance(value, dict) else {}
-    for key, shape in (("persistent", PERSISTENT), ("secret", Text()), ("host", Text(min_length=1))):
-        if keys.get(key) is not None:
-            return Obj((required("name", NAME), required(key, shape)))
-    return Obj((required("name", NAME),))
-
+_VOLUME = AnyOf(
+    (
+        Obj((required("name", Text(min_length=1)), required("persistent", PERSISTENT))),
+        Obj((required("name", Text(min_length=1)), required("secret", Text(min_length=1)))),
+        Obj((required("name", NAME), required("host", Text()))),
+        Obj((required("name", NAME),)),
+    )
+)
 
 _CONSTRAINT = Obj(
     (
-        required("fieldName", Text(min_length=1)),
+        required("fieldName", Text()),
         required("operator", Enum(literals=("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS"))),
         optional("value", Text()),
-    )
+    ),
+    plain=True,
 )
 _RATIO = Double(minimum=0.0, maximum=1.0)
 _SCHEDULING = Obj(
@@ -134,12 +135,12 @@ POD = Obj(
         optional("labels", LABELS, {}),
         optional("version", Timestamp()),
         optional("user", Text()),
-        optional("environment", ENVIRONMENT, {}),
-        required("containers", Items(of=_CONTAINER)),
+        optional("environment", _ENVIRONMENT, {}),
+        required("containers", Items(of=_CONTAINER, min_items=1)),
         optional("secrets", SECRETS, {}),
-        optional("volumes", Items(of=OneOf(_volume)), []),
+        optional("volumes", Items(of=_VOLUME), []),
         optional("networks", Items(of=NETWORK), []),
-        optional("scaling", Obj((required("kind", Enum(literals=("fixed",))), optional("instances", NATURAL, 1)))),
+        optional("scaling", Tagged(key="kind", shapes={"fixed": Obj((optional("instances", Lenient(Int(), 1), 1),))})),
         optional("scheduling", _SCHEDULING),
         optional("executorResources", EXECUTOR_RESOURCES),
         optional("role", Text(min_length=1)),

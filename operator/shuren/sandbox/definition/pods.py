@@ -7,7 +7,7 @@ from typing import Any
 
 from . import app_rules, normalise, paths, pod_shape
 from .apps import Place, read, require
-from .container_rules import NAMES_FOR_HOST_PORT, feature_missing, linux_rules, network_rules, persistent_info_rules, unique
+from .container_rules import NAMES_FOR_HOST_PORT, feature_missing, ipc_rules, linux_rules, network_rules, unique
 from .errors import Violation
 
 Json = dict[str, Any]
@@ -24,10 +24,12 @@ def from_request(value: Any) -> Json:
 
 
 def rules(pod: Mapping[str, Any], at: Place) -> Iterator[Violation]:
-    """Everything about a pod as given."""
+    """First round: everything about a pod as given."""
     features = at.rules.features
     for complaint in paths.complaints(pod["id"]):
         yield _at("/id", complaint)
+    if not pod["id"].startswith("/"):
+        yield _at("/id", "Path needs to be absolute")
     if paths.is_root(pod["id"]):
         yield _at("/id", "Path must contain at least one path element")
     if pod.get("user") == "":
@@ -37,15 +39,17 @@ def rules(pod: Mapping[str, Any], at: Place) -> Iterator[Violation]:
         yield _at("/secrets", "must be empty")
         yield _at("/secrets", feature_missing("secrets"))
     yield from network_rules(pod["networks"], at.config.default_network_name)
-    if not pod["containers"]:
-        yield _at("/containers", "must not be empty")
     if not unique([container["name"] for container in pod["containers"]]):
-        yield _at("/containers", "container names are unique")
+        yield _at("/containers", "container names must be unique")
     for index, container in enumerate(pod["containers"]):
         yield from _container_rules(container, f"/containers({index})", pod, features)
     yield from _volume_rules(pod, features)
     yield from _endpoint_rules(pod)
-    yield from _scheduling_rules(pod, at)
+    yield from _scheduling_rules(pod)
+    if pod.get("linuxInfo") is not None:
+        if "seccomp" in pod["linuxInfo"]:
+            yield _at("/linuxInfo/seccomp", "Seccomp configuration on executor level is not supported")
+        yield from ipc_rules(pod["linuxInfo"], "/linuxInfo")
 
 
 def _container_rules(container: Mapping[str, Any], path: str, pod: Mapping[str, Any], features: frozenset[str]) -> Iterator[Violation]:
@@ -108,12 +112,10 @@ def _health_check_rules(check: Mapping[str, Any], container: Mapping[str, Any], 
 def _volume_rules(pod: Mapping[str, Any], features: frozenset[str]) -> Iterator[Violation]:
     mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
     if not unique([volume["name"] for volume in pod["volumes"]]):
-        yield _at("/volumes", "volume names are unique")
+        yield _at("/volumes", "volume names must be unique")
     for index, volume in enumerate(pod["volumes"]):
         if volume["name"] not in mounted:
             yield _at(f"/volumes({index})", "volume must be referenced by at least one container")
-        if "persistent" in volume:
-            yield from persistent_info_rules(volume["persistent"], f"/volumes({index})/persistent")
     secret = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
     if secret and "secrets" not in features:
         yield _at("/podSecretVolumes(pod)", "must be empty")
@@ -126,7 +128,7 @@ def _volume_rules(pod: Mapping[str, Any], features: frozenset[str]) -> Iterator[
 def _endpoint_rules(pod: Mapping[str, Any]) -> Iterator[Violation]:
     endpoints = [endpoint for container in pod["containers"] for endpoint in container["endpoints"]]
     if not unique([endpoint["name"] for endpoint in endpoints]):
-        yield _at("/", "endpoint names must be unique across all containers")
+        yield _at("/", "endpoint names nust be unique across all containers")
     for key, message in (
         ("containerPort", "container ports must be unique across all containers"),
         ("hostPort", "host ports must be unique across all containers"),
@@ -135,26 +137,67 @@ def _endpoint_rules(pod: Mapping[str, Any]) -> Iterator[Violation]:
             yield _at("/", message)
 
 
-def _scheduling_rules(pod: Mapping[str, Any], at: Place) -> Iterator[Violation]:
+def _scheduling_rules(pod: Mapping[str, Any]) -> Iterator[Violation]:
     scheduling = pod.get("scheduling") or {}
     placement = scheduling.get("placement") or {}
-    for index, constraint in enumerate(placement.get("constraints", ())):
-        triple = [constraint["fieldName"], constraint["operator"], *([constraint["value"]] if "value" in constraint else [])]
-        complaint = app_rules.constraint_complaint(triple)
+    instances = (pod.get("scaling") or {}).get("instances", 1)
+    if instances < 0:
+        yield _at("/scaling/instances", f"got {instances}, expected 0 or more")
+    complaints = [(index, _constraint_complaint(item)) for index, item in enumerate(placement.get("constraints", ()))]
+    if any(complaint for _, complaint in complaints):
+        yield _at("/scheduling/placement/constraints", "must be empty")
+    for index, complaint in complaints:
         if complaint is not None:
             yield _at(f"/scheduling/placement/constraints({index})", complaint)
-    resident = is_resident(pod)
-    if resident and scheduling.get("unreachableStrategy") not in (None, "disabled"):
+    if not is_resident(pod):
+        return
+    over = (scheduling.get("upgrade") or {}).get("maximumOverCapacity", 0)
+    if over != 0:
+        yield _at("/upgrade/maximumOverCapacity", f"got {over}, expected 0.0")
+    if scheduling.get("unreachableStrategy") not in (None, "disabled"):
         yield _at("/", "unreachableStrategy must be disabled for pods with persistent volumes")
-    role = pod.get("role") or at.config.default_role
-    if role not in at.rules.valid_roles:
-        yield _at("/role", f"got {role}, expected one of: [{', '.join(at.rules.valid_roles)}]")
-    if resident and role == "*":
-        yield _at("/role", "Resident pods cannot have the role *")
     accepted = placement.get("acceptedResourceRoles", ())
-    if accepted and not set(accepted) <= {"*", role}:
-        allowed = " and ".join(dict.fromkeys(("*", role)))
-        yield _at("/acceptedResourceRoles", f"acceptedResourceRoles can only contain {allowed}")
+    if accepted and set(accepted) != {"*"}:
+        yield _at("/acceptedResourceRoles", "must be empty")
+        yield _at("/acceptedResourceRoles", 'A resident pod must have `acceptedResourceRoles = ["*"]`.')
+
+
+def _constraint_complaint(constraint: Mapping[str, Any]) -> str | None:
+    if not constraint["fieldName"]:
+        return "missing field for constraint declaration"
+    triple = [constraint["fieldName"], constraint["operator"], *([constraint["value"]] if "value" in constraint else [])]
+    return app_rules.constraint_complaint(triple)
+
+
+def model(pod: Mapping[str, Any], at: Place) -> Iterator[Violation]:
+    """Second round: the roles of the finished definition, and what keeps data on an agent."""
+    role, allowed = pod["role"], at.rules.valid_roles
+    if role not in allowed:
+        yield _at("/role", f"got {role}, expected one of: [{', '.join(allowed)}]")
+    if is_resident(pod):
+        yield from app_rules.resident_role(role, at.rules.kept_role, "pods")
+    accepted = pod["scheduling"]["placement"]["acceptedResourceRoles"]
+    if not set(accepted) <= {"*", role}:
+        names = " and ".join(dict.fromkeys(("*", role)))
+        yield _at("/acceptedResourceRoles", f"acceptedResourceRoles can only contain {names}")
+    if at.existing is not None and "containers" in at.existing:
+        yield from _resident_update(at.existing, pod)
+
+
+def _resident_update(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Violation]:
+    """A pod with persistent volumes keeps its volumes, resources and host ports."""
+    if not is_resident(old) and not is_resident(new):
+        return
+    kept = [[volume for volume in pod["volumes"] if "persistent" in volume] for pod in (old, new)]
+    if kept[0] != kept[1]:
+        yield _at("/", "persistent volumes cannot be updated")
+    for name in ("cpus", "mem", "disk", "gpus"):
+        before, after = (sum(container["resources"][name] for container in pod["containers"]) for pod in (old, new))
+        if before != after:
+            yield _at("/", f"{name} cannot be updated if a pod has persistent volumes")
+    ports = [{e.get("hostPort") for c in pod["containers"] for e in c.get("endpoints", ())} for pod in (old, new)]
+    if ports[0] != ports[1]:
+        yield _at("/", "host ports cannot be updated if a pod has persistent volumes")
 
 
 def is_resident(pod: Mapping[str, Any]) -> bool:
@@ -215,6 +258,7 @@ def define(pod: Json, at: Place, *, version: str) -> Json:
     for key in ("user", "linuxInfo", "legacySharedCgroups"):
         if pod.get(key) is not None:
             shown[key] = pod[key]
+    require(model(shown, at))
     return shown
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -159,14 +159,21 @@ class Items:
 
 @dataclass(frozen=True, kw_only=True)
 class MapOf:
-    """An object with any keys and values of one shape."""
+    """An object with any keys and values of one shape. When all values are right, the keys must match `keys`."""
 
     of: Shape
+    keys: str | None = None
 
     def read(self, value: Any, path: str, out: list[Violation]) -> Any:
         if not isinstance(value, dict):
             return _fail(out, path, "error.expected.jsobject")
-        return {key: self.of.read(item, f"{path}/{key}", out) for key, item in value.items()}
+        before = len(out)
+        result = {key: self.of.read(item, f"{path}/{key}", out) for key, item in value.items()}
+        if self.keys is not None and len(out) == before:
+            for key in value:
+                if not re.fullmatch(self.keys, key, re.ASCII):
+                    _fail(out, f"{path}/{key}", "error.pattern")
+        return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,14 +200,18 @@ def required(name: str, shape: Shape, default: Any = None) -> Field:
 class Obj:
     """An object with known fields; `finish` may reshape what was read when nothing was wrong with it.
 
-    A value that is no object at all is taken for an empty one unless a field is required.
+    A value that is no object at all is taken for an empty one unless a field is required. `plain` objects are those without limits,
+    defaults and lists, whose readers play-json derives itself: they say in other words what is missing, and insist on an object.
     """
 
     fields: tuple[Field, ...]
     finish: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    plain: bool = False
 
     def read(self, value: Any, path: str, out: list[Violation]) -> Any:
         wanted = [field for field in self.fields if field.required]
+        if self.plain and not isinstance(value, dict):
+            return _fail(out, path, "error.expected.jsobject")
         if not isinstance(value, dict):
             # play-json resolves each field on its own: every required one fails with the same words, without any nothing does
             for field in wanted:
@@ -214,43 +225,66 @@ class Obj:
             if field.name in value and (value[field.name] is not None or field.required):
                 result[field.name] = field.shape.read(value[field.name], f"{path}/{field.name}", out)
             elif field.required:
-                _fail(out, f"{path}/{field.name}", f"'{field.name}' is undefined on object: {compact(value)}")
+                missing = "error.path.missing" if self.plain else f"'{field.name}' is undefined on object: {compact(value)}"
+                _fail(out, f"{path}/{field.name}", missing)
             elif field.default is not None:
                 result[field.name] = _fresh(field.default)
         return self.finish(result) if self.finish is not None and len(out) == before else result
 
 
 @dataclass(frozen=True)
-class OneOf:
-    """Chooses a shape by looking at the raw value."""
+class AnyOf:
+    """The first of several shapes that fits. When none does, only the last one says what is wrong."""
 
-    choose: Callable[[Any], Shape]
+    shapes: tuple[Shape, ...]
 
     def read(self, value: Any, path: str, out: list[Violation]) -> Any:
-        return self.choose(value).read(value, path, out)
+        found: list[Violation] = []
+        for shape in self.shapes:
+            found = []
+            result = shape.read(value, path, found)
+            if not found:
+                return result
+        out.extend(found)
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagged:
+    """An object of which one key says, letter for letter, which shape the rest has."""
+
+    key: str
+    shapes: Mapping[str, Shape]
+
+    def read(self, value: Any, path: str, out: list[Violation]) -> Any:
+        kind = value.get(self.key) if isinstance(value, dict) else None
+        if not isinstance(kind, str) or kind not in self.shapes:
+            return _fail(out, path, "error.expected.jsstring")
+        return {self.key: kind, **self.shapes[kind].read(value, path, out)}
 
 
 @dataclass(frozen=True)
-class Failing:
-    """Refuses whatever comes, at a place relative to the value."""
+class Lenient:
+    """What does not fit counts as the default."""
 
-    code: str
-    below: str = ""
+    of: Shape
+    default: Any
 
     def read(self, value: Any, path: str, out: list[Violation]) -> Any:
-        del value
-        return _fail(out, path + self.below, self.code)
+        del out
+        found: list[Violation] = []
+        result = self.of.read(value, path, found)
+        return _fresh(self.default) if found else result
 
 
 @dataclass(frozen=True)
-class Constant:
-    """Takes whatever comes for one known value."""
+class Word:
+    """Takes any text for one known value."""
 
-    value: Any
+    value: str
 
     def read(self, value: Any, path: str, out: list[Violation]) -> Any:
-        del value, path, out
-        return _fresh(self.value)
+        return self.value if isinstance(value, str) else _fail(out, path, "error.expected.jsstring")
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ async def patch_app(call: Call) -> web.StreamResponse:
 async def _update(call: Call, *, partial: bool, create: bool) -> web.StreamResponse:
     app_id = paths.absolute(call.args[0])
     value = await call.json()
-    at = apps.place(call.root, app_id, call.settings)
+    at = apps.place(call.root, app_id, call.settings, force=call.force)
     existing = tree.app(call.root, app_id)
     if existing is not None and partial:
         update = apps.update_from_request(value, at)
@@ -113,13 +113,13 @@ async def _update(call: Call, *, partial: bool, create: bool) -> web.StreamRespo
             update = {"version": timestamps.parse(update["version"])}
         else:
             apps.merged(update, existing, at, version="")
-        change = changes.update_app(app_id, update, call.settings, call.engine.app_at)
+        change = changes.update_app(app_id, update, call.settings, call.engine.app_at, force=call.force)
     else:
         whole = apps.replacement(value, app_id)
         apps.normalised(whole, at)
         if existing is None and not create:
             raise apps.missing(app_id)
-        change = changes.replace_app(app_id, whole, call.settings)
+        change = changes.replace_app(app_id, whole, call.settings, force=call.force)
     started = await call.engine.update(change, force=call.force, group_id=paths.parent(app_id))
     final = tree.app(call.root, app_id)
     if final is not None:
@@ -138,7 +138,7 @@ async def put_apps(call: Call) -> web.StreamResponse:
         app_id = paths.absolute(app["id"])
         apps.normalised(app, apps.place(call.root, app_id, call.settings))
         wholes.append((app_id, apps.stripped(app)))
-    return deployed(await call.engine.update(changes.replace_apps(wholes, call.settings), force=call.force))
+    return deployed(await call.engine.update(changes.replace_apps(wholes, call.settings, force=call.force), force=call.force))
 
 
 async def patch_apps(call: Call) -> web.StreamResponse:
@@ -153,7 +153,7 @@ async def _update_several(call: Call, *, create: bool) -> web.StreamResponse:
             raise refused(422, "requirement failed: App Update must have app id set")
         app_id = paths.absolute(update["id"])
         updates.append((app_id, apps.modern_update(update, apps.place(call.root, app_id, call.settings))))
-    change = changes.update_apps(updates, call.settings, call.engine.app_at, create=create)
+    change = changes.update_apps(updates, call.settings, call.engine.app_at, create=create, force=call.force)
     return deployed(await call.engine.update(change, force=call.force))
 
 

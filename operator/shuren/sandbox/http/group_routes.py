@@ -86,10 +86,10 @@ async def put_group(call: Call) -> web.StreamResponse:
     if "version" in update:
         update = update | {"version": timestamps.parse(update["version"])}
     else:
-        groups.normalise_apps(update, group_id, call.root, call.settings, version="")
+        groups.normalise_apps(update, group_id, call.root, call.settings, version="", force=call.force)
     if call.flag("dryRun"):
-        return json_answer(call.engine.dry_run(changes.plan_group(group_id, update, call.settings, _history(call))))
-    change = changes.update_group(group_id, update, call.settings, _history(call))
+        return json_answer(call.engine.dry_run(changes.plan_group(group_id, update, call.settings, _history(call), force=call.force)))
+    change = changes.update_group(group_id, update, call.settings, _history(call), force=call.force)
     return deployed(await call.engine.update(change, force=call.force, group_id=paths.parent(group_id)))
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from shuren.sandbox.definition import apps, changes, paths, pods, timestamps, tree
-from shuren.sandbox.definition.errors import ApiError, Violation, bad_shape, not_valid, refused
+from shuren.sandbox.definition.errors import ApiError, Violation, not_valid, refused
+from shuren.sandbox.definition.shape import Items, Text
 
 from .answers import json_answer
 from .task_routes import instance_of
@@ -16,7 +17,8 @@ from .task_routes import instance_of
 if TYPE_CHECKING:
     from .call import Call
 
-_INSTANCE_ID = re.compile(r".+[._](instance-|marathon-)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_INSTANCE_ID = re.compile(r"^(.+)\.(instance-|marathon-)([^\.]+)$")
+_UUID = re.compile(r"[0-9a-f]{1,8}(-[0-9a-f]{1,4}){3}-[0-9a-f]{1,12}", re.IGNORECASE)
 
 
 def _valid_id(text: str) -> str:
@@ -60,12 +62,12 @@ async def put_pod(call: Call) -> web.StreamResponse:
     """PUT /v2/pods/{id}: always the whole pod, and of the same id."""
     pod_id = paths.absolute(call.args[0])
     pod = pods.from_request(await call.json())
-    at = apps.place(call.root, pod_id, call.settings)
-    apps.require(pods.rules(pod, at))
+    apps.require(pods.rules(pod, apps.place(call.root, pod_id, call.settings, force=call.force)))
     if paths.absolute(pod["id"]) != pod_id:
         text = f"\n{{\"message\": \"'{pod_id}' does not match definition's id ('{pod['id']}')\" }}\n          "
         raise ApiError(400, text, headers={"Content-Type": "application/json"})
-    started = await call.engine.update(changes.replace_pod(pod_id, pod, call.settings), force=call.force, group_id=paths.parent(pod_id))
+    change = changes.replace_pod(pod_id, pod, call.settings, force=call.force)
+    started = await call.engine.update(change, force=call.force, group_id=paths.parent(pod_id))
     _event(call, "updated")
     shown = pods.public(tree.pod(call.root, pod_id) or {})
     return json_answer(shown, headers={"Marathon-Deployment-Id": started.deployment_id})
@@ -115,29 +117,35 @@ async def pod_version(call: Call) -> web.StreamResponse:
     return json_answer(pods.public(pod))
 
 
-def _valid_instance(text: Any, path: str) -> str:
-    if not _INSTANCE_ID.fullmatch(str(text)):
-        raise not_valid([Violation(path=path, message=f"must fully match regular expression '{_INSTANCE_ID.pattern}'")])
-    return str(text)
+def _valid_instances(ids: list[str], *, numbered: bool) -> set[str]:
+    """Instance ids that are such. What only looks like one is found out when its UUID is read."""
+    message = f"must fully match regular expression '{_INSTANCE_ID.pattern}'"
+    wrong = [
+        Violation(path=f"({i})" if numbered else "/", message=message) for i, text in enumerate(ids) if not _INSTANCE_ID.fullmatch(text)
+    ]
+    if wrong:
+        raise not_valid(wrong)
+    for text in ids:
+        uuid = text.rpartition(".")[2].partition("-")[2]
+        if not _UUID.fullmatch(uuid):
+            raise refused(422, f"Invalid UUID string: {uuid}")
+    return set(ids)
 
 
 async def kill_instance(call: Call) -> web.StreamResponse:
     """DELETE /v2/pods/{id}::instances/{instance}."""
     pod_id = _valid_id(call.args[0])
-    instance = _valid_instance(call.args[1], "/")
-    killed = await _kill(call, pod_id, {instance})
+    killed = await _kill(call, pod_id, _valid_instances([call.args[1]], numbered=False))
     if not killed:
-        raise refused(404, f"Task '{instance}' does not exist", details=True)
+        raise refused(404, f"Task '{call.args[1]}' does not exist", details=True)
     return json_answer(killed[0])
 
 
 async def kill_instances(call: Call) -> web.StreamResponse:
     """DELETE /v2/pods/{id}::instances with a list of instance ids."""
     pod_id = _valid_id(call.args[0])
-    ids = await call.json()
-    if not isinstance(ids, list):
-        raise bad_shape([Violation(path="", message="error.expected.jsarray")])
-    return json_answer(await _kill(call, pod_id, {_valid_instance(item, f"({index})") for index, item in enumerate(ids)}))
+    ids = apps.read(Items(of=Text()), await call.json())
+    return json_answer(await _kill(call, pod_id, _valid_instances(ids, numbered=True)))
 
 
 async def _kill(call: Call, pod_id: str, instances: set[str]) -> list[dict[str, Any]]:
