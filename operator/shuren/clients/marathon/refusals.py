@@ -44,7 +44,7 @@ def _error(status: int, document: Mapping[str, Any], body: bytes, what: str) -> 
             return Throttled(message, retry_after=2.0)
         case 403:
             return Denied(message)
-        case 404 if any(words in said for words in _MISSING):
+        case 404 if _MISSING in said:
             return Gone(message)
         case 404:
             # a proxy without a Marathon behind it, or another server: nothing is known about the app
@@ -71,7 +71,7 @@ def _of_server(status: int, said: str, message: str, *, overloaded: bool) -> Shu
             return Unreachable(message)
 
 
-_MISSING = ("does not exist", "not found in tasks queue")
+_MISSING = "does not exist"
 """How Marathon says that a thing is not there (`App '/x' does not exist`). No other 404 means that."""
 
 _INPUT_WORDS = ("constraint", "requirement failed", "illegal", "must be", "networks", "Normalization", "None.get", "health check", "check")
