@@ -37,6 +37,7 @@ from shuren.ports.events import Severity
 from shuren.ports.kubernetes import CONFIG_MAPS, CONTROLLER_REVISIONS, MESOS_CLUSTERS, NAMESPACES, PAAS_APPS, SECRETS, Object, Resource
 from shuren.ports.zookeeper import Create, SetData
 from shuren.runtime.store import Store
+from strict_kubernetes import StrictKubernetes
 
 INSTALLATION = "test"
 WATCHED = (PAAS_APPS, CONTROLLER_REVISIONS, MESOS_CLUSTERS, NAMESPACES)
@@ -352,7 +353,7 @@ class World:
         self.clock = ManualClock()
         self.crash: CrashPoint | None = crash
         self.random = random.Random(seed) if seed is not None else None  # noqa: S311 - chance for tests
-        self.kubernetes = FakeKubernetes(hook=self._kubernetes_hook)
+        self.kubernetes = StrictKubernetes(hook=self._kubernetes_hook)
         self.recorder = Recorder()
         self.changes: list[str] = []
         """What was counted as changed outside, by operation."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.crash import Crash, CrashPoint, Moment
-from shuren.clients.fakes.kubernetes import FakeKubernetes
 from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
 from shuren.clients.zookeeper.fenced import FencedRoot
 from shuren.controllers.estate.publications import Publications
@@ -30,6 +29,7 @@ from shuren.domain.service.values import ServiceName
 from shuren.domain.tenancy import Tenancy
 from shuren.ports.kubernetes import ENDPOINT_SLICES, NAMESPACES, PAAS_APPS, PAAS_SERVICES, SERVICES, Object
 from shuren.runtime.store import Store
+from strict_kubernetes import StrictKubernetes
 
 WATCHED = (PAAS_SERVICES, PAAS_APPS, NAMESPACES, SERVICES, ENDPOINT_SLICES)
 AT = "2026-01-01T00:00:00.000Z"
@@ -195,7 +195,7 @@ class World:
         self.clock = ManualClock()
         self.lead = Lead()
         self.crash = crash
-        self.kubernetes = FakeKubernetes(hook=self._hook)
+        self.kubernetes = StrictKubernetes(hook=self._hook)
         self.sites = {name: Site(name) for name in sites}
         self.process: Process | None = None
         self._said: list[str] = []

@@ -386,10 +386,10 @@ def _facts(s: ClusterSnapshot, parts: Mapping[str, _Part]) -> dict[str, JsonValu
     facts: dict[str, JsonValue] = {}
     told: dict[str, dict[str, JsonValue]] = {"marathon": {}, "zookeeper": {}, "mesos": {}}
     if s.info is not None:
-        told["marathon"] = _without_empty({"version": s.info.version, "leader": s.info.leader, "frameworkId": s.info.framework_id})
-    told["zookeeper"] = _without_empty({"version": s.zookeeper_version})
+        told["marathon"] = _words(version=s.info.version, leader=s.info.leader, frameworkId=s.info.framework_id)
+    told["zookeeper"] = _words(version=s.zookeeper_version)
     if s.summary is not None:
-        told["mesos"] = _without_empty({"version": s.summary.version, "leader": s.summary.leader}) | {"agents": s.summary.agents}
+        told["mesos"] = _words(version=s.summary.version, leader=s.summary.leader) | {"agents": s.summary.agents}
     for key, part in parts.items():
         facts[key] = {"reachable": _shown_reachable(s, key, part.view), **told[key]}
     kept = {key: value for key in NUMBERS if (value := s.previous.get(key)) is not None and (s.mesos is not None or key != "resources")}
@@ -420,8 +420,9 @@ def _numbers(s: ClusterSnapshot) -> dict[str, JsonValue]:
     return numbers
 
 
-def _without_empty(values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    return {key: value for key, value in values.items() if value}
+def _words(**values: str | None) -> dict[str, JsonValue]:
+    """What servers say of themselves, as long as the status may hold it."""
+    return {key: value[: 64 if key == "version" else 256] for key, value in values.items() if value}
 
 
 def _amounts(a: Amounts) -> dict[str, JsonValue]:

@@ -12,7 +12,6 @@ import pytest
 from estate_room import ROOT, FakeFactory, FakeMesos, Heard, Lead, pass_time
 from shuren.api.v1alpha1 import mesoscluster as api
 from shuren.clients.fakes.clock import ManualClock
-from shuren.clients.fakes.kubernetes import FakeKubernetes
 from shuren.clients.fakes.marathon import FakeMarathon
 from shuren.clients.fakes.marathon_world import MarathonWorld
 from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
@@ -27,6 +26,7 @@ from shuren.ports.events import Severity
 from shuren.ports.kubernetes import MESOS_CLUSTERS, SECRETS, Object
 from shuren.runtime.controller import Outcome
 from shuren.runtime.store import Store
+from strict_kubernetes import StrictKubernetes
 
 _KEY = ObjectKey(kind="MesosCluster", namespace="", name="bj1")
 _SPEC: dict[str, Any] = {
@@ -57,7 +57,7 @@ class World:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.kubernetes = FakeKubernetes()
+        self.kubernetes = StrictKubernetes()
         self.store = Store()
         self.marathon = FakeMarathon(MarathonWorld(clock=self.clock))
         self.marathon.world.foreign_put({"id": "/a", "cmd": "sleep 1", "instances": 0})

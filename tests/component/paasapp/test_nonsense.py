@@ -14,7 +14,7 @@ from shuren.domain.app.decide import decide
 from shuren.domain.app.plan import OUTSIDE, KillTasks, PutApp, ScaleApp
 from shuren.domain.app.snapshot import ClusterView, Desired, Management, Resource, RolloutPolicy, Snapshot
 from shuren.domain.identity import Claim, ObjectKey
-from shuren.domain.marathon.state import ActualApp
+from shuren.domain.marathon.state import ActualApp, TaskFailure
 
 NONSENSE: tuple[dict[str, Any], ...] = (
     {"upgradeStrategy": "fast"},
@@ -49,6 +49,21 @@ async def test_it_is_told_and_nothing_is_written_until_it_can_be_read(change: di
         await world.round(everything=True)
     assert world.ready()
     assert [step for step in world.steps if step.startswith("marathon")] == []
+
+
+async def test_whatever_length_its_words_have_the_status_can_be_written() -> None:
+    world = World()
+    world.apply(instances=2)
+    await world.settle()
+    actual = world.marathon.actual("/shop/web")
+    assert actual is not None
+    long = "9" * 40_000
+    failure = TaskFailure(message=long, host=long, timestamp=long, task_id=long, state=long, version=long)
+    odd = dataclasses.replace(actual, version=long, last_config_change_at=long, deployments=(long,), last_task_failure=failure)
+    world.site.stale["/shop/web"] = (world.clock.monotonic(), odd)
+    await world.round(everything=True)
+    assert world.status()["lastTaskFailure"]["taskId"] == "9" * 1024
+    assert world.status()["marathon"]["version"] == "9" * 64
 
 
 _ODD = st.one_of(

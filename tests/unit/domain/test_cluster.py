@@ -26,6 +26,8 @@ from shuren.domain.cluster import (
     decide,
 )
 from shuren.domain.conditions import Condition, ConditionType, Truth, written
+from shuren.domain.marathon.state import MarathonInfo
+from strict_kubernetes import status_validator
 
 _AMOUNTS = Amounts(cpus=8.0, mem=100.0, disk=10.0)
 _GOOD = ClusterSnapshot(
@@ -135,3 +137,13 @@ def test_secrets_are_named_once_and_never_shown() -> None:
     assert "hush" not in shown
     assert settings.same_connection(replace(settings, unreachable_grace=1.0))
     assert not settings.same_connection(replace(settings, mesos=("http://mesos",)))
+
+
+def test_whatever_length_the_words_of_servers_have_the_status_can_be_written() -> None:
+    long = "x" * 5000
+    info = MarathonInfo(version=long, framework_id=long, leader=long)
+    summary = MesosSummary(version=long, leader=long, agents=1, total=_AMOUNTS, used=_AMOUNTS)
+    error = PartView(unreachable_for=500.0, error=long)
+    report = decide(replace(_GOOD, info=info, summary=summary, zookeeper_version=long, zookeeper=error))
+    status = {**report.facts, "conditions": written(report.conditions, generation=1, now="2026-01-01T00:00:00Z")}
+    assert [e.message for e in status_validator("mesosclusters").iter_errors(status)] == []

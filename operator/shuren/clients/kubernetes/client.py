@@ -323,7 +323,7 @@ def _refuse(code: int, content: bytes, what: str, *, retry_after: str | None = N
 
 
 def _error(code: int, reason: str, status: Mapping[str, Any], message: str, retry_after: str | None) -> ShurenError | Expired:
-    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    seconds = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
     details = status.get("details") or {}
     match code:
         case 404:

@@ -7,6 +7,7 @@ is the only memory that outlives the process.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -162,7 +163,7 @@ def _of_marathon(s: Snapshot, finding: Finding) -> dict[str, JsonValue]:
         none: dict[str, JsonValue] = {"desired": wanted, "staged": 0, "running": 0, "healthy": 0, "unhealthy": 0, "updated": 0}
         return {"instances": 0, "counts": none, "ready": f"0/{wanted}"}
     now = _as_last_known(s, standing(app, desired=wanted))
-    marathon: dict[str, JsonValue] = {"id": app.id, "version": app.version}
+    marathon: dict[str, JsonValue] = {"id": app.id[:1024], "version": app.version[:64]}
     deployment = _deployment(s, app, finding)
     if deployment is not None:
         marathon["deployment"] = deployment
@@ -201,7 +202,7 @@ def _deployment(s: Snapshot, app: ActualApp, finding: Finding) -> dict[str, Json
     if not app.deployments:
         return None
     known = s.deployment
-    result: dict[str, JsonValue] = {"id": app.deployments[0], "step": 0, "totalSteps": 0}
+    result: dict[str, JsonValue] = {"id": app.deployments[0][:128], "step": 0, "totalSteps": 0}
     if known is not None and known.id == app.deployments[0]:
         result |= {"step": known.current_step, "totalSteps": known.total_steps}
     if finding.deadline:
@@ -221,9 +222,12 @@ def _failure(s: Snapshot, app: ActualApp) -> dict[str, JsonValue] | None:
         "state": failure.state[:64],
     }
     incarnation = failure.task_id.rpartition(".")[2]
-    if incarnation.isdigit():
+    if _ATTEMPT.fullmatch(incarnation):
         result["attempt"] = int(incarnation)
     return {key: value for key, value in result.items() if value != ""}
+
+
+_ATTEMPT = re.compile("[0-9]{1,9}")
 
 
 def present_failure(app: ActualApp) -> TaskFailure | None:
@@ -273,7 +277,7 @@ def _waiting(s: Snapshot) -> dict[str, JsonValue] | None:
     if s.queue is None or s.queue.count == 0:
         return None
     reason, message = waiting_reason(s.queue)
-    result: dict[str, JsonValue] = {"reason": reason, "message": message}
+    result: dict[str, JsonValue] = {"reason": reason[:64], "message": message}
     if reason == "Backoff":
         until = s.now + timedelta(seconds=s.queue.delay_seconds)
         former = moment(_mapping(s.resource.status.get("waiting")).get("backoffUntil"))

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shuren.domain.json import Document
+from shuren.domain.json import Document, pointer_index, pointer_parts
 
 
 def keep_ignored(body: Mapping[str, Any], actual: Document, pointers: Sequence[str]) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def keep_ignored(body: Mapping[str, Any], actual: Document, pointers: Sequence[s
     """
     result: dict[str, Any] = copy.deepcopy(dict(body))
     for pointer in pointers:
-        parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+        parts = pointer_parts(pointer)
         if parts and parts[0] != "id":
             _keep(result, actual, parts)
     return result
@@ -25,10 +25,11 @@ def keep_ignored(body: Mapping[str, Any], actual: Document, pointers: Sequence[s
 def _keep(target: Any, source: Any, parts: Sequence[str]) -> None:  # noqa: C901, PLR0912 - objects and lists on both sides
     *upper, last = parts
     for part in upper:
+        index = pointer_index(part)
         if isinstance(source, Mapping):
             source = source.get(part)
-        elif isinstance(source, (list, tuple)) and part.isdigit() and int(part) < len(source):
-            source = source[int(part)]
+        elif isinstance(source, (list, tuple)) and index is not None and index < len(source):
+            source = source[index]
         else:
             source = None
         if isinstance(target, dict):
@@ -37,8 +38,8 @@ def _keep(target: Any, source: Any, parts: Sequence[str]) -> None:  # noqa: C901
                     return
                 target[part] = {}
             target = target[part]
-        elif isinstance(target, list) and part.isdigit() and int(part) < len(target):
-            target = target[int(part)]
+        elif isinstance(target, list) and index is not None and index < len(target):
+            target = target[index]
         else:
             return
     if isinstance(target, dict):
@@ -46,7 +47,7 @@ def _keep(target: Any, source: Any, parts: Sequence[str]) -> None:  # noqa: C901
             target[last] = copy.deepcopy(source[last])
         else:
             target.pop(last, None)
-    elif isinstance(target, list) and last.isdigit() and isinstance(source, (list, tuple)):
-        index = int(last)
-        if index < len(target) and index < len(source):
+    elif isinstance(target, list) and isinstance(source, (list, tuple)):
+        index = pointer_index(last)
+        if index is not None and index < len(target) and index < len(source):
             target[index] = copy.deepcopy(source[index])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shuren.domain.errors import FieldError, Invalid
-from shuren.domain.json import Document
+from shuren.domain.json import Document, pointer_index, pointer_parts
 
 
 def patched(definition: Document, operations: Sequence[Mapping[str, Any]], *, field: str = "spec.patches") -> dict[str, Any]:
@@ -67,27 +67,24 @@ def _not_id(path: str) -> None:
         raise _Refused(f"path must be a JSON pointer into the definition, beginning with /: {path!r}")
 
 
-def _parts(path: str) -> list[str]:
-    return [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
-
-
 def _step(node: Any, part: str, path: str) -> Any:
     if isinstance(node, dict) and part in node:
         return node[part]
-    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-        return node[int(part)]
+    index = pointer_index(part)
+    if isinstance(node, list) and index is not None and index < len(node):
+        return node[index]
     raise _Refused(f"there is nothing at {path}")
 
 
 def _find(document: Any, path: str) -> Any:
     node = document
-    for part in _parts(path):
+    for part in pointer_parts(path):
         node = _step(node, part, path)
     return node
 
 
 def _parent(document: Any, path: str) -> tuple[Any, str]:
-    *upper, last = _parts(path)
+    *upper, last = pointer_parts(path)
     node = document
     for part in upper:
         node = _step(node, part, path)
@@ -98,11 +95,13 @@ def _add(document: Any, path: str, value: Any) -> Any:
     node, last = _parent(document, path)
     if isinstance(node, dict):
         node[last] = value
-    elif isinstance(node, list) and (last == "-" or (last.isdigit() and int(last) <= len(node))):
-        node.insert(len(node) if last == "-" else int(last), value)
-    else:
-        raise _Refused(f"nothing can be added at {path}")
-    return document
+        return document
+    if isinstance(node, list):
+        index = len(node) if last == "-" else pointer_index(last)
+        if index is not None and index <= len(node):
+            node.insert(index, value)
+            return document
+    raise _Refused(f"nothing can be added at {path}")
 
 
 def _remove(document: Any, path: str) -> tuple[Any, Any]:
