@@ -42,6 +42,9 @@ def lb(
         OnExit, typer.Option(help="keep: HAProxy goes on without the agent. stop: it finishes what it has and ends (containers).")
     ] = OnExit.KEEP,
     ports: Annotated[str, typer.Option(help="Ports that services may open.")] = "80,443,1024-65535",
+    bind_address: Annotated[
+        str, typer.Option(envvar="SHUREN_LB_BIND_ADDRESS", help="IP address to open for listeners that name none; *: all of this host's.")
+    ] = "*",
     allow_backend_lines: Annotated[
         bool, typer.Option("--allow-backend-lines", help="Take spec.loadBalancer.backendLines: lines of HAProxy's own language.")
     ] = False,
@@ -54,7 +57,7 @@ def lb(
     old_workers_seconds: Annotated[int, typer.Option(help="How long connections may outlive a reload.")] = 1800,
     counters_seconds: Annotated[float, typer.Option(help="How often counters are written to ZooKeeper.")] = 10.0,
     metrics_address: Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz are served.")] = "127.0.0.1",
-    metrics_port: Annotated[int, typer.Option(help="0: nowhere.")] = 9102,
+    metrics_port: Annotated[int, typer.Option(envvar="SHUREN_LB_METRICS_PORT", help="0: nowhere.")] = 9102,
     log_format: Annotated[Format, typer.Option(help="Form of log lines.")] = Format.CONSOLE,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
@@ -88,6 +91,7 @@ def lb(
         attach_only=attach,
         stop_haproxy_on_exit=on_exit is OnExit.STOP,
         ports=allowed,
+        bind_address=bind_address,
         backend_lines=allow_backend_lines,
         global_lines=lines,
         haproxy_metrics=haproxy_metrics,

@@ -38,7 +38,7 @@ PartArgument = Annotated[
     str,
     typer.Argument(
         metavar="PART[=N]",
-        help="etcd, apiserver, controller-manager, zookeeper, engine or operator; =N for one of several, counted from 1.",
+        help="etcd, apiserver, controller-manager, zookeeper, engine, operator or lb; =N for one of several, counted from 1.",
     ),
 ]
 
@@ -69,6 +69,7 @@ def up(
     no_operator: Annotated[bool, typer.Option("--no-operator", help="The same as --operators 0.")] = False,
     zookeepers: Annotated[int, typer.Option(help="ZooKeeper servers: 1, 3 for an ensemble, 0 for none.")] = 1,
     engines: Annotated[int, typer.Option(help="Engines: 1, 2 for a leader and a standby, 0 for none.")] = 1,
+    load_balancers: Annotated[int, typer.Option(help="Load balancers: `shuren lb`, each with a HAProxy.")] = 0,
     engine_argument: Annotated[list[str] | None, typer.Option(help="Passed on to the engine; may be repeated.")] = None,
     kubeconfig: Annotated[
         Path | None,
@@ -87,6 +88,7 @@ def up(
         operators=0 if no_operator else operators,
         zookeepers=zookeepers,
         engines=engines,
+        load_balancers=load_balancers,
         engine_arguments=tuple(engine_argument or ()),
         kubeconfig=kubeconfig.absolute() if kubeconfig else None,
     )

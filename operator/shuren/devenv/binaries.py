@@ -108,6 +108,14 @@ def find_java() -> Path:
     return Path(java)
 
 
+def find_haproxy() -> Path:
+    """HAProxy, which a load balancer starts. DevenvError that names the Debian package."""
+    haproxy = shutil.which("haproxy")
+    if haproxy is None:
+        raise DevenvError("no `haproxy` on the PATH: apt-get install -y haproxy, or leave --load-balancers out")
+    return Path(haproxy)
+
+
 def find_zookeeper_jar() -> Path:
     """`$ZOOKEEPER_JAR`, else Debian's. DevenvError that names the package."""
     jar = Path(os.environ.get("ZOOKEEPER_JAR") or ZOOKEEPER_JAR)

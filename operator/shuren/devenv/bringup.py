@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 
 from shuren.devenv import parts
-from shuren.devenv.binaries import Binaries, find_binaries, find_java, find_zookeeper_jar
+from shuren.devenv.binaries import Binaries, find_binaries, find_haproxy, find_java, find_zookeeper_jar
 from shuren.devenv.children import Children
 from shuren.devenv.cluster import Cluster, admin_kubeconfig, make_secrets, operator_kubeconfig
 from shuren.devenv.errors import DevenvError
@@ -22,7 +22,7 @@ from shuren.devenv.ports import Reservations
 from shuren.devenv.progress import Report
 from shuren.devenv.state import Endpoints
 
-STOP_ORDER = ["operator", "engine", "controller-manager", "apiserver", "etcd", "zookeeper"]
+STOP_ORDER = ["operator", "lb", "engine", "controller-manager", "apiserver", "etcd", "zookeeper"]
 """An API server whose etcd went first hangs 17 s; an operator that outlives its API server fills its log with errors."""
 
 
@@ -44,11 +44,14 @@ class Bringup:
         for directory in (self.place.logs, self.place.kube, self.place.pki):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         own = self._control_plane(binaries)
+        network = self.reservations.network()
         zookeepers = self._zookeepers()
-        engines = self._engines()
+        engines = self._engines(network)
         metrics = [self.reservations.port() for _ in range(self.options.operators)]
         operators = parts.operators(self.place, operator_kubeconfig(self.place), metrics)
-        for part in (*own, *zookeepers, *engines, *operators):
+        zookeeper_hosts = ",".join(f"127.0.0.1:{part.ports['client']}" for part in zookeepers)
+        balancers = self._load_balancers(zookeeper_hosts, network)
+        for part in (*own, *zookeepers, *engines, *operators, *balancers):
             self.children.add(part)
         kubeconfig = self.options.kubeconfig or admin_kubeconfig(self.place)
         cluster = Cluster(place=self.place, kubectl=binaries.kubectl, kubeconfig=kubeconfig)
@@ -66,14 +69,15 @@ class Bringup:
             operator_kubeconfig=str(operator_kubeconfig(self.place)),
             marathon_urls=tuple(f"http://127.0.0.1:{part.ports['marathon']}" for part in engines),
             mesos_url=f"http://127.0.0.1:{engines[0].ports['mesos']}" if engines else "",
-            zookeeper_hosts=",".join(f"127.0.0.1:{part.ports['client']}" for part in zookeepers),
+            zookeeper_hosts=zookeeper_hosts,
+            lb_addresses=tuple(parts.lb_address(network, part.index) for part in balancers),
             cluster=parts.CLUSTER,
             path_prefix=str(binaries.tools),
         )
         if zookeepers and engines:
             masters = [f"http://127.0.0.1:{part.ports['mesos']}" for part in engines]
             await cluster.apply_object(parts.mesos_cluster(endpoints.marathon_urls, masters, endpoints.zookeeper_hosts.split(",")))
-        await _together(*(self._start(part) for part in operators))
+        await _together(*(self._start(part) for part in (*operators, *balancers)))
         if operators:
             await cluster.wait(f"mesoscluster/{parts.CLUSTER}", "condition=Ready", seconds=60)
         self.report(f"ready after {time.monotonic() - began:.1f} s")
@@ -99,12 +103,19 @@ class Bringup:
         ports = [parts.ZooKeeperPorts(client=port(), peer=port(), election=port()) for _ in range(self.options.zookeepers)]
         return parts.zookeepers(self.place, find_java(), find_zookeeper_jar(), ports)
 
-    def _engines(self) -> list[parts.Part]:
+    def _load_balancers(self, zookeeper_hosts: str, network: str) -> list[parts.Part]:
+        if not self.options.load_balancers:
+            return []
+        find_haproxy()
+        metrics = [self.reservations.port() for _ in range(self.options.load_balancers)]
+        return parts.load_balancers(self.place, zookeeper_hosts, network, metrics)
+
+    def _engines(self, network: str) -> list[parts.Part]:
         if not self.options.engines:
             return []
         port = self.reservations.port
         ports = [parts.EnginePorts(marathon=port(), mesos=port()) for _ in range(self.options.engines)]
-        agents = parts.write_agents(self.place.root / "engine" / "agents.json", self.reservations.network(), self.options.agents)
+        agents = parts.write_agents(self.place.root / "engine" / "agents.json", network, self.options.agents)
         return parts.engines(self.place, self.options, ports, agents)
 
 

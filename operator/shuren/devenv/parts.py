@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shuren.devenv.binaries import Binaries
-from shuren.devenv.options import Options
+from shuren.devenv.options import MAX_AGENTS, Options
 from shuren.devenv.pki import KeyPair
 from shuren.devenv.places import StateDir
 from shuren.devenv.probes import HttpProbe, Probe, ZooKeeperProbe
@@ -22,6 +22,8 @@ OPERATOR_NAMESPACE = "shuren-system"
 OPERATOR_ACCOUNT = "shuren-operator"
 ZOOKEEPER_ROOT = "/shuren/sandbox"
 CLUSTER = "sandbox"
+LB_GROUP = "sandbox"
+LB_PORTS = "1024-65535"
 
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -273,6 +275,38 @@ def operators(place: StateDir, kubeconfig: Path, ports: Sequence[int]) -> list[P
         )
         for index, port in enumerate(ports, 1)
     ]
+
+
+def load_balancers(place: StateDir, zookeeper_hosts: str, network: str, ports: Sequence[int]) -> list[Part]:
+    """`shuren lb`, each with a HAProxy of its own on an address of its own in the sandbox' network: they share no port with anybody."""
+    return [
+        Part(
+            name="lb",
+            index=index,
+            argv=(sys.executable, "-m", "shuren.cli", "lb", f"--ports={LB_PORTS}", "--counters-seconds=1"),
+            log=place.logs / f"lb-{index}.log",
+            ports={"metrics": port},
+            probe=HttpProbe(url=f"http://127.0.0.1:{port}/readyz"),
+            env={
+                "SHUREN_ZOOKEEPER": zookeeper_hosts,
+                "SHUREN_ROOT": ZOOKEEPER_ROOT,
+                "SHUREN_LB_GROUP": LB_GROUP,
+                "SHUREN_LB_ID": f"lb-{index}",
+                "SHUREN_LB_STATE_DIR": str(place.root / "lb" / str(index)),
+                "SHUREN_LB_BIND_ADDRESS": lb_address(network, index),
+                "SHUREN_LB_METRICS_PORT": str(port),
+                # whatever cluster the user's shell is connected with is none of ours
+                "KUBECONFIG": "",
+                "KUBERNETES_SERVICE_HOST": "",
+            },
+        )
+        for index, port in enumerate(ports, 1)
+    ]
+
+
+def lb_address(network: str, index: int) -> str:
+    """Where the load balancer of that number listens: above the agents' addresses."""
+    return f"{network}.{MAX_AGENTS + index}"
 
 
 def write_agents(path: Path, network: str, count: int) -> Path:

@@ -11,7 +11,7 @@ import yaml
 from shuren.devenv.errors import DevenvError
 
 _MARKER = "shuren-sandbox"
-_OWN_ENTRIES = ("state.json", "control.sock", "pki", "kube", "etcd", "zookeeper", "engine", "logs")
+_OWN_ENTRIES = ("state.json", "control.sock", "pki", "kube", "etcd", "zookeeper", "engine", "lb", "logs")
 
 
 def cache_dir() -> Path:

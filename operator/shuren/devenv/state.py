@@ -65,6 +65,7 @@ class Endpoints:
     zookeeper_hosts: str
     cluster: str
     path_prefix: str
+    lb_addresses: tuple[str, ...] = ()
 
     @property
     def marathon_url(self) -> str:
@@ -80,6 +81,7 @@ class Endpoints:
             "OPERATOR_KUBECONFIG": self.operator_kubeconfig,
             "MESOS_URL": self.mesos_url,
             "CLUSTER": self.cluster,
+            **({"LB_ADDRESS": self.lb_addresses[0], "LB_ADDRESSES": ",".join(self.lb_addresses)} if self.lb_addresses else {}),
             "PATH": f"{self.path_prefix}:{path}" if path else self.path_prefix,
         }
 
@@ -132,7 +134,8 @@ class SandboxState:
 
 
 def _endpoints(data: dict[str, Any]) -> Endpoints:
-    return Endpoints(**{**data, "marathon_urls": tuple(data["marathon_urls"])})
+    lists = {name: tuple(data.get(name, ())) for name in ("marathon_urls", "lb_addresses")}
+    return Endpoints(**{**data, **lists})
 
 
 def _part(data: dict[str, Any]) -> PartState:

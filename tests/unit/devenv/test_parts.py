@@ -9,7 +9,7 @@ import pytest
 from shuren.devenv import parts
 from shuren.devenv.binaries import Binaries
 from shuren.devenv.bringup import STOP_ORDER
-from shuren.devenv.options import Options, Runner
+from shuren.devenv.options import MAX_AGENTS, Options, Runner
 from shuren.devenv.pki import KeyPair
 from shuren.devenv.places import StateDir
 
@@ -93,8 +93,22 @@ def test_operators_run_under_the_granted_account_with_ports_and_names_of_their_o
     assert first.env["SHUREN_IDENTITY"] != second.env["SHUREN_IDENTITY"]
 
 
+def test_load_balancers_have_addresses_above_the_agents_and_share_nothing(place: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/home/me/.kube/config")
+    first, second = parts.load_balancers(place, "127.0.0.1:2181", "127.83.12", [1, 2])
+    agents = json.loads(parts.write_agents(place.root / "agents.json", "127.83.12", MAX_AGENTS).read_text())
+    addresses = {part.env["SHUREN_LB_BIND_ADDRESS"] for part in (first, second)}
+    assert addresses == {"127.83.12.251", "127.83.12.252"}
+    assert not addresses & {agent["hostname"] for agent in agents}
+    assert [part.key for part in (first, second)] == ["lb=1", "lb=2"]
+    for name in ("SHUREN_LB_ID", "SHUREN_LB_STATE_DIR", "SHUREN_LB_METRICS_PORT"):
+        assert first.env[name] != second.env[name]
+    assert first.env["SHUREN_LB_GROUP"] == second.env["SHUREN_LB_GROUP"]
+    assert first.env["KUBECONFIG"] == ""
+
+
 def test_everything_that_starts_is_stopped_and_etcd_goes_after_its_api_server(place: StateDir) -> None:
-    started = {part.name for part in control_plane(place)} | {"zookeeper", "engine", "operator"}
+    started = {part.name for part in control_plane(place)} | {"zookeeper", "engine", "operator", "lb"}
     assert set(STOP_ORDER) == started
     assert STOP_ORDER.index("apiserver") < STOP_ORDER.index("etcd")
     assert STOP_ORDER.index("operator") == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,23 @@ def test_exports_put_our_kubectl_in_front_and_name_the_first_engine() -> None:
         "PATH": "/tools:/bin:/usr/bin",
     }
     assert reach.exports("")["PATH"] == "/tools"
+
+
+def test_exports_name_load_balancers_where_there_are_any() -> None:
+    reach = Endpoints(
+        kubeconfig="/a",
+        operator_kubeconfig="/o",
+        marathon_urls=(),
+        mesos_url="",
+        zookeeper_hosts="h:1",
+        cluster="sandbox",
+        path_prefix="/tools",
+        lb_addresses=("127.9.9.251", "127.9.9.252"),
+    )
+    exports = reach.exports("")
+    assert (exports["LB_ADDRESS"], exports["LB_ADDRESSES"]) == ("127.9.9.251", "127.9.9.251,127.9.9.252")
+    state = replace(sandbox(), endpoints=reach)
+    assert SandboxState.from_json(json.loads(json.dumps(state.to_json()))).endpoints == reach
 
 
 def test_the_file_is_json_for_others_to_read(tmp_path: Path) -> None:

@@ -95,15 +95,18 @@ def older_first(carried: Sequence[Carried]) -> list[Carried]:
     return sorted(carried, key=lambda c: (c.route.since, c.route.uid, c.service))
 
 
-def resolve(carried: Sequence[Carried], *, ports: PortSet, blocked: Mapping[tuple[str, int], str] | None = None) -> Resolution:
+def resolve(
+    carried: Sequence[Carried], *, ports: PortSet, blocked: Mapping[tuple[str, int], str] | None = None, everywhere: str = "*"
+) -> Resolution:
     """Give each claim to the oldest that makes it.
 
-    `ports` are those that this load balancer opens; `blocked` says why an address and port cannot be had on its host.
+    `ports` are those that this load balancer opens; `blocked` says why an address and port cannot be had on its host; `everywhere` is the
+    address that it opens for listeners that name none.
     """
     book = _Book(ports, blocked or {})
     for one in older_first(carried):
         for index, listener in enumerate(one.settings.listeners):
-            for address in listener.addresses:
+            for address in dict.fromkeys(everywhere if named == "*" else named for named in listener.addresses):
                 book.enter(one.service, listener, address, f"spec.loadBalancer.listeners[{index}]")
     fronts = (draft.front() for draft in book.drafts.values() if draft.rules)
     problems = {service: tuple(dict.fromkeys(told)) for service, told in book.problems.items()}

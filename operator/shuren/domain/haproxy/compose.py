@@ -48,9 +48,13 @@ class Globals:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What this load balancer allows, and which addresses and ports its host does not give it."""
+    """What this load balancer allows, and which addresses and ports its host does not give it.
+
+    `address` is opened for listeners that name none; "*": all of the host's.
+    """
 
     ports: PortSet = field(default_factory=PortSet)
+    address: str = "*"
     backend_lines: bool = False
     blocked: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
@@ -93,7 +97,7 @@ def read_routes(routes: Iterable[Route], options: Options) -> tuple[tuple[Carrie
 def compose(carried: Sequence[Carried], *, machine: Globals, materials: Materials, options: Options) -> Composition:
     """Everything but servers, from routes that `read_routes` has read."""
     by_service = {c.service: c for c in carried}
-    resolution = resolve(carried, ports=options.ports, blocked=options.blocked)
+    resolution = resolve(carried, ports=options.ports, blocked=options.blocked, everywhere=options.address)
     timeouts = {service: c.settings.timeouts for service, c in by_service.items()}
     made = [(front, fronted(front, timeouts, materials)) for front in resolution.fronts]
     problems = {service: list(told) for service, told in resolution.problems.items()}

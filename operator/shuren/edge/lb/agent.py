@@ -189,7 +189,7 @@ class Agent:
                 lines=settings.global_lines,
             ),
             materials=self.supplies.materials,
-            options=Options(ports=settings.ports, backend_lines=settings.backend_lines),
+            options=Options(ports=settings.ports, address=settings.bind_address, backend_lines=settings.backend_lines),
             endpoints=self.world.endpoints,
             resolved=self.supplies.addresses,
             ids=self.servers.ids(),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from shuren.domain.errors import FieldError, Invalid
 from shuren.domain.haproxy.claims import PortSet
 
-_SOCKET_PATH = 100
-"""Bytes; Linux takes 107 for a unix socket, and HAProxy adds a suffix to a new one while it binds it."""
+_SOCKET_PATH = 97
+"""Bytes; Linux takes 107 for a unix socket, and HAProxy (2.6: "too long (max 97)") adds a suffix to a new one while it binds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Settings:
     stop_haproxy_on_exit: bool = False
     drain_on_exit: float = 30.0
     ports: PortSet = field(default_factory=PortSet)
+    bind_address: str = "*"
     backend_lines: bool = False
     global_lines: tuple[str, ...] = ()
     haproxy_metrics: str = ""
@@ -46,9 +48,21 @@ class Settings:
 
     def check(self) -> None:
         """Invalid when it cannot work."""
-        if len(str(self.state_dir / "master.sock").encode()) > _SOCKET_PATH:
-            message = f"{self.state_dir} is too long for the sockets in it: at most {_SOCKET_PATH - 12} bytes"
+        longest = "/master.sock"
+        if len(f"{self.state_dir}{longest}".encode()) > _SOCKET_PATH:
+            message = f"{self.state_dir} is too long for the sockets in it: at most {_SOCKET_PATH - len(longest)} bytes"
             raise Invalid(message, errors=(FieldError(path="--state-dir", message=message),))
+        if self.bind_address != "*" and not _is_address(self.bind_address):
+            message = f"{self.bind_address!r} is neither * nor an IP address of this host"
+            raise Invalid(message, errors=(FieldError(path="--bind-address", message=message),))
         if not self.root.startswith("/") or self.root.endswith("/"):
             message = f"{self.root!r} is no root: such as /shuren/bj1, as in MesosCluster.spec.zookeeper.root"
             raise Invalid(message, errors=(FieldError(path="--root", message=message),))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -10,10 +10,10 @@ from shuren.domain.haproxy.compose import Options, read_routes
 from shuren.domain.service.values import Route
 
 
-def _resolved(*routes: Route, ports: str = "1-65535") -> Resolution:
+def _resolved(*routes: Route, ports: str = "1-65535", everywhere: str = "*") -> Resolution:
     carried, problems = read_routes(routes, Options())
     assert not problems
-    return resolve(carried, ports=PortSet.parse(ports))
+    return resolve(carried, ports=PortSet.parse(ports), everywhere=everywhere)
 
 
 def _tls(*hosts: str, mode: str = "Passthrough", port: int = 443) -> Json:
@@ -31,6 +31,12 @@ def test_services_share_a_port_by_host_and_path() -> None:
         ("b", "b.example", "/b"),
         ("b", "a.example", "/b"),
     ]
+
+
+def test_a_load_balancer_with_one_address_opens_it_where_none_is_named() -> None:
+    got = _resolved(route("a", http("a.example"), http("b.example", name="b", port=81, addresses=["*", "10.0.0.1"])), everywhere="10.0.0.1")
+    assert not got.problems
+    assert [(front.address, front.port) for front in got.fronts] == [("10.0.0.1", 80), ("10.0.0.1", 81)]
 
 
 def test_the_older_keeps_host_and_path_and_the_younger_the_rest_of_its_own() -> None:
