@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shuren.sandbox.contract import Change, Group, Settings, Started
-from shuren.sandbox.definition import timestamps, tree, versions
+from shuren.sandbox.definition import pods, timestamps, tree, versions
 
 Json = dict[str, Any]
 EPOCH = datetime(2026, 11, 23, 20, 0, 0, tzinfo=UTC)
@@ -150,9 +150,8 @@ class QuietEngine:
     def group_at(self, group_id: str, version: str) -> Group | None:
         return next((tree.find(root, group_id) for root in self.history if root.version == version), None)
 
-    def pod_status(self, pod_id: str) -> Json | None:
-        pod = tree.pod(self.root, pod_id)
-        return None if pod is None else {"id": pod_id, "status": "STABLE", "instances": []}
+    def pod_status(self, pod: Json) -> Json:
+        return {"id": pod["id"], "spec": pods.public(pod), "status": "STABLE", "instances": []}
 
     def publish(self, event_type: str, payload: Json) -> None:
         self.published.append((event_type, payload))

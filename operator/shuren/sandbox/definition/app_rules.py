@@ -250,6 +250,8 @@ def _roles(app: Json, rules: Rules) -> Iterator[Violation]:
         elif not set(accepted) <= {"*", app["role"]}:
             allowed = " and ".join(dict.fromkeys(("*", app["role"])))
             yield _at("/acceptedResourceRoles", f"acceptedResourceRoles can only contain {allowed}")
+        if accepted and set(accepted) != {"*"} and has_volumes(app, "persistent"):
+            yield _at("/acceptedResourceRoles", 'A resident app must have `acceptedResourceRoles = ["*"]`.')
 
 
 def _labels(app: Json) -> Iterator[Violation]:

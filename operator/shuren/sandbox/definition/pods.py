@@ -262,6 +262,17 @@ def define(pod: Json, at: Place, *, version: str) -> Json:
     return shown
 
 
+_OMIT_EMPTY = ("labels", "environment", "secrets", "volumes")
+
+
 def public(pod: Mapping[str, Any]) -> Json:
-    """The pod as a GET shows it."""
-    return {key: value for key, value in pod.items() if key != "versionInfo"}
+    """The pod as a GET shows it: without what is empty."""
+    shown = {key: value for key, value in pod.items() if key != "versionInfo" and (value or key not in _OMIT_EMPTY)}
+    placement = {key: value for key, value in pod["scheduling"]["placement"].items() if value}
+    return shown | {"scheduling": pod["scheduling"] | {"placement": placement}}
+
+
+def public_status(status: Mapping[str, Any]) -> Json:
+    """A pod's status as its own GET shows it: another writer than that of pods and groups, which leaves out an empty placement too."""
+    scheduling = {key: value for key, value in status["spec"]["scheduling"].items() if value or key != "placement"}
+    return {**status, "spec": status["spec"] | {"scheduling": scheduling}}

@@ -354,9 +354,6 @@ class Leading:
             result[name] = {"stats": stats}
         return result
 
-    def pod_status(self, pod_id: str) -> Json | None:
-        """`GET /v2/pods/{id}::status`, None when there is no such pod."""
-        pod = self.world.definition(pod_id)
-        if pod is None or not is_pod(pod):
-            return None
-        return pod_status(self.world, pod, terminating=self.deployments.stops(pod_id))
+    def pod_status(self, pod: Json) -> Json:
+        """`GET /v2/pods/{id}::status` by the pod's definition."""
+        return pod_status(self.world, pod, terminating=self.deployments.stops(pod["id"]))

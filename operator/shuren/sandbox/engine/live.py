@@ -234,8 +234,8 @@ class Engine:
         scheduler.reset(definition)
         return True
 
-    def pod_status(self, pod_id: str) -> Json | None:
-        return self.leading.pod_status(pod_id)
+    def pod_status(self, pod: Json) -> Json:
+        return self.leading.pod_status(pod)
 
     # ---------------------------------------------------------------- history
     def app_versions(self, app_id: str) -> list[str]:

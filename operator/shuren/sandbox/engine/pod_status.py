@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shuren.sandbox.definition import pods
 from shuren.sandbox.engine.clock import stamp
 from shuren.sandbox.engine.health import checks_of
 from shuren.sandbox.engine.ids import task_id
@@ -37,7 +38,7 @@ def pod_status(world: World, pod: Json, *, terminating: bool) -> Json:
     since = max((entry["statusSince"] for entry in shown), default=now)
     return {
         "id": pod["id"],
-        "spec": {k: v for k, v in pod.items() if k != "versionInfo"},
+        "spec": pods.public(pod),
         "status": "TERMINAL" if terminating else "STABLE" if stable >= wanted_instances(pod) else "DEGRADED",
         "statusSince": since,
         "instances": shown,

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shuren.sandbox.definition import pods
 from shuren.sandbox.engine.clock import stamp
 from shuren.sandbox.engine.matching import Reason
 from shuren.sandbox.engine.model import Condition, is_pod
@@ -87,7 +88,10 @@ def item(
     }
     if unused is not None:
         body["lastUnusedOffers"] = unused
-    body["pod" if is_pod(definition) else "app"] = definition
+    if is_pod(definition):
+        body["pod"] = pods.public(definition)
+    else:
+        body["app"] = definition
     return body
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from shuren.sandbox.definition import pods
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -89,13 +87,13 @@ def without_service_ports(task: Mapping[str, Any]) -> Json:
     return {**task, "servicePorts": []}
 
 
-def group_info(engine: LiveEngine | None, group: Group, shown: frozenset[GroupEmbed], embeds: frozenset[Embed]) -> Json:
-    """A group with what is asked. Without an engine (a group of the past) apps come bare."""
+def group_info(engine: LiveEngine, group: Group, shown: frozenset[GroupEmbed], embeds: frozenset[Embed]) -> Json:
+    """A group with what is asked, of the past too: its pods come with the status of the instances there are now."""
     info: Json = {"id": group.id, "apps": [], "pods": [], "groups": []}
     if GroupEmbed.APPS in shown:
-        info["apps"] = [dict(app) if engine is None else app_info(engine, app, embeds) for app in group.apps.values()]
+        info["apps"] = [app_info(engine, app, embeds) for app in group.apps.values()]
     if GroupEmbed.PODS in shown:
-        info["pods"] = [pods.public(pod) for pod in group.pods.values()]
+        info["pods"] = [engine.pod_status(pod) for pod in group.pods.values()]
     if GroupEmbed.GROUPS in shown:
         info["groups"] = [group_info(engine, child, shown, embeds) for child in group.groups.values()]
     info |= {"dependencies": list(group.dependencies), "version": group.version}

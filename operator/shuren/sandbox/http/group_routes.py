@@ -55,7 +55,7 @@ def _show_version(call: Call, group_id: str, version: str) -> web.StreamResponse
     group = call.engine.group_at(group_id, timestamps.parse(version))
     if group is None:
         raise _missing(group_id)
-    return json_answer(group_info(None, group, group_embeds(call.values("embed")), frozenset()))
+    return json_answer(group_info(call.engine, group, group_embeds(call.values("embed")), frozenset()))
 
 
 def _list_versions(call: Call, group_id: str) -> web.StreamResponse:

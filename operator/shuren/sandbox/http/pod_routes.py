@@ -69,8 +69,8 @@ async def put_pod(call: Call) -> web.StreamResponse:
     change = changes.replace_pod(pod_id, pod, call.settings, force=call.force)
     started = await call.engine.update(change, force=call.force, group_id=paths.parent(pod_id))
     _event(call, "updated")
-    shown = pods.public(tree.pod(call.root, pod_id) or {})
-    return json_answer(shown, headers={"Marathon-Deployment-Id": started.deployment_id})
+    final = tree.pod(call.root, pod_id)
+    return json_answer(pods.public(final) if final is not None else {}, headers={"Marathon-Deployment-Id": started.deployment_id})
 
 
 async def delete_pod(call: Call) -> web.StreamResponse:
@@ -87,16 +87,15 @@ async def delete_pod(call: Call) -> web.StreamResponse:
 async def pod_status(call: Call) -> web.StreamResponse:
     """GET /v2/pods/{id}::status."""
     pod_id = _valid_id(call.args[0])
-    status = call.engine.pod_status(pod_id)
-    if status is None:
+    pod = tree.pod(call.root, pod_id)
+    if pod is None:
         raise changes.missing_pod(pod_id)
-    return json_answer(status)
+    return json_answer(pods.public_status(call.engine.pod_status(pod)))
 
 
 async def all_status(call: Call) -> web.StreamResponse:
     """GET /v2/pods/::status."""
-    found = (call.engine.pod_status(pod_id) for pod_id in tree.all_pods(call.root))
-    return json_answer([status for status in found if status is not None])
+    return json_answer([pods.public_status(call.engine.pod_status(pod)) for pod in tree.all_pods(call.root).values()])
 
 
 async def pod_versions(call: Call) -> web.StreamResponse:

@@ -193,8 +193,9 @@ async def test_a_pod_runs_when_all_its_containers_do_and_ends_with_the_first(roo
     assert sorted(instance.parts) == ["one", "two"]
     room.leading.lifecycle.report(TaskStatus(task_id=instance.task_ids()[0], state="TASK_FAILED", message="boom"))
     room.until(lambda: instance.attempt == 2 and instance.condition is Condition.RUNNING)
-    status = room.leading.pod_status("/p")
-    assert status is not None
+    pod = room.leading.world.definition("/p")
+    assert pod is not None
+    status = room.leading.pod_status(pod)
     assert status["status"] == "STABLE"
 
 

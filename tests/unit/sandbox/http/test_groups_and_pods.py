@@ -166,7 +166,11 @@ async def test_pod_round_trip(wire: Wire, engine: QuietEngine) -> None:
     assert (pod["scaling"], pod["networks"], pod["role"]) == ({"kind": "fixed", "instances": 1}, [{"mode": "host"}], "*")
     assert pod["containers"][0]["resources"] == {"cpus": 0.1, "mem": 32.0, "disk": 0.0, "gpus": 0}
     assert (await wire.get("/v2/pods")).json == [pod]
-    assert (await wire.get("/v2/groups")).json["pods"] == [pod]
+    assert set(pod) == {"id", "version", "containers", "networks", "scaling", "scheduling", "executorResources", "role"}
+    assert pod["scheduling"]["placement"] == {}
+    (shown,) = (await wire.get("/v2/groups")).json["pods"]
+    assert (shown["id"], shown["spec"], shown["status"]) == ("/p", pod, "STABLE")
+    assert (await wire.get(f"/v2/groups/versions/{pod['version']}")).json["pods"] == [shown]
     changed = await wire.put("/v2/pods/p", POD | {"scaling": {"kind": "fixed", "instances": 3}})
     assert (changed.status, changed.json["scaling"]["instances"]) == (200, 3)
     assert len((await wire.get("/v2/pods/p::versions")).json) == 2

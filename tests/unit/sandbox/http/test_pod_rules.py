@@ -197,6 +197,14 @@ async def test_rules_of_shape_and_sense_come_before_the_id_of_the_path(wire: Wir
     assert (await wire.put("/v2/pods/x", POD | {"role": "nobody"})).status == 400
 
 
+async def test_apps_that_keep_data_take_resources_of_everybody(wire: Wire) -> None:
+    volumes = [{"containerPath": "d", "mode": "RW", "persistent": {"size": 1}}]
+    app = {"id": "/g/a", "cmd": "sleep 1", "role": "g", "container": {"type": "MESOS", "volumes": volumes}}
+    reply = await wire.post("/v2/apps", app | {"acceptedResourceRoles": ["g", "*"]})
+    assert reply.json == violations(("/acceptedResourceRoles", 'A resident app must have `acceptedResourceRoles = ["*"]`.'))
+    assert (await wire.post("/v2/apps", app | {"acceptedResourceRoles": ["*"]})).status == 201
+
+
 @pytest.mark.parametrize("kind", ["apps", "pods"])
 async def test_reservations_keep_their_role_unless_forced(kind: str) -> None:
     engine = QuietEngine()
