@@ -142,3 +142,11 @@ async def test_driven_volumes_belong_to_one_instance() -> None:
         ]
         alone = await wire.post("/v2/apps", app(instances=1, container={"type": "MESOS", "volumes": twice[:1]}))
         assert alone.json["upgradeStrategy"] == {"maximumOverCapacity": 0.0, "minimumHealthCapacity": 0.5}
+
+
+async def test_doubles_have_a_fraction(wire: Wire) -> None:
+    """Rule 2.4-19: what is read back is written as a floating point number, whole or not."""
+    await wire.post("/v2/apps", app(cpus=1, mem=64, backoffFactor=2))
+    text = (await wire.get("/v2/apps/a")).body
+    for part in (b'"cpus":1.0', b'"mem":64.0', b'"disk":0.0', b'"backoffFactor":2.0', b'"gpus":0', b'"backoffSeconds":1,'):
+        assert part in text
