@@ -3,7 +3,7 @@
 `kube`      API server, controller manager, ZooKeeper: no engine, no operator
 `sandbox`   the same with the engine; tests drive clients themselves
 `operated`  the same with one operator; tests talk through kubectl
-`breakable` the same with two operators, for tests that break parts and put them back
+`breakable` the same with two operators and two engines, for tests that break parts and put them back
 `new_sandbox(**options)`  one more, for a test that breaks things; ends with the test
 `namespace` a fresh namespace in `sandbox`; `operated_namespace` in `operated`, `kube_namespace` in `kube`
 """
@@ -80,7 +80,7 @@ def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(Options(state_dir=tmp_path_factory.mktemp("breakable"), operators=2, owner=_owner())) as sandbox:
+    with running(Options(state_dir=tmp_path_factory.mktemp("breakable"), operators=2, engines=2, owner=_owner())) as sandbox:
         yield sandbox
 
 

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -52,19 +52,38 @@ def broken(version: str, **fields: Any) -> dict[str, Any]:
     return web(version, **{"cmd": "echo cannot read the configuration >&2; exit 1", **fields})
 
 
+def _ask(url: str, method: str, path: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url + path, data=data, method=method, headers={"Content-Type": "application/json"})  # noqa: S310 - our own
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return json.loads(answer.read() or b"null")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """The Marathon of a sandbox, and its fault switch."""
+    """The Marathon of a sandbox, of one engine or of one with a standby, and its fault switch."""
 
     sandbox: Sandbox
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """One request; HTTPError when it is refused."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.sandbox.endpoints.marathon_url + path, data=data, method=method, headers=headers)  # noqa: S310 - our own URL
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return json.loads(answer.read() or b"null")
+        """One request to the engine that leads, once one does; HTTPError when it is refused."""
+        return _ask(self.leader(), method, path, body)
+
+    def leader(self) -> str:
+        """The URL of the engine that leads, once one does."""
+        found: list[str] = []
+
+        def leads() -> bool:
+            for url in self.sandbox.endpoints.marathon_urls:
+                with suppress(OSError):
+                    name = _ask(url, "GET", "/v2/leader")["leader"]
+                    if name and _ask(f"http://{name}", "GET", "/v2/leader")["leader"] == name:
+                        found.append(f"http://{name}")
+                        return True
+            return False
+
+        eventually(leads, seconds=PATIENCE)
+        return found[0]
 
     def app(self, app_id: str) -> dict[str, Any] | None:
         """An app as Marathon shows it; None when there is none."""
@@ -93,11 +112,17 @@ class Engine:
     @contextmanager
     def faults(self, **parts: Any) -> Iterator[None]:
         """Faults as `shuren.sandbox.faults` describes them, for the length of a block."""
-        self.ask("PUT", "/sandbox/faults", parts)
+        for url in self.sandbox.endpoints.marathon_urls:
+            _ask(url, "PUT", "/sandbox/faults", parts)
         try:
             yield
         finally:
-            self.ask("DELETE", "/sandbox/faults")
+            self.no_faults()
+
+    def no_faults(self) -> None:
+        """End all faults."""
+        for url in self.sandbox.endpoints.marathon_urls:
+            _ask(url, "DELETE", "/sandbox/faults")
 
     def change_leader(self) -> None:
         """Leadership is lost and taken again; health is unknown afterwards."""

@@ -81,4 +81,4 @@ def _mend(sandbox: Sandbox, before: set[str]) -> None:
             sandbox.resume(part.key)
     for key in sorted(before - _running(sandbox)):
         sandbox.start(key)
-    Engine(sandbox=sandbox).ask("DELETE", "/sandbox/faults")
+    Engine(sandbox=sandbox).no_faults()

@@ -56,6 +56,19 @@ def test_marathon_killed_and_back_within_the_grace_changes_nothing(steady: Tenan
         assert steady.condition("web", "Ready")["status"] == "True"
 
 
+def test_the_leading_marathon_killed_and_its_standby_is_used(steady: Tenant) -> None:
+    urls = steady.sandbox.endpoints.marathon_urls
+    leading = urls.index(steady.engine.leader()) + 1
+    with untouched(steady):
+        steady.sandbox.kill(f"engine={leading}")
+        steady.apply("next", sleeper())
+        steady.wait("next")
+        assert steady.engine.leader() != urls[leading - 1]
+        assert steady.condition("web", "Ready")["status"] == "True"
+    steady.run("web", web("2"))
+    assert steady.answers("web") == ["2", "2"]
+
+
 def test_marathon_away_for_longer_makes_readiness_unknown_and_nothing_else(steady: Tenant) -> None:
     cluster, tasks = steady.sandbox.kubectl, steady.tasks("web").values()
     cluster("patch", "mesoscluster", "sandbox", "--type=merge", '-p={"spec": {"unreachableGraceSeconds": 1}}')
