@@ -9,6 +9,7 @@ import pytest
 from estate_room import Room, running, turns
 from shuren.controllers.estate.pace import Pace
 from shuren.domain.errors import Denied, Unreachable
+from shuren.domain.marathon.state import ActualApp
 
 _MOMENT = 0.06
 """A little more than what events are gathered for."""
@@ -146,6 +147,28 @@ async def test_a_list_cut_short_at_the_very_start_is_noticed_by_what_is_claimed(
         await room.pass_time(10)
         assert room.mirror.synced
         assert room.mirror.app_count == 30
+
+
+async def test_an_app_that_comes_while_the_list_is_on_its_way_does_not_make_the_list_a_lie() -> None:
+    claimed: set[str] = set()
+    room = Room(apps=3, expected=lambda: frozenset(claimed))
+    async with running(room.mirror.run()):
+        await room.pass_time(5)
+        states = room.states
+
+        def before_they_come(apps: tuple[ActualApp, ...]) -> tuple[ActualApp, ...]:
+            room.marathon.thin = lambda all_apps: all_apps
+            room.put("/new")
+            return tuple(app for app in apps if app.id != "/a1")  # deleted, and there again before anybody asks for it
+
+        claimed.add("/new")
+        room.marathon.thin = before_they_come
+        room.mirror.look_at_everything()
+        await room.pass_time(1)
+        assert room.unreachable_since() is None
+        assert room.mirror.error == ""
+        assert room.mirror.app_ids == {"/a0", "/a1", "/a2", "/new"}
+        assert room.states <= states + 1, "of the deployment of /new, and not of a Marathon that does not answer"
 
 
 async def test_many_apps_that_are_really_gone_are_believed_after_a_few_questions() -> None:

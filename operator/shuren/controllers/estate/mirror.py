@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -306,12 +306,10 @@ class Mirror:
         dirty, self._dirty = self._dirty, set()
         interrupted, self._interrupted = self._interrupted, False
         self._look_at_everything, self._wanted_since = False, None
-        self.reads.bulk += 1
         try:
             if self.info is None or interrupted:
                 self.info = await self._marathon.info()
-            apps = {app.id: app for app in await self._marathon.apps()}
-            await self._believe(apps)
+            apps = await self._all_apps()
         except BaseException:
             self._interrupted |= interrupted
             self._want(apps=dirty, everything=True)
@@ -333,16 +331,31 @@ class Mirror:
         if first:
             self._state_changed()
 
-    async def _believe(self, apps: dict[str, ActualApp]) -> None:
-        """Raise Unreachable when a list lacks apps that Marathon, asked for some of them, still has: it was cut short or is old."""
-        missing = sorted((self._apps.keys() | set(self._expected())) - apps.keys())
+    async def _all_apps(self) -> dict[str, ActualApp]:
+        """All apps. Unreachable when lists lack apps that Marathon, asked for some of them, still has: they are cut short or old.
+
+        One that has come (back) while the list was on its way is in the next.
+        """
+        overlooked, number = "", 0
+        for _ in range(_LISTS):
+            self.reads.bulk += 1
+            apps = {app.id: app for app in await self._marathon.apps()}
+            if overlooked and overlooked not in apps:
+                break
+            missing = sorted((self._apps.keys() | (frozenset() if self.synced else set(self._expected()))) - apps.keys())
+            overlooked, number = await self._still_there(missing), len(missing)
+            if not overlooked:
+                return apps
+        raise Unreachable(f"Marathon's list of apps lacks {number} apps that it still has, e.g. {overlooked}; keeping the last picture")
+
+    async def _still_there(self, missing: Sequence[str]) -> str:
+        """One of some that a list does not have, and Marathon has all the same; empty when it has none."""
         step = max(1, len(missing) // self._pace.witnesses)
         for app_id in missing[::step][: self._pace.witnesses]:
             self.reads.single += 1
             if await self._marathon.app(app_id) is not None:
-                raise Unreachable(
-                    f"Marathon's list of apps lacks {len(missing)} apps that it still has, e.g. {app_id}; keeping the last picture"
-                )
+                return app_id
+        return ""
 
     async def _read_progress(self) -> None:
         asked = self._clock.monotonic()
@@ -415,6 +428,8 @@ class Mirror:
             self._state_changed()
 
 
+_LISTS = 3
+"""Lists that are read one after the other before one is believed or none is."""
 _SAME_MOMENT = 2.0
 """Seconds by which the end of a back-off may seem to move between two reads without being another one."""
 
