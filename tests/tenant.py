@@ -199,6 +199,20 @@ class Tenant:
         revision = self.status(name).get("revision", {})
         return bool(revision) and revision.get("target") == revision.get("lastGood") == revision.get("current")
 
+    @contextmanager
+    def second_cluster(self, **spec: Any) -> Iterator[str]:
+        """Another MesosCluster on the same parts, with a root of its own and these fields; at the end it goes, his resources before it."""
+        name = f"second-{self.namespace}"
+        given = self.sandbox.get("mesoscluster", CLUSTER)["spec"]
+        root = {"zookeeper": {**given["zookeeper"], "root": f"/shuren/{name}"}}
+        kind = {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "MesosCluster"}
+        self.sandbox.apply({**kind, "metadata": {"name": name}, "spec": {**given, **root, **spec}})
+        try:
+            yield name
+        finally:
+            self.kubectl("delete", "paasapps", "--all", f"--timeout={PATIENCE:.0f}s")
+            self.sandbox.kubectl("delete", "mesoscluster", name)
+
     # ------------------------------------------------------------------------------------------------ what he sees
 
     def app(self, name: str) -> dict[str, Any]:

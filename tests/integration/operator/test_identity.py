@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from tenant import Tenant, claims, looking, sleeper, web
@@ -109,25 +107,19 @@ def test_a_refused_adoption_that_is_deleted_takes_nothing_along(tenant: Tenant) 
     tenant.engine.ask("DELETE", f"/v2/apps/{tenant.app_id('web')}")
 
 
-@contextmanager
-def second_cluster(tenant: Tenant, **spec: Any) -> Iterator[str]:
-    """Another MesosCluster on the same parts, with a root of its own; deleted at the end. Gives its name, which is not applied yet."""
-    name = f"second-{tenant.namespace}"
-    given = tenant.sandbox.get("mesoscluster", "sandbox")["spec"]
-    root = {"zookeeper": {**given["zookeeper"], "root": f"/shuren/{name}"}}
-    metadata = {"name": name}
-    manifest = {
-        "apiVersion": "paas.shurenyun.com/v1alpha1",
-        "kind": "MesosCluster",
-        "metadata": metadata,
-        "spec": {**given, **root, **spec},
-    }
-    try:
-        tenant.sandbox.apply(manifest)
-        yield name
-    finally:
-        tenant.kubectl("delete", "paasapps", "--all", "--timeout=90s")
-        tenant.sandbox.kubectl("delete", "mesoscluster", name)
+def test_an_observed_app_is_shown_and_neither_claimed_nor_changed(tenant: Tenant) -> None:
+    tasks = foreign(tenant)
+
+    tenant.apply("web", sleeper(cmd="exec sleep 5555", management={"policy": "ObserveOnly"}))
+    tenant.wait("web")
+
+    assert tenant.status("web")["counts"]["running"] == 1
+    assert tenant.condition("web", "InSync")["status"] == "False"
+    assert "finalizers" not in tenant.app("web")["metadata"]
+    assert tenant.claims() == {}
+    tenant.kubectl("delete", "paasapp", "web", "--timeout=90s")
+    assert set(tenant.tasks("web")) == tasks
+    tenant.engine.ask("DELETE", f"/v2/apps/{tenant.app_id('web')}")
 
 
 def test_a_cluster_that_comes_later_is_waited_for(tenant: Tenant) -> None:
@@ -136,7 +128,7 @@ def test_a_cluster_that_comes_later_is_waited_for(tenant: Tenant) -> None:
     message = tenant.until_reason("web", "ClusterNotFound")
     assert message == f"MesosCluster {name} does not exist (spec.clusterRef.name); waiting for it"
 
-    with second_cluster(tenant):
+    with tenant.second_cluster():
         tenant.wait("web")
 
         assert len(tenant.tasks("web")) == 1
@@ -145,7 +137,7 @@ def test_a_cluster_that_comes_later_is_waited_for(tenant: Tenant) -> None:
 
 
 def test_a_namespace_stays_below_its_prefixes_until_the_cluster_grants_another(tenant: Tenant) -> None:
-    with second_cluster(tenant) as name:
+    with tenant.second_cluster() as name:
         wanted = f"/granted-{tenant.namespace}/web"
         tenant.apply("web", sleeper(id=wanted, clusterRef={"name": name}))
         message = tenant.until_reason("web", "NotAllowed", "Stalled")
@@ -162,7 +154,7 @@ def test_a_namespace_stays_below_its_prefixes_until_the_cluster_grants_another(t
 
 
 def test_a_namespace_that_a_cluster_does_not_serve_is_told_so_until_it_is_labelled(tenant: Tenant) -> None:
-    with second_cluster(tenant, tenancy={"namespaces": {"matchLabels": {"paas": "yes"}}}) as name:
+    with tenant.second_cluster(tenancy={"namespaces": {"matchLabels": {"paas": "yes"}}}) as name:
         tenant.apply("web", sleeper(clusterRef={"name": name}))
         message = tenant.until_reason("web", "NotAllowed", "Stalled")
         assert f"namespace {tenant.namespace} may not use cluster {name}: its labels do not match spec.tenancy.namespaces" in message

@@ -124,8 +124,7 @@ def test_a_finalizer_of_somebody_else_stays_until_he_takes_it_away(tenant: Tenan
 def test_a_deleted_namespace_takes_its_apps_along(tenant: Tenant) -> None:
     for number in range(3):
         tenant.apply(f"app-{number}", sleeper())
-    for number in range(3):
-        tenant.wait(f"app-{number}")
+    tenant.kubectl("wait", "paasapps", "--all", "--for=condition=Ready", "--timeout=90s")
     tenant.apply("unready", sleeper(cpus=1000))
 
     tenant.kubectl("delete", "namespace", tenant.namespace, "--timeout=90s")
@@ -134,3 +133,19 @@ def test_a_deleted_namespace_takes_its_apps_along(tenant: Tenant) -> None:
         tenant.sandbox.get("namespace", tenant.namespace)
     assert [a["id"] for a in tenant.engine.ask("GET", "/v2/apps")["apps"] if a["id"].startswith(f"/{tenant.namespace}/")] == []
     assert tenant.claims() == {}
+
+
+def test_suspended_nothing_is_changed_outside_until_it_ends(tenant: Tenant) -> None:
+    tenant.run("web", sleeper())
+    versions = tenant.versions("web")
+
+    tenant.apply("web", sleeper(cmd="exec sleep 2222", management={"suspend": True}))
+    assert "suspended; pending: update" in tenant.until_reason("web", "Suspended")
+    tenant.kubectl("scale", "paasapp/web", "--replicas=3")
+    tenant.until_reason("web", "Suspended")
+    assert tenant.versions("web") == versions
+
+    tenant.apply("web", sleeper(cmd="exec sleep 2222", instances=3))
+    tenant.wait("web")
+    assert len(tenant.tasks("web")) == 3
+    assert (tenant.engine.app(tenant.app_id("web")) or {})["cmd"] == "exec sleep 2222"
