@@ -196,7 +196,19 @@ class Balancer:
 
     def start(self) -> None:
         command = [
-            *(sys.executable, "-m", "shuren.cli", "lb", "--zookeeper", self._zookeeper, "--root", ROOT, "--group", GROUP),
+            *(
+                sys.executable,
+                *os.environ.get("LBPROF", "").split(),
+                "-m",
+                "shuren.cli",
+                "lb",
+                "--zookeeper",
+                self._zookeeper,
+                "--root",
+                ROOT,
+                "--group",
+                GROUP,
+            ),
             *("--id", "lb1", "--state-dir", str(self.directory), "--metrics-port", "0", "--ports", "1-65535"),
             *("--counters-seconds", "1", *self._flags),
         ]
@@ -206,6 +218,11 @@ class Balancer:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, env={**environ, **self._environ, "PYTHONUNBUFFERED": "1"}
             )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """SIGKILL to the agent; HAProxy goes on."""

@@ -100,8 +100,8 @@ STEPS: dict[str, tuple[list[str], tuple[object, ...]]] = {
     "with checks on": ([ADDED, f"enable health {B}/a"], (1, "127.0.0.1", 9, 0, 1, 100, 6, False, 0)),
     "ready is up at once": ([ADDED, f"enable health {B}/a", f"set server {B}/a state ready"], (1, "127.0.0.1", 9, 2, 0, 100, 6, False, 0)),
     "down until checked": (
-        [ADDED, f"enable health {B}/a", f"set server {B}/a weight 0", f"set server {B}/a state ready", f"set server {B}/a health down"],
-        (1, "127.0.0.1", 9, 0, 0, 0, 6, False, 0),
+        [ADDED, f"enable health {B}/a", f"set server {B}/a state drain", f"set server {B}/a health down", f"set server {B}/a state ready"],
+        (1, "127.0.0.1", 9, 0, 0, 100, 6, False, 0),
     ),
     "drained": ([ADDED, f"set server {B}/a state ready", f"set server {B}/a state drain"], (1, "127.0.0.1", 9, 2, 8, 100, 2, False, 0)),
     "drained from the start": ([ADDED, f"set server {B}/a state drain"], (1, "127.0.0.1", 9, 2, 8, 100, 2, False, 0)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,35 +12,42 @@ from shuren.domain.errors import Unreachable
 from shuren.domain.haproxy.converge import ObservedServer
 from shuren.domain.haproxy.traffic import RowType, StatRow
 
+_SERVER = re.compile(
+    # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
+    r"^\d+ (\S+) (\d+) (\S+) (\S+) (\d+) (\d+) (\d+) "
+    # srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state
+    r"\d+ \d+ (\d+) \d+ \d+ (\d+) \d+ "
+    # bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port
+    r"\d+ \d+ \S+ (\d+) \S+ \d+ (\d+) ",
+    re.MULTILINE,
+)
+
 
 def servers(text: str) -> tuple[ObservedServer, ...]:
     """`show servers state`, format 1; several answers one after the other are read as one."""
-    lines = text.splitlines()
-    if "1" not in lines:
+    found = _SERVER.findall(text)
+    lines = sum(line[:1].isdigit() and line != "1" for line in text.splitlines())
+    if len(found) != lines or not text.startswith(("1\n", "Can't")):
         raise Unreachable(f"`show servers state` has a format that is not known: {text[:80]!r}")
-    return tuple(_server(line.split(" ")) for line in lines if line and line != "1" and line[0].isdigit())
+    return tuple(_server(*fields) for fields in found)
 
 
-def _server(f: Sequence[str]) -> ObservedServer:
-    # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change
-    # srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn
-    # srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port
-    try:
-        return ObservedServer(
-            backend=f[1],
-            name=f[3],
-            id=int(f[2]),
-            address=f[4],
-            port=int(f[18]),
-            operation=int(f[5]),
-            admin=int(f[6]),
-            weight=int(f[7]),
-            check_status=int(f[10]),
-            check_state=int(f[13]),
-            check_port=int(f[21]),
-        )
-    except (IndexError, ValueError) as error:
-        raise Unreachable(f"a line of `show servers state` cannot be read: {' '.join(f)!r}") from error
+@functools.lru_cache(maxsize=1 << 15)
+def _server(*f: str) -> ObservedServer:
+    """Most servers are as they were when they were last asked for."""
+    return ObservedServer(
+        backend=f[0],
+        id=int(f[1]),
+        name=f[2],
+        address=f[3],
+        operation=int(f[4]),
+        admin=int(f[5]),
+        weight=int(f[6]),
+        check_status=int(f[7]),
+        check_state=int(f[8]),
+        port=int(f[9]),
+        check_port=int(f[10]),
+    )
 
 
 _WANTED = {

@@ -3,9 +3,9 @@
 The order within a backend makes before it breaks: add, admit, weigh, drain, take out, delete.
 
 A server that is admitted must first pass HAProxy's own check, but HAProxy believes a server up from the moment on which it leaves
-maintenance (seen on 2.6.12: `state ready` sets its health to `rise`). So it is admitted with weight 0, set down, and only then given its
-weight; the check brings it up. When nothing else in the backend is up, that caution would only turn requests away: then Marathon's word is
-enough.
+maintenance (seen on 2.6.12: `state ready` sets its health to `rise`). So it leaves maintenance drained, is set down, and only then made
+ready, which keeps it down until its check brings it up. When nothing else in the backend is up, that caution would only turn requests away:
+then Marathon's word is enough.
 
 Facts of the runtime API: docs/load-balancer.md, "What HAProxy is told".
 """
@@ -151,14 +151,14 @@ class _Steps:
             self._admits.append(f"set server {at} health up")
 
     def _to_state(self, at: str, server: Server, state: Admin, weight: int) -> None:
-        weigh = [f"set server {at} weight {server.weight}"]
+        weigh = [f"set server {at} weight {server.weight}"] if weight != server.weight else []
         match server.admin:
-            case Admin.READY if state is Admin.MAINT and self._wanted.checked and not self._trusting:
-                self._admits += [f"set server {at} weight 0", f"set server {at} state ready", f"set server {at} health down", *weigh]
-            case Admin.READY if state is not Admin.READY:
-                self._admits += [*(weigh if weight != server.weight else []), f"set server {at} state ready"]
+            case Admin.READY if state is Admin.READY:
+                self._weighs += weigh
             case Admin.READY:
-                self._weighs += weigh if weight != server.weight else []
+                proves_itself = state is Admin.MAINT and self._wanted.checked and not self._trusting
+                down_first = [f"set server {at} state drain", f"set server {at} health down"] if proves_itself else []
+                self._admits += [*weigh, *down_first, f"set server {at} state ready"]
             case Admin.DRAIN if state is not Admin.DRAIN:
                 self._drains.append(f"set server {at} state drain")
             case Admin.MAINT if state is not Admin.MAINT:

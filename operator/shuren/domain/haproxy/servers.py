@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
 import re
@@ -65,6 +66,7 @@ def server_name(endpoint_id: str, address: str = "") -> str:
     return f"{_UNSAFE.sub(':', full)[:100]}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def is_address(text: str) -> bool:
     """Whether it is an IP address, not a host name. A zone of IPv6 (`%eth0`) is none of ours: anything may stand there."""
     try:

@@ -170,6 +170,7 @@ class Agent:
         self.wake()
 
     def _everything(self) -> None:
+        self.servers.unsettle()
         now = self._clock.monotonic()
         for service in self.world.routes:
             self._dirty.setdefault(service, now)
@@ -240,7 +241,8 @@ class Agent:
         await self._put_materials()
         if self._listeners_changed or (self._blocked and "blocked" in due):
             await self._listeners(now="reload" in due)
-        await self._serve({*self._dirty, *self._look_again()})
+        again = self._look_again()
+        await self._serve({*self._dirty, *again}, fresh=bool(again) or self._failures > 0)
         if "drift" in due:
             await self._repair()
         if "counters" in due:
@@ -362,7 +364,7 @@ class Agent:
             self._planned[service] = known
         return known[3]
 
-    async def _serve(self, services: Iterable[ServiceName]) -> None:
+    async def _serve(self, services: Iterable[ServiceName], *, fresh: bool) -> None:
         """Bring these services' servers to what they shall be, and acknowledge."""
         wanted = {s: self._plans(s) for s in services if s in self.world.routes}
         for gone in (self._dirty.keys() | self._pending.keys()) - self.world.routes.keys():
@@ -371,7 +373,7 @@ class Agent:
         if not wanted or self.balancer.loaded is None:
             return
         generations = {s: e.generation if (e := self.world.endpoints.get(s)) is not None else 0 for s in wanted}
-        done = await self.servers.converge({plan.name: plan for backends in wanted.values() for plan in backends})
+        done = await self.servers.converge({plan.name: plan for backends in wanted.values() for plan in backends}, fresh=fresh)
         now = self._clock.monotonic()
         for service, backends in wanted.items():
             if self.servers.settled(plan.name for plan in backends):
@@ -433,7 +435,7 @@ class Agent:
 
     def _write(self) -> None:
         """What a HAProxy that is started or reloaded by somebody else, and an agent without ZooKeeper, would begin with."""
-        self.balancer.rewrite(self._circumstances())
+        self.balancer.rewrite({plan.name: plan for service in self.world.routes for plan in self._plans(service)}, self.servers.ids())
         kept = {s: e for s, e in self.world.endpoints.items() if s in self.world.routes}
         self._disk.save(LastGood(routes=self.balancer.good, endpoints=kept, structure=self.balancer.structure))
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from shuren.clients.haproxy.master import Master
 from shuren.clients.haproxy.runtime import RuntimeApi
 from shuren.domain.errors import Invalid, ShurenError
+from shuren.domain.haproxy.converge import BackendPlan
 from shuren.domain.haproxy.document import Change, compare, fingerprint, write
 from shuren.domain.service.values import Route, ServiceName
-from shuren.edge.lb.candidates import Candidates, Chosen, Circumstances, all_plans, choose
+from shuren.edge.lb.candidates import Candidates, Chosen, Circumstances, Ids, choose
 from shuren.edge.lb.disk import StateDirectory
 from shuren.edge.lb.metrics import Metrics
 from shuren.edge.lb.preflight import blocked
@@ -192,10 +193,10 @@ class Balancer:
         wanted = {key.name for keys in self.loaded.composition.backends.values() for key in keys}
         return wanted <= await self._api.backends()
 
-    def rewrite(self, circumstances: Circumstances) -> None:
+    def rewrite(self, plans: Mapping[str, BackendPlan], ids: Ids) -> None:
         """Bring the files of the configuration in use up to date with servers and maps as they are now."""
         if self.loaded is not None:
-            self._disk.rewrite(write(self.loaded.composition.document, all_plans(self.loaded, circumstances), circumstances.ids))
+            self._disk.rewrite(write(self.loaded.composition.document, plans, ids))
 
     @property
     def structure(self) -> str:

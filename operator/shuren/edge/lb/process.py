@@ -27,7 +27,7 @@ MINIMUM = (2, 6)
 _CHECK_SECONDS = 120.0
 _START_SECONDS = 60.0
 _MAX_LOG = 16 << 20
-"""Bytes of HAProxy's own output that are kept: it says something of every server that changes."""
+"""Bytes of HAProxy's own output that are kept."""
 
 
 class Program(Protocol):
@@ -111,7 +111,8 @@ class HAProxyProgram:
             raise Unreachable(f"HAProxy ended at once: {self._said(began)}") from error
 
     def _spawn(self) -> int:
-        arguments = [self._path, "-W", "-S", f"{self._disk.master_socket},mode,600", "-f", str(self._disk.configuration)]
+        # quiet: otherwise it writes a line of every server that changes, while it changes it
+        arguments = [self._path, "-W", "-q", "-S", f"{self._disk.master_socket},mode,600", "-f", str(self._disk.configuration)]
         handle = os.open(self._disk.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             return os.posix_spawn(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shuren.clients.haproxy.runtime import RuntimeApi
-from shuren.domain.haproxy.converge import BackendPlan, ObservedServer, converge
+from shuren.domain.haproxy.converge import BackendPlan, Gap, ObservedServer, converge
 from shuren.domain.haproxy.servers import Admin
 from shuren.edge.lb.metrics import Metrics
 
@@ -26,7 +26,6 @@ class _Known:
     leaving: tuple[str, ...] = ()
     waiting: int = 0
     up: int = 0
-    drained: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -37,31 +36,35 @@ class Servers:
     metrics: Metrics
     _known: dict[str, _Known] = field(default_factory=dict)
 
-    async def converge(self, plans: Mapping[str, BackendPlan], *, repair: bool = False) -> bool:
+    async def converge(self, plans: Mapping[str, BackendPlan], *, fresh: bool = True, repair: bool = False) -> bool:
         """Close the gap of these backends. False when some of it is still open afterwards.
 
-        `repair`: nothing was asked for, so whatever has to be told now somebody else has changed.
+        Not `fresh`: begin with what was last seen, where that was as told; what has changed since shows when it is read back. `repair`:
+        nothing was asked for, so whatever has to be told now somebody else has changed.
         """
         if not plans:
             return True
-        observed = await self._observe(plans)
-        commands: list[str] = []
-        changes = 0
-        for name, plan in plans.items():
-            gap = converge(plan, observed.get(name, ()))
-            commands += gap.commands
-            changes += gap.changes
+        observed: dict[str, Sequence[ObservedServer]] = {}
+        if not fresh and self.settled(plans):
+            observed |= {name: self._known[name].servers for name in plans}
+        else:
+            observed |= await self._observe(plans)
+        gaps = {name: converge(plan, observed.get(name, ())) for name, plan in plans.items()}
+        commands = [command for gap in gaps.values() for command in gap.commands]
         if commands:
+            changes = sum(gap.changes for gap in gaps.values())
             if repair and changes:
                 log.warning("%d changes that nobody asked for are put right in HAProxy, first: %s", changes, commands[0])
                 self.metrics.repaired(changes)
             refused = await self.api.execute(commands)
             self.metrics.told(len(commands), len(refused))
-            observed = await self._observe(plans)
-        done = True
+            told = {name: plan for name, plan in plans.items() if gaps[name].commands}
+            observed |= dict.fromkeys(told, ())
+            observed |= await self._observe(told)
+            gaps |= {name: converge(plan, observed.get(name, ())) for name, plan in told.items()}
         for name, plan in plans.items():
-            done &= self._note(plan, observed.get(name, ()))
-        return done
+            self._note(plan, observed.get(name, ()), gaps[name])
+        return all(gap.changes == 0 for gap in gaps.values())
 
     async def _observe(self, plans: Mapping[str, BackendPlan]) -> dict[str, list[ObservedServer]]:
         found: dict[str, list[ObservedServer]] = {}
@@ -69,22 +72,19 @@ class Servers:
             found.setdefault(server.backend, []).append(server)
         return found
 
-    def _note(self, plan: BackendPlan, observed: Iterable[ObservedServer]) -> bool:
+    def _note(self, plan: BackendPlan, observed: Iterable[ObservedServer], gap: Gap) -> None:
         servers = tuple(observed)
-        gap = converge(plan, servers)
         by_name = {server.name: server for server in servers}
         ready = [by_name[s.name] for s in plan.servers if s.admin is Admin.READY and s.name in by_name]
-        known = _Known(
+        self._known[plan.name] = _Known(
             servers=servers,
             settled=gap.changes == 0,
             leaving=gap.leaving,
             waiting=sum(not server.up for server in ready),
             up=sum(server.up and server.state is Admin.READY for server in ready),
         )
-        self._known[plan.name] = known
-        if not known.settled:
+        if gap.changes:
             log.warning("HAProxy does not carry %s as told; first: %s", plan.name, gap.commands[0])
-        return known.settled
 
     # ------------------------------------------------------------------------------------------------------ answers
 
@@ -113,6 +113,11 @@ class Servers:
             totals["leaving"] += len(known.leaving)
             totals["all"] += len(known.servers)
         return totals
+
+    def unsettle(self) -> None:
+        """What was seen may be of another worker."""
+        for known in self._known.values():
+            known.settled = False
 
     def forget(self) -> None:
         """HAProxy has begun anew."""

@@ -36,12 +36,12 @@ class Settings:
     max_connections: int = 0
     threads: int = 0
     certificate_dir: Path | None = None
-    coalesce: float = 0.01
+    coalesce: float = 0.005
     reload_interval: float = 1.0
     drift_interval: float = 5.0
     pending_interval: float = 0.2
     counters_interval: float = 10.0
-    write_interval: float = 2.0
+    write_interval: float = 3.0
     resolve_interval: float = 30.0
     material_interval: float = 60.0
     blocked_interval: float = 15.0

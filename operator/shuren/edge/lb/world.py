@@ -157,9 +157,10 @@ class Follower:
 
     async def _read_services(self, services: Iterable[ServiceName]) -> None:
         asked = sorted(services)
-        routes = await self._zookeeper.get_many([self._route(service) for service in asked])
-        heads = await self._zookeeper.get_many([self._endpoints(service) for service in asked])
-        for service, route, head in zip(asked, routes, heads, strict=True):
+        if not asked:
+            return
+        nodes = await self._zookeeper.get_many([path for service in asked for path in (self._route(service), self._endpoints(service))])
+        for service, route, head in zip(asked, nodes[::2], nodes[1::2], strict=True):
             try:
                 await self._take(service, route, head)
             except Invalid as error:

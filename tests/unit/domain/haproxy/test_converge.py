@@ -59,10 +59,9 @@ TABLE: dict[str, tuple[BackendPlan, list[ObservedServer], list[str]]] = {
         [
             CHECKED,
             f"enable health {B}/a",
-            f"set server {B}/a weight 0",
-            f"set server {B}/a state ready",
+            f"set server {B}/a state drain",
             f"set server {B}/a health down",
-            f"set server {B}/a weight 100",
+            f"set server {B}/a state ready",
         ],
     ),
     "without checks it is ready at once": (
@@ -96,10 +95,9 @@ TABLE: dict[str, tuple[BackendPlan, list[ObservedServer], list[str]]] = {
         _plan(_server("a"), _server("up")),
         [_observed("a", admin=1, operation=0), UP],
         [
-            f"set server {B}/a weight 0",
-            f"set server {B}/a state ready",
+            f"set server {B}/a state drain",
             f"set server {B}/a health down",
-            f"set server {B}/a weight 100",
+            f"set server {B}/a state ready",
         ],
     ),
     "moved": (_plan(_server("a", port=81)), [_observed("a")], [f"set server {B}/a addr 10.0.0.1 port 81"]),
