@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -39,17 +43,24 @@ async def until(question: Callable[[], bool], *, seconds: float = 30.0, what: st
 
 
 class Backend:
-    """A small HTTP/1.1 server with keep-alive. `/slow` takes a while, `/down/<n>` sends n KiB, a POST is answered with its length."""
+    """A small HTTP/1.1 server with keep-alive.
 
-    def __init__(self, name: str) -> None:
+    `/slow` takes a while, `/down/<n>` sends n KiB, `/echo` sends the request's head back, a POST is answered with its length. `/health` is
+    answered with `health`. With `silent` it closes the connection when it has read a request.
+    """
+
+    def __init__(self, name: str, *, tls: ssl.SSLContext | None = None) -> None:
         self.name = name
+        self.health = 200
+        self.silent = False
+        self._tls = tls
         self.port = 0
         self.served = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> Backend:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -73,9 +84,15 @@ class Backend:
                 headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:])}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 if headers.get("upgrade") == "websocket":
-                    await self._echo(reader, writer)
+                    await self._echo(reader, writer, headers["sec-websocket-key"])
                     return
-                await self._answer(writer, path, body)
+                if path == "/health":
+                    writer.write(f"HTTP/1.1 {self.health} X\r\nContent-Length: 0\r\n\r\n".encode())
+                    continue
+                self.served += 1
+                if self.silent:
+                    return
+                await self._answer(writer, path, "\n".join(head).encode() if "/echo" in path else body)
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
@@ -86,14 +103,16 @@ class Backend:
         if path.startswith("/slow"):
             await asyncio.sleep(0.5)
         size = int(path.removeprefix("/down/")) * 1024 if path.startswith("/down/") else 0
-        text = b"x" * size if size else f"{self.name} {path} {len(body)}".encode()
-        self.served += 1
+        text = b"x" * size if size else body if "/echo" in path else f"{self.name} {path} {len(body)}".encode()
         writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
         await writer.drain()
 
     @staticmethod
-    async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+    async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
+        """RFC 6455 §4.2.2, and after that whatever comes; HAProxy refuses a handshake without its proof."""
+        proof = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest())
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        writer.write(head + proof + b"\r\n\r\n")
         while data := await reader.read(4096):
             writer.write(data)
             await writer.drain()
@@ -114,15 +133,17 @@ class Tally:
 class Client:
     """One keep-alive connection to HAProxy, opened anew when HAProxy has said that it closes."""
 
-    def __init__(self, port: int, host: str) -> None:
+    def __init__(self, port: int, host: str, *, tls: ssl.SSLContext | None = None) -> None:
         self._port = port
         self._host = host
+        self._tls = tls
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def request(self, path: str = "/", *, body: bytes = b"", headers: str = "") -> tuple[int, dict[str, str], bytes]:
         """Status, headers, body. OSError or IncompleteReadError when there was no whole answer."""
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
+            name = self._host.partition(":")[0] if self._tls is not None else None
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20, ssl=self._tls, server_hostname=name)
         reader, writer = self._streams
         method = "POST" if body else "GET"
         writer.write(f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body)
@@ -136,6 +157,12 @@ class Client:
         if found.get("connection", "").lower() == "close":
             self.close()
         return int(lines[0].split()[1]), found, content
+
+    def peer(self) -> str:
+        """Common name of the certificate that the server has shown."""
+        assert self._streams is not None
+        found = self._streams[1].get_extra_info("ssl_object").getpeercert()
+        return str(dict(pair for part in found["subject"] for pair in part)["commonName"])
 
     def close(self) -> None:
         if self._streams is not None:
@@ -184,8 +211,9 @@ async def load(port: int, host: str, *, clients: int = 8, paths: tuple[str, ...]
 class Balancer:
     """A `shuren lb` process, and what can be seen of it."""
 
-    def __init__(self, directory: Path, zookeeper: str, *flags: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, zookeeper: str, *flags: str, root: str = ROOT, environ: dict[str, str] | None = None) -> None:
         self.directory = directory
+        self._root = root
         self.port = free_port()
         self._zookeeper = zookeeper
         self._flags = flags
@@ -195,23 +223,17 @@ class Balancer:
         self.master = Master(directory / "master.sock")
 
     def start(self) -> None:
-        command = [
-            *(
-                sys.executable,
-                *os.environ.get("LBPROF", "").split(),
-                "-m",
-                "shuren.cli",
-                "lb",
-                "--zookeeper",
-                self._zookeeper,
-                "--root",
-                ROOT,
-                "--group",
-                GROUP,
-            ),
-            *("--id", "lb1", "--state-dir", str(self.directory), "--metrics-port", "0", "--ports", "1-65535"),
-            *("--counters-seconds", "1", *self._flags),
-        ]
+        flags = {
+            "--zookeeper": self._zookeeper,
+            "--root": self._root,
+            "--group": GROUP,
+            "--id": "lb1",
+            "--state-dir": str(self.directory),
+            "--metrics-port": "0",
+            "--ports": "1-65535",
+            "--counters-seconds": "1",
+        }
+        command = [sys.executable, "-m", "shuren.cli", "lb", *(word for flag in flags.items() for word in flag), *self._flags]
         environ = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST")}
         self.directory.mkdir(exist_ok=True)
         with (self.directory / "agent.log").open("ab") as log:
@@ -265,6 +287,7 @@ class Site:
     zookeeper: ZooKeeperClient
     publish: Publisher
     balancer: Balancer
+    root: str = ROOT
     backends: list[Backend] = field(default_factory=list)
 
     async def backend(self, name: str) -> Backend:
@@ -273,7 +296,7 @@ class Site:
         return made
 
     async def applied(self, service: ServiceName) -> Applied | None:
-        node = await self.zookeeper.get(f"{ROOT}{wire.LOAD_BALANCERS}/lb1/applied/{service}")
+        node = await self.zookeeper.get(f"{self.root}{wire.LOAD_BALANCERS}/lb1/applied/{service}")
         return None if node is None else wire.decode_applied(node.data, service=service)
 
     async def acknowledged(
@@ -306,9 +329,11 @@ async def site(directory: Path, hosts: str, *flags: str, environ: dict[str, str]
     """Everything up, and down again."""
     client = ZooKeeperClient(hosts, session_timeout=4.0)
     await client.connect()
-    publish = Publisher(client)
+    root = f"/shuren/{uuid.uuid4().hex[:8]}"
+    publish = Publisher(client, root)
     await publish.prepare()
-    made = Site(zookeeper=client, publish=publish, balancer=Balancer(directory, hosts, *flags, environ=environ))
+    balancer = Balancer(directory, hosts, *flags, root=root, environ=environ)
+    made = Site(zookeeper=client, publish=publish, balancer=balancer, root=root)
     made.balancer.start()
     try:
         yield made

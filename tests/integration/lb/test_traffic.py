@@ -22,10 +22,9 @@ QUICK = {"intervalMs": 200, "fastIntervalMs": 50, "downIntervalMs": 50}
 DRAINING = EndpointState.DRAINING
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    (tmp_path / "zk").mkdir()
-    with zookeeper_server(tmp_path / "zk") as started:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    with zookeeper_server(tmp_path_factory.mktemp("zk")) as started:
         yield started
 
 

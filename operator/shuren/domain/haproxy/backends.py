@@ -31,6 +31,7 @@ from shuren.domain.haproxy.settings import (
     UpstreamProtocol,
 )
 from shuren.domain.haproxy.words import literal, quoted
+from shuren.domain.service.values import ServiceName
 
 PEERS = "shuren"
 """Section of the local peer, through which a reload hands stick tables on."""
@@ -105,6 +106,7 @@ def section(key: BackendKey, materials: Materials) -> Section:
     lines = [
         f"mode {'http' if key.http else 'tcp'}",
         *_balance(settings.balance),
+        *_trusted(settings, owner, materials),
         *_timeouts(settings),
         *_retries(settings.retries, http=key.http),
         *_check(settings.health_check),
@@ -131,6 +133,12 @@ def _balance(balance: Balance) -> Iterable[str]:
         yield "hash-type consistent"
         if balance.bounded_load:
             yield f"hash-balance-factor {balance.bounded_load}"
+
+
+def _trusted(settings: LoadBalancing, owner: ServiceName, materials: Materials) -> Iterable[str]:
+    """HAProxy reads no file at run time: `add server … ca-file` takes only what the configuration has named (seen on 2.6.12)."""
+    if settings.upstream.tls is not None and settings.upstream.tls.ca:
+        yield f"default-server ca-file {quoted(materials.path(authority(owner, settings.upstream.tls.ca)))}"
 
 
 def _timeouts(settings: LoadBalancing) -> Iterable[str]:

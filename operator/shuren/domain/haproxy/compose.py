@@ -22,7 +22,7 @@ from shuren.domain.haproxy.fronts import NOBODY, backend_of, fronted
 from shuren.domain.haproxy.materials import Material, Materials, missing_for
 from shuren.domain.haproxy.parse import named_well, parse
 from shuren.domain.haproxy.servers import Server, servers_of
-from shuren.domain.haproxy.settings import LoadBalancing
+from shuren.domain.haproxy.settings import LoadBalancing, StickyBy
 from shuren.domain.haproxy.words import quoted
 from shuren.domain.service.values import EndpointSet, Route, ServiceName
 
@@ -64,7 +64,8 @@ class Composition:
     """What HAProxy shall be.
 
     `backends` are those of each service, `binds` all addresses and ports; `problems` say per service what of its route is not carried, and
-    why. `keep_alive` is the longest time in milliseconds for which a client may hold an idle connection.
+    why. `keep_alive` is the longest time in milliseconds for which a client may hold an idle connection; `tables` tells whether clients are
+    remembered by their address.
     """
 
     document: Document
@@ -72,6 +73,7 @@ class Composition:
     problems: Mapping[ServiceName, tuple[str, ...]]
     binds: frozenset[tuple[str, int]] = frozenset()
     keep_alive: int = 0
+    tables: bool = False
 
 
 def read_routes(routes: Iterable[Route], options: Options) -> tuple[tuple[Carried, ...], dict[ServiceName, str]]:
@@ -133,6 +135,7 @@ def compose(carried: Sequence[Carried], *, machine: Globals, materials: Material
         backends=backends,
         problems={service: tuple(told) for service, told in problems.items()},
         binds=frozenset((front.address, front.port) for front, there in made if there is not None),
+        tables=any(key.carried.settings.sticky is not None and key.carried.settings.sticky.by is StickyBy.SOURCE for key in keys),
         keep_alive=max((t.http_keep_alive for t in timeouts.values()), default=0),
     )
 
@@ -153,6 +156,7 @@ def _plan(composition: Composition, key: BackendKey, endpoints: EndpointSet | No
         endpoints.endpoints if endpoints is not None else (),
         target_port=key.target_port,
         check_port=settings.health_check.port,
+        sticky=settings.sticky is not None,
         resolved=resolved,
     )
     return BackendPlan(

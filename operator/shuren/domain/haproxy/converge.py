@@ -1,6 +1,6 @@
 """Servers as they shall be, servers as HAProxy shows them → the commands of its runtime API that close the gap. One pure function.
 
-The order within a backend makes before it breaks: add, admit, weigh, drain, take out, delete.
+The order within a backend makes before it breaks: add, admit, raise weights, lower weights, drain, take out, delete.
 
 A server that is admitted must first pass HAProxy's own check, but HAProxy believes a server up from the moment on which it leaves
 maintenance (seen on 2.6.12: `state ready` sets its health to `rise`). So it leaves maintenance drained, is set down, and only then made
@@ -122,14 +122,16 @@ class _Steps:
         self._trusting = trusting
         self._adds: list[str] = []
         self._admits: list[str] = []
-        self._weighs: list[str] = []
+        self._moves: list[str] = []
+        self._raises: list[str] = []
+        self._lowers: list[str] = []
         self._drains: list[str] = []
         self.outs: list[str] = []
 
     def in_order(self) -> list[str]:
         # a cookie is computed for the servers that are there when this is said: before any of the new ones takes traffic
         cookies = [f"enable dynamic-cookie backend {self._wanted.name}"] if self._wanted.sticky and self._adds else []
-        return [*self._adds, *cookies, *self._admits, *self._weighs, *self._drains, *self.outs]
+        return [*self._adds, *cookies, *self._admits, *self._moves, *self._raises, *self._lowers, *self._drains, *self.outs]
 
     def new(self, server: Server, number: int) -> None:
         at = f"{self._wanted.name}/{server.name}"
@@ -141,11 +143,11 @@ class _Steps:
     def known(self, server: Server, now: ObservedServer) -> None:
         at = f"{self._wanted.name}/{server.name}"
         if (now.address, now.port) != (server.address, server.port):
-            self._weighs.append(f"set server {at} addr {server.address} port {server.port}")
+            self._moves.append(f"set server {at} addr {server.address} port {server.port}")
         if self._wanted.checked and now.check_state & _CHECK_CONFIGURED:
             self._admits += [f"enable health {at}"] if not now.check_state & _CHECK_ENABLED else []
             if server.check_port and now.check_port != server.check_port:
-                self._weighs.append(f"set server {at} check-port {server.check_port}")
+                self._moves.append(f"set server {at} check-port {server.check_port}")
         self._to_state(at, server, now.state, now.weight)
         if self._trusting and server.admin is Admin.READY and now.state is Admin.READY and not now.up and not now.judged:
             self._admits.append(f"set server {at} health up")
@@ -154,7 +156,7 @@ class _Steps:
         weigh = [f"set server {at} weight {server.weight}"] if weight != server.weight else []
         match server.admin:
             case Admin.READY if state is Admin.READY:
-                self._weighs += weigh
+                (self._raises if server.weight > weight else self._lowers).extend(weigh)
             case Admin.READY:
                 proves_itself = state is Admin.MAINT and self._wanted.checked and not self._trusting
                 down_first = [f"set server {at} state drain", f"set server {at} health down"] if proves_itself else []

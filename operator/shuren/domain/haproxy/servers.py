@@ -38,12 +38,16 @@ STATES = {
     EndpointState.DRAINING: Admin.DRAIN,
     EndpointState.UNHEALTHY: Admin.MAINT,
 }
-"""The table of design §4.4."""
+"""What each state of an endpoint means for its server."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
-    """A server as it shall be. `endpoint` is the id of its endpoint, `app` the label of its counters; `check_port` 0: the port itself."""
+    """A server as it shall be.
+
+    `draining`: it finishes what it has, and somebody waits for that. `endpoint` is the id of its endpoint, `app` the label of its counters;
+    `check_port` 0: the port itself.
+    """
 
     name: str
     address: str
@@ -51,6 +55,7 @@ class Server:
     admin: Admin
     weight: int = BASE_WEIGHT
     check_port: int = 0
+    draining: bool = False
     endpoint: str = ""
     app: str = ""
 
@@ -82,9 +87,17 @@ def host_names(endpoints: Iterable[Endpoint]) -> frozenset[str]:
 
 
 def servers_of(
-    endpoints: Sequence[Endpoint], *, target_port: str = "", check_port: str = "", resolved: Mapping[str, Sequence[str]] | None = None
+    endpoints: Sequence[Endpoint],
+    *,
+    target_port: str = "",
+    check_port: str = "",
+    sticky: bool = False,
+    resolved: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Server, ...]:
     """The servers of a backend, sorted by name.
+
+    Where clients are `sticky`, one that is drained goes into maintenance: HAProxy's drain still lets those in that stick to it, so that it
+    would never be free of them. What is under way goes on in either.
 
     `target_port` and `check_port` are names of further ports; an endpoint that does not have the first is left out, one without the second
     is checked where its traffic goes. A host name becomes one server for each of its addresses in `resolved`, which share its weight.
@@ -103,7 +116,8 @@ def servers_of(
                 name=name,
                 address=address,
                 port=port,
-                admin=STATES[endpoint.state],
+                admin=Admin.MAINT if sticky and endpoint.state is EndpointState.DRAINING else STATES[endpoint.state],
+                draining=endpoint.state is EndpointState.DRAINING,
                 weight=weight if plain or not weight else max(1, weight // len(addresses)),
                 check_port=min(max(endpoint.ports.get(check_port, 0), 0), _MAX_PORT) if check_port else 0,
                 endpoint=endpoint.id,

@@ -328,7 +328,9 @@ class Agent:
             self._timers.within("reload", _LONGEST)
             return
         finally:
-            self._timers.within("rest", self.settings.reload_interval)
+            loaded = self.balancer.loaded
+            tables = loaded is not None and loaded.composition.tables
+            self._timers.within("rest", max(self.settings.reload_interval, self.settings.table_interval if tables else 0.0))
         self._listeners_changed = False
         self._chosen(self.balancer.loaded)
         self._everything()

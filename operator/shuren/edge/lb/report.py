@@ -11,7 +11,6 @@ from shuren.clients.haproxy.master import Master
 from shuren.clients.haproxy.runtime import RuntimeApi
 from shuren.domain.errors import ShurenError
 from shuren.domain.haproxy.converge import BackendPlan
-from shuren.domain.haproxy.servers import Admin
 from shuren.domain.haproxy.traffic import Ledger, Share, StatRow, account, counters, sessions
 from shuren.domain.json import JsonValue
 from shuren.domain.service.values import Applied, ServiceName
@@ -94,7 +93,7 @@ class Reporter:
             for backends in plans.values()
             for plan in backends
             for server in plan.servers
-            if server.admin is Admin.DRAIN
+            if server.draining
         }
         if not draining:
             for service in plans:

@@ -38,6 +38,7 @@ class Settings:
     certificate_dir: Path | None = None
     coalesce: float = 0.005
     reload_interval: float = 1.0
+    table_interval: float = 6.0  # a worker younger than 5 s does not hand its stick tables on (seen on 2.6.12)
     drift_interval: float = 5.0
     pending_interval: float = 0.2
     counters_interval: float = 10.0

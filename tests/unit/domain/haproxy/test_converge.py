@@ -86,6 +86,11 @@ TABLE: dict[str, tuple[BackendPlan, list[ObservedServer], list[str]]] = {
         [CHECKED, f"enable dynamic-cookie backend {B}", f"enable health {B}/a", f"set server {B}/a state ready"],
     ),
     "a weight": (_plan(_server("a", weight=5)), [_observed("a")], [f"set server {B}/a weight 5"]),
+    "weights rise before others fall": (
+        _plan(_server("a", weight=0), _server("b", weight=100)),
+        [_observed("a"), _observed("b", weight=0)],
+        [f"set server {B}/b weight 100", f"set server {B}/a weight 0"],
+    ),
     "drain": (_plan(_server("a", Admin.DRAIN)), [_observed("a")], [f"set server {B}/a state drain"]),
     "drained already, whatever its weight": (_plan(_server("a", Admin.DRAIN)), [_observed("a", admin=8, weight=0)], []),
     "out": (_plan(_server("a", Admin.MAINT)), [_observed("a")], [f"set server {B}/a state maint"]),

@@ -27,6 +27,14 @@ def test_states_mean_what_the_table_says(state: EndpointState, admin: Admin) -> 
     assert STATES.keys() == set(EndpointState)
 
 
+def test_where_clients_stick_a_drained_server_lets_none_of_them_in() -> None:
+    drained = endpoint("a", state=EndpointState.DRAINING)
+    plain, sticky = servers_of([drained])[0], servers_of([drained], sticky=True)[0]
+    assert (plain.admin, plain.draining) == (Admin.DRAIN, True)
+    assert (sticky.admin, sticky.draining) == (Admin.MAINT, True)
+    assert not servers_of([endpoint("a", state=EndpointState.STARTING)], sticky=True)[0].draining
+
+
 @given(st.lists(st.text(min_size=1, max_size=200), unique=True, max_size=20))
 def test_names_are_words_of_haproxy_and_unique(ids: list[str]) -> None:
     names = [server_name(text) for text in ids]

@@ -1,0 +1,508 @@
+"""What a route asks for, done by a real HAProxy: its configuration is composed, and requests are sent through it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_process import free_port
+from haproxy_process import haproxy
+from haproxy_room import Json, endpoint, endpoints, http, route, service, tcp
+from lb_process import Backend, Client, until
+from shuren.clients.haproxy.master import Master
+from shuren.clients.haproxy.runtime import RuntimeApi
+from shuren.devenv.pki import Authority
+from shuren.domain.haproxy.compose import Composition, Globals, Options, compose, plans, read_routes
+from shuren.domain.haproxy.converge import converge
+from shuren.domain.haproxy.document import CONFIG_FILE, write
+from shuren.domain.haproxy.materials import Material, Materials, needs, users
+from shuren.domain.service.values import Endpoint, EndpointState, Route
+
+QUICK = {"intervalMs": 100, "fastIntervalMs": 50, "downIntervalMs": 50, "rise": 1, "fall": 1}
+NO_CHECK = {"enabled": False}
+
+
+class Front:
+    """A HAProxy that carries some routes."""
+
+    def __init__(self, directory: Path, composition: Composition, port: int) -> None:
+        self.api = RuntimeApi(directory / "api.sock")
+        self.master = Master(directory / "master.sock")
+        self.composition = composition
+        self.port = port
+        self.directory = directory
+
+    def client(self, host: str = "x.example", *, port: int = 0, tls: ssl.SSLContext | None = None) -> Client:
+        return Client(port or self.port, host, tls=tls)
+
+    async def get(self, path: str = "/", host: str = "x.example", *, headers: str = "", port: int = 0) -> tuple[int, dict[str, str], str]:
+        client = self.client(host, port=port)
+        try:
+            status, found, content = await client.request(path, headers=headers)
+        finally:
+            client.close()
+        return status, found, content.decode()
+
+    async def set(self, name: str, *given: Endpoint) -> None:
+        """Bring endpoints of a service there, as the agent does."""
+        observed = await self.api.servers()
+        for plan in plans(self.composition, service(name), endpoints(*given), {}):
+            refused = await self.api.execute(converge(plan, [s for s in observed if s.backend == plan.name]).commands)
+            assert refused == ()
+
+    async def up(self, backend: str, *names: str) -> None:
+        """Wait until exactly these servers of a backend serve."""
+        serving: set[str] = set()
+        for _ in range(600):
+            serving = {s.name for s in await self.api.servers([backend]) if s.serves}
+            if serving == set(names):
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{serving} serve, not {names}")
+
+
+@contextlib.asynccontextmanager
+async def carrying(directory: Path, *routes: Route, port: int, contents: dict[str, bytes] | None = None) -> AsyncIterator[Front]:
+    """HAProxy with these routes; `contents` by name of the Secret or file."""
+    options = Options(backend_lines=True)
+    carried, problems = read_routes(routes, options)
+    assert not problems
+    wanted = [m for c in carried for m in needs(c.service, c.settings)]
+    (directory / "certs").mkdir()
+    for material in wanted:
+        (directory / "certs" / material.file).write_bytes((contents or {})[material.name])
+    crypt = {m: (("joe", _CRYPT),) for m in wanted if m.kind == "users"}
+    materials = Materials(directory=str(directory / "certs"), there=frozenset(wanted), users=crypt)
+    machine = Globals(api_socket=f"{directory}/api.sock", state_file=f"{directory}/servers.state", peer_socket=f"{directory}/peer.sock")
+    composition = compose(carried, machine=machine, materials=materials, options=options)
+    assert composition.problems == {}
+    (directory / "servers.state").write_text("1\n")
+    files = write(composition.document, {}).files
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    with haproxy(directory, files[CONFIG_FILE]):
+        yield Front(directory, composition, port)
+
+
+_CRYPT = "$6$salt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4XMS130MTSuDDl3aCI6WouIL9AjRbLCelDCy.g."
+"""Of the password `password`: `openssl passwd -6 -salt salt password`."""
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+async def backends() -> AsyncIterator[Callable[..., Any]]:
+    made: list[Backend] = []
+
+    async def make(name: str, **more: Any) -> Backend:
+        made.append(await Backend(name, **more).start())
+        return made[-1]
+
+    yield make
+    for backend in made:
+        await backend.kill()
+
+
+# ------------------------------------------------------------------------------------------------------------- routing
+
+
+async def test_hosts_paths_and_headers(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    canary = [{"name": "X-Canary", "match": "Regex", "value": "^y(es)?$"}]
+    routes = [
+        route("site", http("x.example", port=port), age=1),
+        route("api", http("x.example", port=port, paths=["/api"]), age=2),
+        route("v2", http("x.example", port=port, paths=["/api/v2"]), age=3),
+        route("canary", http("x.example", port=port, paths=["/api"], headers=canary), age=4),
+        route("wild", http("*.w.example", port=port), age=5),
+        route("exact", http("a.w.example", port=port, paths=["/only"]), age=6),
+        route("app", http(port=port, headers=[{"name": "X-Marathon-App-Id", "value": "/shop/app"}]), age=7),
+    ]
+    names = [r.service.name for r in routes]
+    async with carrying(tmp_path, *routes, port=port) as front:
+        for name in names:
+            backend = await backends(name)
+            await front.set(name, endpoint(name, address="127.0.0.1", port=backend.port))
+
+        async def answer(path: str, host: str = "x.example", headers: str = "") -> str:
+            status, _, text = await front.get(path, host, headers=headers)
+            return text.split()[0] if status == 200 else str(status)
+
+        assert await answer("/") == "site"
+        assert await answer("/api") == "api"
+        assert await answer("/api/users?x=1") == "api"
+        assert await answer("/apis") == "site"
+        assert await answer("/api/v2/x") == "v2"
+        assert await answer("/api/v20") == "api"
+        assert await answer("/api", headers="X-Canary: yes\r\n") == "canary"
+        assert await answer("/api", headers="x-canary: no\r\n") == "api"
+        assert await answer("/", "X.Example:8080") == "site"
+        assert await answer("/", "b.w.example") == "wild"
+        assert await answer("/only/this", "a.w.example") == "exact"
+        assert await answer("/else", "a.w.example") == "wild"
+        assert await answer("/", "b.c.w.example") == "404"
+        assert await answer("/", "nobody.example") == "404"
+        assert await answer("/", "nobody.example", "X-Marathon-App-Id: /shop/app\r\n") == "app"
+
+
+async def test_requests_and_answers_are_changed_as_asked(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    changes: Json = {
+        "hsts": {},
+        "rewrite": {"removePrefix": "/api", "addPrefix": "/v1", "host": "inside:80"},
+        "requestHeaders": {"set": [{"name": "X-Set", "value": '100% "sure" $HOME %[src]'}], "remove": ["X-Gone"]},
+        "responseHeaders": {"set": [{"name": "X-Answer", "value": "a b"}]},
+    }
+    asked = http("x.example", port=port, paths=["/api"])
+    redirected = http("r.example", port=port, name="r", redirectToHttps={"code": 308, "port": 8443})
+    async with carrying(tmp_path, route("web", asked, redirected, http=changes), port=port) as front:
+        backend = await backends("a")
+        await front.set("web", endpoint("a", address="127.0.0.1", port=backend.port))
+        status, headers, text = await front.get(
+            "/api/echo?q=1", headers="X-Gone: 1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 9.9.9.9\r\n"
+        )
+        lines = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in text.splitlines()[1:])}
+        assert status == 200
+        assert text.startswith("GET /v1/echo?q=1 HTTP/1.1")
+        assert (lines["host"], lines["x-set"], "x-gone" in lines) == ("inside:80", '100% "sure" $HOME %[src]', False)
+        assert (lines["x-forwarded-proto"], lines["x-forwarded-port"], lines["x-forwarded-for"]) == ("http", str(port), "127.0.0.1")
+        assert headers["x-answer"] == "a b"
+        assert "strict-transport-security" not in headers
+        status, headers, _ = await front.get("/a?b=c", "r.example")
+        assert (status, headers["location"]) == (308, "https://r.example:8443/a?b=c")
+
+
+async def test_who_may_come_in(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    routes = [
+        route("denied", http("denied.example", port=port), access={"deny": ["127.0.0.0/8"]}),
+        route("allowed", http("allowed.example", port=port), access={"allow": ["127.0.0.0/8"]}, age=2),
+        route("elsewhere", http("elsewhere.example", port=port), access={"allow": ["10.0.0.0/8"]}, age=3),
+        route("users", http("users.example", port=port), access={"basicAuth": {"realm": "My R", "secretRef": {"name": "u"}}}, age=4),
+    ]
+    async with carrying(tmp_path, *routes, port=port, contents={"u": b""}) as front:
+        backend = await backends("a")
+        for name in ("denied", "allowed", "elsewhere", "users"):
+            await front.set(name, endpoint("a", address="127.0.0.1", port=backend.port))
+        assert (await front.get(host="denied.example"))[0] == 403
+        assert (await front.get(host="allowed.example"))[0] == 200
+        assert (await front.get(host="elsewhere.example"))[0] == 403
+        status, headers, _ = await front.get(host="users.example")
+        assert (status, headers["www-authenticate"]) == (401, 'Basic realm="My R"')
+        assert (await front.get(host="users.example", headers="Authorization: Basic am9lOnBhc3N3b3Jk\r\n"))[0] == 200
+    assert users(service("users"), "u").file.startswith("users.")
+
+
+# ------------------------------------------------------------------------------------------------------------ balancing
+
+
+async def test_a_cookie_keeps_clients_on_servers_that_were_added_at_run_time(
+    tmp_path: Path, port: int, backends: Callable[..., Any]
+) -> None:
+    async with carrying(tmp_path, route("web", http(port=port), sticky={}, healthCheck=NO_CHECK), port=port) as front:
+        made = {name: await backends(name) for name in "abc"}
+        given = {name: endpoint(name, address="127.0.0.1", port=b.port) for name, b in made.items()}
+        await front.set("web", given["a"])
+        await front.set("web", *given.values())
+        cookies: dict[str, str] = {}
+        for _ in range(3):
+            _, headers, text = await front.get()
+            cookies[text.split()[0]] = headers["set-cookie"].split(";")[0]
+            assert "HttpOnly" in headers["set-cookie"]
+        assert len(cookies) == len(set(cookies.values())) == 3
+        for name, cookie in cookies.items():
+            answers = [await front.get(headers=f"Cookie: {cookie}\r\n") for _ in range(3)]
+            assert {text.split()[0] for _, _, text in answers} == {name}
+        # the value comes from the address: every load balancer, and the next worker, gives the same
+        (tmp_path / "servers.state").write_text(await front.api.servers_as_text())
+        made_plans = plans(front.composition, service("web"), endpoints(*given.values()), {})
+        (tmp_path / CONFIG_FILE).write_text(write(front.composition.document, {p.name: p for p in made_plans}).files[CONFIG_FILE])
+        await front.master.reload()
+        for name, cookie in cookies.items():
+            assert (await front.get(headers=f"Cookie: {cookie}\r\n"))[2].split()[0] == name
+        # a drained server finishes what it has, and lets not even those in that stick to it
+        slow = front.client()
+        under_way = asyncio.create_task(slow.request("/slow", headers=f"Cookie: {cookies['a']}\r\n"))
+        await until(lambda: made["a"].served > 0)
+        before = made["a"].served
+        await asyncio.sleep(0.1)
+        await front.set(
+            "web", endpoint("a", address="127.0.0.1", port=made["a"].port, state=EndpointState.DRAINING), given["b"], given["c"]
+        )
+        assert {(await front.get(headers=f"Cookie: {cookies['a']}\r\n"))[2].split()[0] for _ in range(4)} <= {"b", "c"}
+        assert (await under_way)[0] == 200
+        assert made["a"].served - before <= 1
+        slow.close()
+
+
+async def test_a_consistent_hash_moves_few_keys(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    hashing = {"algorithm": "Header", "name": "X-Key", "boundedLoadPercent": 200}
+    async with carrying(tmp_path, route("web", http(port=port), balance=hashing, healthCheck=NO_CHECK), port=port) as front:
+        given = [endpoint(name, address="127.0.0.1", port=(await backends(name)).port) for name in ("a", "b", "c", "d")]
+        client = front.client()
+
+        async def owners() -> dict[str, str]:
+            found = {}
+            for number in range(200):
+                key = hashlib.sha256(str(number).encode()).hexdigest()
+                found[key] = (await client.request(headers=f"X-Key: {key}\r\n"))[2].split()[0].decode()
+            return found
+
+        await front.set("web", *given[:3])
+        before = await owners()
+        await front.set("web", *given)
+        after = await owners()
+        client.close()
+        moved = {key for key in before if before[key] != after[key]}
+        assert {after[key] for key in moved} == {"d"}
+        assert 20 <= len(moved) <= 90
+        assert min(Counter(after.values()).values()) >= 20
+
+
+async def test_a_client_is_known_again_by_its_address_over_a_reload(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    async with carrying(tmp_path, route("db", tcp(port), sticky={"by": "Source"}, healthCheck=NO_CHECK), port=port) as front:
+        given = [endpoint(name, address="127.0.0.1", port=(await backends(name)).port) for name in ("a", "b", "c")]
+        await front.set("db", *given)
+        first = (await front.get())[2].split()[0]
+        assert {(await front.get())[2].split()[0] for _ in range(4)} == {first}
+        made = plans(front.composition, service("db"), endpoints(*given), {})
+        (tmp_path / CONFIG_FILE).write_text(write(front.composition.document, {p.name: p for p in made}).files[CONFIG_FILE])
+        await _able_to_teach(front)
+        await front.master.reload()
+        await _learned(front)
+        assert {(await front.get())[2].split()[0] for _ in range(4)} == {first}
+
+
+async def _able_to_teach(front: Front) -> None:
+    """In its first 5 s a worker waits to be taught itself, and teaches nobody (seen on 2.6.12)."""
+    for _ in range(1000):
+        if "resync_timeout=<PAST>" in await front.api.ask("show peers"):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(await front.api.ask("show peers"))
+
+
+async def _learned(front: Front) -> None:
+    """The old worker hands its tables to the new one within moments."""
+    for _ in range(400):
+        if "key=127.0.0.1" in await front.api.ask("show table shop.db:tcp"):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(await front.api.ask("show peers"))
+
+
+async def test_idempotent_requests_without_an_answer_are_sent_again(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    async with carrying(tmp_path, route("web", http(port=port), healthCheck=NO_CHECK), port=port) as front:
+        silent, good = await backends("silent"), await backends("good")
+        silent.silent = True
+        await front.set("web", *(endpoint(b.name, address="127.0.0.1", port=b.port) for b in (silent, good)))
+        client = front.client()
+        assert [(await client.request("/"))[0] for _ in range(6)] == [200] * 6
+        assert silent.served >= 1
+        client.close()
+        once = [await _status(front, b"body") for _ in range(4)]
+        assert 502 in once, "a POST that may have had its effect must not be sent twice"
+        await silent.kill()
+        assert [await _status(front, b"body") for _ in range(4)] == [200] * 4, "nobody was reached: that is always safe"
+
+
+async def _status(front: Front, body: bytes) -> int:
+    client = front.client()
+    try:
+        return (await client.request("/", body=body))[0]
+    finally:
+        client.close()
+
+
+async def test_haproxys_own_check_takes_a_server_out_and_back(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    check = {**QUICK, "type": "Http", "path": "/health", "host": "check.example", "expectStatus": "200-299"}
+    async with carrying(tmp_path, route("web", http(port=port), healthCheck=check), port=port) as front:
+        a, b = await backends("a"), await backends("b")
+        await front.set("web", *(endpoint(x.name, address="127.0.0.1", port=x.port) for x in (a, b)))
+        await front.up("shop.web:http", "a", "b")
+        a.health = 503
+        await front.up("shop.web:http", "b")
+        assert {(await front.get())[2].split()[0] for _ in range(4)} == {"b"}
+        a.health = 204
+        await front.up("shop.web:http", "a", "b")
+
+
+async def test_a_new_server_has_to_pass_its_check_first(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    check = {**QUICK, "type": "Http", "path": "/health"}
+    async with carrying(tmp_path, route("web", http(port=port), healthCheck=check), port=port) as front:
+        a, b = await backends("a"), await backends("b")
+        b.health = 500
+        await front.set("web", endpoint("a", address="127.0.0.1", port=a.port))
+        await front.up("shop.web:http", "a")
+        await front.set("web", *(endpoint(x.name, address="127.0.0.1", port=x.port) for x in (a, b)))
+        client = front.client()
+        assert {(await client.request())[2].split()[0] for _ in range(30)} == {b"a"}
+        client.close()
+        b.health = 200
+        await front.up("shop.web:http", "a", "b")
+
+
+async def test_a_websocket_goes_through(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    async with carrying(tmp_path, route("web", http(port=port), healthCheck=NO_CHECK), port=port) as front:
+        backend = await backends("a")
+        await front.set("web", endpoint("a", address="127.0.0.1", port=backend.port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        asked = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        writer.write(f"{asked}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 101"), answer
+        for text in (b"one", b"two"):
+            writer.write(text)
+            assert await reader.readexactly(3) == text
+        writer.close()
+
+
+# ------------------------------------------------------------------------------------------------------------------- TLS
+
+
+def _pem(authority: Authority, name: str) -> bytes:
+    pair = authority.server(name, common_name=name)
+    return pair.certificate.read_bytes() + pair.key.read_bytes()
+
+
+def _trusting(authority: Authority, directory: Path = Path()) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(authority.ca.certificate))
+    context.check_hostname = False
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def test_https_by_name_renewed_without_a_reload_and_client_certificates(
+    tmp_path: Path, port: int, backends: Callable[..., Any]
+) -> None:
+    authority = Authority(tmp_path / "pki")
+
+    def https(host: str, secret: str, **tls: Any) -> Json:
+        return {
+            "name": "s",
+            "protocol": "HTTPS",
+            "port": port,
+            "hosts": [host],
+            "tls": {"certificates": [{"secretRef": {"name": secret}}], **tls},
+        }
+
+    routes = [
+        route("one", https("one.example", "one-tls"), http={"hsts": {"includeSubdomains": True}}),
+        route("two", https("two.example", "two-tls", clientCertificates={"caSecretRef": {"name": "ca"}}), age=2),
+    ]
+    contents = {"one-tls": _pem(authority, "one"), "two-tls": _pem(authority, "two"), "ca": authority.ca.certificate.read_bytes()}
+    async with carrying(tmp_path, *routes, port=port, contents=contents) as front:
+        backend = await backends("a")
+        for name in ("one", "two"):
+            await front.set(name, endpoint("a", address="127.0.0.1", port=backend.port))
+        client = front.client("one.example", tls=_trusting(authority))
+        status, headers, content = await client.request("/echo")
+        assert (status, client.peer()) == (200, "one")
+        assert b"x-forwarded-proto: https" in content.lower()
+        assert headers["strict-transport-security"] == "max-age=15768000; includeSubDomains"
+        client.close()
+        # a client without a certificate is not let in where one is required
+        refused = front.client("two.example", tls=_trusting(authority))
+        with pytest.raises((OSError, asyncio.IncompleteReadError)):
+            await refused.request()
+        refused.close()
+        shown = _trusting(authority)
+        pair = authority.client("joe", user="joe")
+        shown.load_cert_chain(pair.certificate, pair.key)
+        known = front.client("two.example", tls=shown)
+        assert (await known.request())[0] == 200
+        assert known.peer() == "two"
+        known.close()
+        # renewed under way
+        pid = (await front.master.processes()).workers
+        material = Material(kind="certificate", namespace="shop", name="one-tls")
+        await front.api.set_certificate(f"{tmp_path}/certs/{material.file}", _pem(authority, "renewed").decode())
+        again = front.client("one.example", tls=_trusting(authority))
+        assert (await again.request())[0] == 200
+        assert again.peer() == "renewed"
+        again.close()
+        assert (await front.master.processes()).workers == pid
+
+
+async def test_tls_passes_through_by_name(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    authority = Authority(tmp_path / "pki")
+
+    def passed(*hosts: str) -> Json:
+        return {"name": "t", "protocol": "TLS", "port": port, "tls": {"mode": "Passthrough"}, **({"hosts": list(hosts)} if hosts else {})}
+
+    routes = [route("one", passed("one.example", "*.many.example")), route("rest", passed(), age=2)]
+    async with carrying(tmp_path, *(r for r in routes), port=port) as front:
+        for name in ("one", "rest"):
+            pair = authority.server(name, common_name=name)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pair.certificate, pair.key)
+            backend = await backends(name, tls=context)
+            await front.set(name, endpoint(name, address="127.0.0.1", port=backend.port))
+        for host, owner in (("one.example", "one"), ("a.many.example", "one"), ("other.example", "rest")):
+            client = front.client(host, tls=_trusting(authority))
+            assert (await client.request())[2].split()[0].decode() == owner
+            assert client.peer() == owner
+            client.close()
+
+
+async def test_tls_ended_for_a_tcp_service(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    authority = Authority(tmp_path / "pki")
+    ended: Json = {"name": "t", "protocol": "TLS", "port": port, "hosts": ["db.example"], "tls": {"certificates": [{"file": "db.pem"}]}}
+    async with carrying(tmp_path, route("db", ended), port=port, contents={"db.pem": _pem(authority, "db")}) as front:
+        backend = await backends("a")
+        await front.set("db", endpoint("a", address="127.0.0.1", port=backend.port))
+        client = front.client("db.example", tls=_trusting(authority))
+        assert (await client.request())[2] == b"a / 0"
+        client.close()
+
+
+async def test_tls_to_endpoints(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    authority, stranger = Authority(tmp_path / "pki"), Authority(tmp_path / "other")
+    upstream = {"tls": {"verify": "Required", "caSecretRef": {"name": "ca"}}}
+    trusted = route("web", http(port=port), upstream=upstream, healthCheck=QUICK)
+    async with carrying(tmp_path, trusted, port=port, contents={"ca": authority.ca.certificate.read_bytes()}) as front:
+        for name, issuer in (("good", authority), ("bad", stranger)):
+            pair = issuer.server(name, common_name=name)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pair.certificate, pair.key)
+            backend = await backends(name, tls=context)
+            await front.set("web", endpoint(name, address="127.0.0.1", port=backend.port))
+            if name == "good":
+                await front.up("shop.web:http", "good")
+                assert (await front.get())[0] == 200
+            else:
+                await until_status(front, 503)
+
+
+async def until_status(front: Front, wanted: int) -> None:
+    status = 0
+    for _ in range(400):
+        status = (await front.get())[0]
+        if status == wanted:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(status)
+
+
+EVERY_WORD: Json = {
+    "upstream": {"tls": {"serverName": "s.example"}, "protocol": "HTTP2", "proxyProtocol": "V2"},
+    "connections": {"perEndpoint": 5, "queue": 2},
+    "slowStartSeconds": 9,
+    "outlierEjection": {"observe": "Layer7", "action": "SuddenDeath"},
+    "healthCheck": {"port": "admin", "type": "Http"},
+}
+
+
+@pytest.mark.parametrize("settings", [EVERY_WORD, {**EVERY_WORD, "upstream": {"protocol": "HTTP2", "proxyProtocol": "V1"}}])
+async def test_all_words_of_a_server_are_taken_at_run_time(tmp_path: Path, port: int, settings: Json) -> None:
+    async with carrying(tmp_path, route("web", http(port=port), **settings), port=port) as front:
+        await front.set("web", endpoint("a", ports={"admin": 9}), endpoint("b", address="2001:db8::1", ports={"admin": 9}))
+        assert {s.name for s in await front.api.servers(["shop.web:http"])} == {"a", "b"}
