@@ -27,7 +27,7 @@ from shuren.domain.service.plan import (
     WriteSlice,
 )
 from shuren.domain.service.records import RecordFolder, change
-from shuren.domain.service.snapshot import FINALIZER, Published, ServiceSnapshot, ServiceSpec
+from shuren.domain.service.snapshot import FINALIZER, BalancerSeen, Published, ServiceSnapshot, ServiceSpec
 from shuren.domain.service.status import Finding, Flaw, Phase, conditions, facts
 from shuren.domain.service.values import EndpointSet, Names, Route
 
@@ -155,7 +155,9 @@ def _towards(s: ServiceSnapshot, spec: ServiceSpec, published: Published) -> Ser
     if actions and FINALIZER not in s.resource.finalizers:
         actions.insert(0, AddFinalizer())
     current = publish.endpoints or published.endpoints
-    finding = _judge(s, seen, flaws, generation=current.generation if current is not None else 0)
+    route = publish.route or published.routes.get(spec.group)
+    carried = _Generations(endpoints=current.generation if current is not None else 0, route=route.generation if route is not None else 0)
+    finding = _judge(s, seen, flaws, carried)
     finding = replace(finding, names=tuple(f"{n}.{s.zone}" for n in names.names) if names is not None else ())
     finding = replace(finding, folders=tuple(folder.path for folder in folders))
     if spec.suspend:
@@ -297,14 +299,24 @@ def _kubernetes(s: ServiceSnapshot, spec: ServiceSpec, seen: Observed, flaws: li
 # ---------------------------------------------------------------------------------------------------- what it comes to
 
 
-def _judge(s: ServiceSnapshot, seen: Observed, flaws: list[Flaw], *, generation: int) -> Finding:
-    """Ready needs one ready endpoint, and every live load balancer of the group at the published generation."""
-    base = Finding(phase=Phase.READY, reason="Ready", message="", seen=seen, flaws=tuple(flaws), generation=generation)
+@dataclass(frozen=True, kw_only=True)
+class _Generations:
+    endpoints: int
+    route: int
+
+    def ahead_of(self, b: BalancerSeen) -> bool:
+        """Endpoints are acknowledged as soon as they are known, also before the port is open."""
+        return b.balancer.live and (b.applied is None or b.applied.endpoints < self.endpoints or b.applied.route < self.route)
+
+
+def _judge(s: ServiceSnapshot, seen: Observed, flaws: list[Flaw], published: _Generations) -> Finding:
+    """Ready needs one ready endpoint, and every live load balancer of the group at the published generations."""
+    base = Finding(phase=Phase.READY, reason="Ready", message="", seen=seen, flaws=tuple(flaws), generation=published.endpoints)
     stalled = [f for f in flaws if not f.waits]
     if stalled:
         message = "; ".join(str(f) for f in stalled)
         return replace(base, phase=Phase.STALLED, reason=stalled[0].reason, message=message)
-    behind = [b for b in s.balancers if b.balancer.live and (b.applied is None or b.applied.endpoints < generation)]
+    behind = [b for b in s.balancers if published.ahead_of(b)]
     left_out = [b for b in s.balancers if b.applied is not None and b.applied.problem]
     if left_out and left_out[0].applied is not None:
         message = f"load balancer {left_out[0].balancer.id} leaves it out: {left_out[0].applied.problem}"

@@ -301,8 +301,8 @@ def test_panic_is_told() -> None:
 # ---------------------------------------------------------------------------------------------------- load balancers
 
 
-def balancer(*, live: bool = True, endpoints: int | None = 1, problem: str = "") -> BalancerSeen:
-    done = None if endpoints is None else Applied(service=NAME, endpoints=endpoints, route=1, problem=problem)
+def balancer(*, live: bool = True, endpoints: int | None = 1, route: int = 1, problem: str = "") -> BalancerSeen:
+    done = None if endpoints is None else Applied(service=NAME, endpoints=endpoints, route=route, problem=problem)
     return BalancerSeen(balancer=LoadBalancer(id="lb-1", group="public", live=live), applied=done)
 
 
@@ -312,6 +312,7 @@ def balancer(*, live: bool = True, endpoints: int | None = 1, problem: str = "")
         (balancer(), (Truth.TRUE, "Ready")),
         (balancer(endpoints=0), (Truth.FALSE, "LoadBalancerBehind")),
         (balancer(endpoints=None), (Truth.FALSE, "LoadBalancerBehind")),
+        (balancer(route=0), (Truth.FALSE, "LoadBalancerBehind")),
         (balancer(live=False, endpoints=0), (Truth.TRUE, "Ready")),
         (balancer(problem="port 80 is taken"), (Truth.FALSE, "RouteRefused")),
     ],
