@@ -15,7 +15,7 @@ def demo(
     *,
     once: Annotated[bool, typer.Option("--once", help="Verify, take everything down and exit with the result.")] = False,
 ) -> None:
-    """Two apps from `kubectl apply` to answering tasks; one rolled to a new version, one broken and rolled back by itself."""
+    """Two apps from `kubectl apply` to answering tasks; one rolled and scaled under load, one broken and rolled back by itself."""
     from shuren.devenv.demo import run_demo  # noqa: PLC0415 - only this command needs it
 
     raise typer.Exit(run_demo(state_dir, once=once))

@@ -15,11 +15,13 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from shuren.devenv.background import Sandbox, up_in_background
 from shuren.devenv.errors import DevenvError, log_tail
+from shuren.devenv.load import MIX, load
 from shuren.devenv.options import Options
 from shuren.devenv.places import find_manifests
 from shuren.devenv.processes import ProcessId, marked
@@ -29,6 +31,10 @@ NAMESPACE = "demo"
 _APPS = ("web", "api")
 _INSTANCES = 2
 """Of each app in the samples."""
+_PORT, _HOST = 8080, "web.example"
+"""Of the service in the samples."""
+_WARM = 50
+"""Answers before a change begins."""
 _PATIENCE = 90.0
 """Seconds that a claim may take to come true; the longest is the roll-back, whose deadline is 20 s."""
 _POLL = 0.2
@@ -37,7 +43,7 @@ _POLL = 0.2
 def run_demo(state_dir: Path, *, once: bool) -> int:
     """Run it; returns the exit code. With `once` the sandbox is taken down at the end, else after Ctrl-C. Nothing is left running."""
     me = ProcessId.of(os.getpid())
-    options = Options(state_dir=state_dir.absolute(), operators=1, owner=me)
+    options = Options(state_dir=state_dir.absolute(), operators=1, load_balancers=1, owner=me)
     sandbox = Sandbox.at(options.state_dir)
     code = 1
     try:
@@ -60,7 +66,7 @@ def run_demo(state_dir: Path, *, once: bool) -> int:
 
 def _steps(options: Options, sandbox: Sandbox, *, once: bool) -> int:
     began = time.monotonic()
-    _title(1, "A real control plane, ZooKeeper, a Marathon-compatible engine and the operator, on this machine only")
+    _title(1, "A real control plane, ZooKeeper, HAProxy, a Marathon-compatible engine and the operator, on this machine only")
     up_in_background(options, _say)
     demo = Demo(sandbox=sandbox, samples=find_manifests().samples / "demo", say=_say)
     demo.shown("kubectl", "get", "mesosclusters")
@@ -105,13 +111,26 @@ class Demo:
             self.all_answer(app, "1")
 
     def roll(self) -> None:
-        """A new version replaces the old one, with both instances serving all the time."""
-        _title(3, "A new version of web: rolled out by Marathon, supervised by the operator, never fewer than 2 healthy instances")
-        with _LowestHealth(self, "web") as health:
+        """A new version replaces the old one, and instances come and go, while clients ask all the time and none of them notices."""
+        _title(3, "web behind HAProxy: a new version, one instance more and one fewer under load, and no request fails")
+        self.apply("1-web-service.yaml")
+        self.shown("kubectl", "-n", NAMESPACE, "wait", "paasservice/web", "--for=condition=Ready", f"--timeout={_PATIENCE:.0f}s")
+        address = self.sandbox.endpoints.lb_addresses[0]
+        self.say(f"{len(MIX)} clients begin to ask http://{address}:{_PORT}/ for {_HOST}: {', '.join(sorted({k.name for k in MIX}))}")
+        with _LowestHealth(self, "web") as health, load(address, _PORT, _HOST) as tally:
+            self.until("requests are answered", lambda: tally.good.total() > _WARM)
             self.apply("2-web-new-version.yaml")
             self.until("web runs the new version", lambda: self._settled("web"))
             self.all_answer("web", "2")
-        self.shown("kubectl", "-n", NAMESPACE, "get", "paasapp", "web")
+            for replicas in (_INSTANCES + 1, _INSTANCES):
+                self.shown("kubectl", "-n", NAMESPACE, "scale", "paasapp/web", f"--replicas={replicas}")
+                self.until(f"web has {replicas} instances", partial(self._has, "web", replicas))
+        self.say(str(tally))
+        for failure in tally.failed[:10]:
+            self.say(f"  {failure}")
+        if tally.failed:
+            raise DevenvError(f"{len(tally.failed)} of {tally.total} requests failed while web was rolled and scaled")
+        self.shown("kubectl", "-n", NAMESPACE, "get", "paasapp/web", "paasservice/web")
         self._never_fewer(health, "web")
 
     def break_and_recover(self) -> None:
@@ -139,6 +158,7 @@ class Demo:
     def delete(self) -> None:
         """Deleting the resources ends the tasks and leaves nothing in Marathon."""
         _title(6, "Deleted resources take their tasks with them, and only theirs")
+        self.shown("kubectl", "-n", NAMESPACE, "delete", "paasservices", "--all", f"--timeout={_PATIENCE:.0f}s")
         self.shown("kubectl", "-n", NAMESPACE, "delete", "paasapps", "--all", f"--timeout={_PATIENCE:.0f}s")
         self.until("Marathon holds no app", lambda: not self._marathon("/v2/apps")["apps"])
         self.say("apps in Marathon: none")
@@ -193,6 +213,9 @@ class Demo:
         if health.lowest < _INSTANCES:
             raise DevenvError(f"only {health.lowest} instances of {app} were healthy at some time meanwhile")
         self.say(f"healthy instances of {app} meanwhile, looked at {health.samples} times: never fewer than {health.lowest}")
+
+    def _has(self, app: str, instances: int) -> bool:
+        return self._settled(app) and len(self.tasks(app)) == instances
 
     def _settled(self, app: str) -> bool:
         resource = self.sandbox.get("-n", NAMESPACE, "paasapp", app)
@@ -257,7 +280,7 @@ def _condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 def _answer(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=5) as page:  # noqa: S310 - an agent's own http URL
-            return str(page.read().decode().strip())
+            return str(page.readline().decode().strip())
     except OSError as error:
         return f"no answer: {error}"
 
@@ -282,6 +305,7 @@ def _invite(sandbox: Sandbox, state_dir: Path) -> None:
 == Yours to try, in another shell:
   eval "$(.venv/bin/shuren sandbox env --state-dir {place})"
   kubectl -n {NAMESPACE} get paasapps --watch                 the status, as it changes
+  curl -H 'Host: {_HOST}' http://{sandbox.endpoints.lb_addresses[0]}:{_PORT}/     web through HAProxy
   kubectl -n {NAMESPACE} scale paasapp/web --replicas=4       more instances; fewer again
   kubectl -n {NAMESPACE} edit paasapp/web                     any field of Marathon's app definition
   curl {sandbox.endpoints.marathon_url}/v2/apps           the same apps as Marathon sees them
