@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from shuren.domain.haproxy.servers import BASE_WEIGHT, Admin, Server, assign_ids
 
-FORCED_MAINT, CONFIGURED_MAINT, FORCED_DRAIN = 0x01, 0x04, 0x08
-_MAINT = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
+_MAINT = 0x01 | 0x02 | 0x20 | 0x40
+"""Without 0x04, which only tells that the configuration said `disabled`, and stays when the server is made ready (2.6.12: 5, then 4)."""
 _DRAIN = 0x08 | 0x10
 _CHECK_CONFIGURED, _CHECK_ENABLED = 0x02, 0x04
 _STOPPED = 0

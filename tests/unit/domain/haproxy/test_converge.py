@@ -94,7 +94,8 @@ TABLE: dict[str, tuple[BackendPlan, list[ObservedServer], list[str]]] = {
     "drain": (_plan(_server("a", Admin.DRAIN)), [_observed("a")], [f"set server {B}/a state drain"]),
     "drained already, whatever its weight": (_plan(_server("a", Admin.DRAIN)), [_observed("a", admin=8, weight=0)], []),
     "out": (_plan(_server("a", Admin.MAINT)), [_observed("a")], [f"set server {B}/a state maint"]),
-    "out by the configuration is out": (_plan(_server("a", Admin.MAINT)), [_observed("a", admin=4)], []),
+    "out by the configuration is out": (_plan(_server("a", Admin.MAINT)), [_observed("a", admin=5)], []),
+    "made ready, whatever the configuration said once": (_plan(_server("a")), [_observed("a", admin=4)], []),
     "back from drain": (_plan(_server("a")), [_observed("a", admin=8)], [f"set server {B}/a state ready"]),
     "back from maintenance it has to pass its check": (
         _plan(_server("a"), _server("up")),
