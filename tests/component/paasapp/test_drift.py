@@ -98,9 +98,11 @@ async def test_a_new_spec_overrides_drift_that_was_left_alone() -> None:
 
 async def test_an_app_that_somebody_deleted_is_made_again_unless_drift_is_left_alone() -> None:
     world = await running()
+    world.recorder.events.clear()
     world.marathon.foreign_delete("/shop/web")
     await world.settle()
     assert world.ready()
+    assert [reason for reason, _ in world.recorder.events] == ["CorrectingDrift", "Ready"]
     world = await running(management={"drift": "Warn"})
     world.marathon.foreign_delete("/shop/web")
     await world.settle()

@@ -50,6 +50,7 @@ async def test_a_fail_over_of_a_few_seconds_changes_no_status() -> None:
 async def test_after_the_grace_ready_is_unknown_and_the_rest_stays_as_it_was() -> None:
     world = await running(instances=2)
     before = world.status()
+    heard = list(world.recorder.events)
     away(world, 5)
     await world.settle()
     assert world.conditions()["Ready"] == ("Unknown", "ClusterUnreachable")
@@ -62,6 +63,17 @@ async def test_after_the_grace_ready_is_unknown_and_the_rest_stays_as_it_was() -
     await world.settle()
     assert world.ready()
     assert marathon_steps(world) == []
+    assert world.recorder.events == heard, "the MesosCluster tells it, for all of its apps"
+
+
+async def test_new_ones_are_told_why_nothing_happens_within_the_grace() -> None:
+    world = World()
+    await world.start()
+    away(world, 5)
+    world.apply()
+    await world.round()
+    assert world.conditions()["Ready"] == ("Unknown", "Pending")
+    assert world.message() == "MesosCluster bj1: Marathon does not answer"
 
 
 async def test_an_edit_while_marathon_is_away_is_done_when_it_is_back() -> None:

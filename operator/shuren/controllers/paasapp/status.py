@@ -59,10 +59,11 @@ def of_actions(done: Iterable[Action]) -> tuple[Notice, ...]:
 
 def _of_action(action: Action) -> Notice | None:
     match action:
+        case PutApp(corrects_drift=True):
+            note = f"{action}, which somebody deleted in Marathon" if action.kind is WriteKind.CREATE else str(action)
+            return Notice(reason="CorrectingDrift", action="Correct", note=note, severity=Severity.WARNING)
         case PutApp(kind=WriteKind.CREATE):
             return Notice(reason="Creating", action="Create", note=str(action))
-        case PutApp(corrects_drift=True):
-            return Notice(reason="CorrectingDrift", action="Correct", note=str(action), severity=Severity.WARNING)
         case PutApp():
             return Notice(reason="Updating", action="Update", note=str(action))
         case ScaleApp() | KillTasks():
@@ -81,14 +82,22 @@ def _of_action(action: Action) -> Notice | None:
             return None
 
 
+_CLUSTER_AWAY = "ClusterUnreachable"
+
+
 def of_transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Notice, ...]:
-    """What changed for the user: became ready, stopped being ready for good reason, stalled."""
+    """What changed for the user: became ready, stopped being ready for good reason, stalled.
+
+    A cluster that is away is told once, on the MesosCluster: ten thousand apps have nothing to add, and events may get lost in so many.
+    """
     old, new = _reasons(before), _reasons(after)
     notices: list[Notice] = []
     stalled = new.get(ConditionType.STALLED.value)
     if stalled is not None and stalled != old.get(ConditionType.STALLED.value):
         notices.append(Notice(reason=stalled[1], action="Reconcile", note=stalled[2], severity=Severity.WARNING))
     ready, was = new.get(ConditionType.READY.value), old.get(ConditionType.READY.value)
+    if any(one is not None and one[1] == _CLUSTER_AWAY for one in (ready, was)):
+        return tuple(notices)
     if ready is not None and ready[0] == "True" and (was is None or was[0] != "True"):
         notices.append(Notice(reason="Ready", action="Reconcile", note=ready[2]))
     if ready is not None and ready[0] == "Unknown" and was is not None and was[0] == "True":

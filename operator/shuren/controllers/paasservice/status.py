@@ -64,8 +64,11 @@ def of_actions(done: Iterable[ServiceAction]) -> tuple[Notice, ...]:
     return tuple(notices)
 
 
+_CLUSTER_AWAY = "ClusterUnreachable"
+
+
 def of_transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Notice, ...]:
-    """What changed for the user."""
+    """What changed for the user; a cluster that is away is told on the MesosCluster."""
     old, new = _reasons(before), _reasons(after)
     notices: list[Notice] = []
     for kind in (ConditionType.STALLED.value, ConditionType.PANIC.value):
@@ -73,6 +76,8 @@ def of_transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[
         if now is not None and now[:2] != old.get(kind, ("", "", ""))[:2]:
             notices.append(Notice(reason=now[1], action="Reconcile", note=now[2], severity=Severity.WARNING))
     ready, was = new.get(ConditionType.READY.value), old.get(ConditionType.READY.value)
+    if any(one is not None and one[1] == _CLUSTER_AWAY for one in (ready, was)):
+        return tuple(notices)
     if ready is not None and ready[0] == "True" and (was is None or was[0] != "True"):
         notices.append(Notice(reason="Ready", action="Reconcile", note=ready[2]))
     if ready is not None and was is not None and was[0] == "True" and ready[0] != "True":

@@ -101,7 +101,7 @@ def cluster_is_unreachable(s: Snapshot) -> Held | None:
     if left <= 0:
         return Held(finding=finding)
     # nobody tells when it is back within the grace: it is looked at again
-    return _until_known(s, requeue_after=min(left, SETTLE))
+    return _until_known(s, requeue_after=min(left, SETTLE), why=s.cluster.silence)
 
 
 def cluster_is_not_read_yet(s: Snapshot) -> Held | None:
@@ -111,8 +111,8 @@ def cluster_is_not_read_yet(s: Snapshot) -> Held | None:
     return _until_known(s, requeue_after=SETTLE)
 
 
-def _until_known(s: Snapshot, *, requeue_after: float) -> Held:
-    finding = Finding(phase=Phase.UNKNOWN, reason=PENDING, message=f"MesosCluster {s.cluster.name} has not been read yet")
+def _until_known(s: Snapshot, *, requeue_after: float, why: str = "it has not been read yet") -> Held:
+    finding = Finding(phase=Phase.UNKNOWN, reason=PENDING, message=f"MesosCluster {s.cluster.name}: {why}")
     return Held(finding=finding, speaks=not s.resource.status, requeue_after=requeue_after)
 
 

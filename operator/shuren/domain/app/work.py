@@ -198,7 +198,8 @@ def lock(work: Work, app: ActualApp) -> tuple[bool, AppPlan | None]:
     finding = Finding(
         phase=Phase.PROGRESSING,
         reason="Locked",
-        message=f"deployment {holder}, which this operator did not start, holds the app; waiting for it to end",
+        message=f"deployment {holder}, which this operator did not start, holds the app; waiting for it to end "
+        "(cancel it in Marathon, or change the spec, to go on at once)",
         in_sync=False,
     )
     return False, report(s, finding, requeue_after=SETTLE)

@@ -244,10 +244,19 @@ def _volume(value: Mapping[str, Any]) -> Json:
         persistent["constraints"] = _sorted(persistent.get("constraints") or [])
         volume["persistent"] = persistent
     if "external" in volume:
-        volume["external"] = {"shared": False, **volume["external"]}
-        if volume["external"].get("provider") == "dvdi":
-            volume["external"].setdefault("options", {})
+        volume["external"] = _external(volume["external"])
     return volume
+
+
+def _external(value: Mapping[str, Any]) -> Json:
+    if value.get("provider") != "csi":
+        external = {"shared": False, **value}
+        if external.get("provider") == "dvdi":
+            external.setdefault("options", {})
+        return external
+    options = {"nodeStageSecret": {}, "nodePublishSecret": {}, "volumeContext": {}, **(value.get("options") or {})}
+    options["capability"] = {"mountFlags": [], **(options.get("capability") or {})}
+    return {"provider": "csi", "name": value.get("name"), "options": options}
 
 
 def _map_ports(container: Json, definitions: list[Json] | None, mode: str) -> None:

@@ -28,6 +28,7 @@ from shuren.domain.app.snapshot import (
 from shuren.domain.conditions import Condition, ConditionType, Truth
 from shuren.domain.marathon.state import Health, QueueItem, TaskState
 
+LATER = "2026-01-03T00:00:00.000Z"
 FOREIGN = replace(MINE, uid="uid-other", name="other")
 NEXT = Revision(name="web-2", hash="bbbb", number=2, state=RevisionState.TRYING, app_id=ID)
 NEW = desired("bbbb", cmd="sleep 2000")
@@ -172,7 +173,19 @@ STEPS: list[tuple[str, Snapshot, str, str]] = [
         f"scale {ID} from 3 to 1",
         "Scaling",
     ),
-    ("somebody changed it", snapshot(app=actual(task(1), task(2), cmd="sleep 3")), f"correct {ID} (/cmd)", "CorrectingDrift"),
+    (
+        "somebody changed it",
+        snapshot(app=replace(actual(task(1), task(2), cmd="sleep 3"), version=LATER, last_config_change_at=LATER)),
+        f"correct {ID} (/cmd)",
+        "CorrectingDrift",
+    ),
+    ("Marathon keeps it otherwise", snapshot(app=actual(task(1), task(2), cmd="sleep 3")), "", "Ready"),
+    (
+        "its state was put back",
+        snapshot(app=replace(actual(task(1), task(2), cmd="sleep 3"), version=OLD, last_config_change_at=OLD)),
+        f"correct {ID} (/cmd)",
+        "CorrectingDrift",
+    ),
     ("somebody scaled it", snapshot(app=actual(task(1))), f"scale {ID} from 1 to 2", "CorrectingDrift"),
     (
         "the same, only to be told",
