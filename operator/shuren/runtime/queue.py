@@ -153,7 +153,9 @@ class WorkQueue(Generic[K]):
         if not self._paused and self._delayed:
             timeout = max(0.0, self._delayed[0][0] - self._monotonic())
         try:
-            await asyncio.wait_for(self._changed.wait(), timeout)
+            # not wait_for: until Python 3.12 it forgets a cancellation that comes together with what is waited for
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
         except TimeoutError:
             return
 

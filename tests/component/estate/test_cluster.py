@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -208,6 +209,53 @@ async def test_another_address_is_another_connection_and_the_old_one_ends() -> N
         await world.pass_time(2)
         assert second.synced
         assert second.epoch == 2
+
+
+async def test_a_new_connection_begins_when_nothing_of_the_old_one_works_any_more() -> None:
+    """Else the old one could raise the epoch over the new one's, which would be fenced."""
+    async with _world() as world:
+        old = await world.ensure()
+        await world.pass_time(5)
+        may_end = asyncio.Event()
+
+        async def slow_to_end() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await may_end.wait()
+
+        old._tasks.append(asyncio.create_task(slow_to_end()))
+        await turns()
+        renewing = asyncio.create_task(world.ensure(mesos=("http://another",)))
+        await turns()
+        assert world.estate.get("test") is old
+        may_end.set()
+        fresh = await renewing
+        assert fresh is not old
+        await world.pass_time(5)
+        assert fresh.leading
+        assert world.factory.made[0].closed
+
+
+async def test_a_pass_that_is_given_up_while_it_waits_for_the_end_of_a_connection_is_given_up() -> None:
+    async with _world() as world:
+        old = await world.ensure()
+        may_end = asyncio.Event()
+
+        async def slow_to_end() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await may_end.wait()
+
+        old._tasks.append(asyncio.create_task(slow_to_end()))
+        await turns()
+        closing = asyncio.create_task(old.close())
+        await turns()
+        closing.cancel()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
 
 
 async def test_settings_that_cannot_be_used_leave_the_connection_as_it_was() -> None:

@@ -150,7 +150,10 @@ class ZooKeeperClient:
     # ------------------------------------------------------------------------------------------------ calls
 
     async def _call(self, begin: Callable[[], _Async]) -> Any:
-        return await asyncio.wait_for(self._ask(begin), self._timeout)
+        asked = self._ask(begin)
+        # not wait_for: until Python 3.12 it forgets a cancellation that comes together with the answer
+        async with asyncio.timeout(self._timeout):
+            return await asked
 
     def _ask(self, begin: Callable[[], _Async]) -> asyncio.Future[Any]:
         """Send at once: whatever is asked for later reaches the server later."""

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -405,13 +404,16 @@ class Cluster:
 
     async def close(self) -> None:
         """Stop mirroring and end the connection."""
+        await self.stop()
+        await self.connection.close()
+
+    async def stop(self) -> None:
+        """End everything that reads or writes; the connection stays."""
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        # gather, since a cancellation of whoever waits here must not be taken for one of theirs
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.writes.close()
-        await self.connection.close()
 
     def take_over(self) -> None:
         """This process has begun to lead: raise the epoch as soon as ZooKeeper answers."""
@@ -529,10 +531,8 @@ class Cluster:
         try:
             await asyncio.wait({sleeper, waiter}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sleeper, waiter):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            sleeper.cancel()
+            waiter.cancel()
 
     # ------------------------------------------------------------------------------------------------ signals
 

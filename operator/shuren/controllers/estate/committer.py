@@ -15,7 +15,6 @@ import copy
 import json
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -178,11 +177,10 @@ class Committer:
 
     async def close(self) -> None:
         """Stop. Writes that still wait raise Unreachable."""
-        for task in (self._sending, self._attending):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        tasks = [task for task in (self._sending, self._attending) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._fail(list(self._waiting.values()), Unreachable("the connection to this cluster was closed before the write was sent"))
 
     # ------------------------------------------------------------------------------------------------ waiting

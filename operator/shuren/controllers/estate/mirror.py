@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shuren.controllers.estate.hints import hint
@@ -253,10 +252,8 @@ class Mirror:
         try:
             await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sleeper, waker):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            sleeper.cancel()
+            waker.cancel()
 
     # ------------------------------------------------------------------------------------------------ reading
 

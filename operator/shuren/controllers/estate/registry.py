@@ -101,9 +101,11 @@ class Estate:
         except Denied as error:
             # the old password is no good any more; maybe the new one is, by somebody else's doing
             log.warning("records of %s could not be handed over to the new password: %s", settings.name, error)
+        # the old hand must not raise the epoch over the new one
+        await cluster.stop()
         fresh = self._take_in(connection, settings, credentials)
         fresh.inherit(cluster)
-        await cluster.close()
+        await cluster.connection.close()
         return fresh
 
     async def _connect(self, settings: ClusterSettings, credentials: Credentials) -> Cluster:
