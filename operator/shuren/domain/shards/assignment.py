@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import ne
 
 VACANT = -1
 """In place of a member's number: nobody holds this replica."""
@@ -57,7 +59,7 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One slot whose row differs between two tables."""
+    """One slot that is held or led by others in one table than in another."""
 
     slot: int
     before: tuple[int, ...]
@@ -75,6 +77,22 @@ class Change:
 
 
 def changes(before: Assignment, after: Assignment) -> tuple[Change, ...]:
-    """The slots whose rows differ. Both tables have the same slots."""
-    pairs = zip(before.rows(), after.rows(), strict=True)
-    return tuple(Change(slot=slot, before=old, after=new) for slot, (old, new) in enumerate(pairs) if old != new)
+    """The slots that another member holds or leads afterwards, in ascending order. The order of those that only follow says nothing.
+
+    Both tables have the same slots.
+    """
+    if before.replicas == after.replicas:
+        places = compress(range(len(before.holders)), map(ne, before.holders, after.holders))
+        slots: Iterable[int] = sorted({place // before.replicas for place in places})
+    else:
+        slots = range(before.slots)
+    rows = ((slot, before.row(slot), after.row(slot)) for slot in slots)
+    return tuple(Change(slot=slot, before=old, after=new) for slot, old, new in rows if old[0] != new[0] or sorted(old) != sorted(new))
+
+
+def resized(table: Assignment, replicas: int) -> Assignment:
+    """The table with rows of another length: VACANT where replicas are to come, the last ones gone where there are too many."""
+    rows = (sorted(row[1:], key=lambda member: member == VACANT) for row in table.rows())
+    padding = (VACANT,) * replicas
+    holders = (m for lead, rest in zip(table.primaries, rows, strict=True) for m in (lead, *rest, *padding)[:replicas])
+    return Assignment(replicas=replicas, holders=tuple(holders))

@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import combinations, compress
 from operator import eq, ne
 
-from shuren.domain.shards.assignment import VACANT, Assignment
+from shuren.domain.shards.assignment import VACANT, Assignment, resized
 from shuren.domain.shards.flow import Counts, Effort, reach, settle
 from shuren.domain.shards.mixing import strided
 from shuren.domain.shards.replica_flow import ReplicaNetwork
@@ -92,11 +92,7 @@ def _resized(table: Assignment, shares: Shares) -> tuple[list[int], Counter[int]
             del counted[member]
         counted[VACANT] = vacancies
         return holders, counted
-    rows = [holders[at : at + table.replicas] for at in range(0, len(holders), table.replicas)]
-    padding = [VACANT] * max(0, shares.replicas - table.replicas)
-    if not padding:
-        rows = [[*row[:1], *sorted(row[1:], key=lambda member: member == VACANT)] for row in rows]
-    holders = [member for row in rows for member in (*row, *padding)[: shares.replicas]]
+    holders = list(resized(Assignment(replicas=table.replicas, holders=tuple(holders)), shares.replicas).holders)
     return holders, Counter(holders)
 
 
