@@ -70,7 +70,6 @@ class Simulation:
         self.draining: set[int] = set()
         self.paused = False
         self.written = [0] * slots
-        self.begun_anew: set[int] = set()
         self.servers = {m.name: Server(id=m.name, number=m.id) for m in self.members.values()}
         self.forget()
         for server in self.servers.values():
@@ -101,7 +100,7 @@ class Simulation:
                 number=server.number,
                 absent_for=0.0 if server.id in self.live else max(0.001, self.now - self.away_since[server.id]),
                 generation=server.generation,
-                copying=sum(held.role is Role.COPYING for held in server.held.values()) if server.running else 0,
+                copying=sum(held.role in {Role.COPYING, Role.FORWARDING} for held in server.held.values()) if server.running else 0,
                 draining=server.number in self.draining,
                 rack=self.members[server.number].rack if server.number in self.members else "",
             )
@@ -173,6 +172,9 @@ class Simulation:
             self.log.append(f"  shard {move.shard}: refused, it is not as it was")
             return
         self.moves[move.shard] = move
+        if order.unless_live and self.replicas == 1:
+            # its only holder is gone for good: what the new one has not, nobody has
+            self.written[move.shard] = min(self.written[move.shard], self.servers[move.to or ""].data.get(move.shard, 0))
         what = f"{move.from_ or '-'} -> {move.to}" + ("" if move.primary else " (replica)")
         self.log.append(f"  shard {move.shard}: {move.state.value} {what} @{move.fence.epoch}" + (f": {order.why}" if order.why else ""))
 
@@ -255,7 +257,7 @@ class Simulation:
                 elif peer is None or not peer.reachable or not server.reachable or shard not in peer.data:
                     return f"{duty.peer} does not answer"
                 else:
-                    server.data[shard] = peer.data[shard]
+                    server.data[shard] = max(peer.data[shard], server.data.get(shard, 0))
             case Call.FORWARD:
                 server.serving.discard(shard)
                 move = self.moves.get(shard)

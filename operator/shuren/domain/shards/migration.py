@@ -91,7 +91,8 @@ class MovePolicy:
 class Presence:
     """A member as it is now. `absent_for`: seconds since its live node went, 0 while it is there. `draining`: it is to be emptied.
 
-    `generation` is what it acts by, `copying` how many of its copies may lag, both as its live node says.
+    As its live node says, `generation` is what it acts by, and `copying` how many of its copies may lag: those that it makes, and those of
+    shards that it passes on since somebody else has taken them over.
     """
 
     id: str
@@ -145,12 +146,14 @@ class World:
 
     @cached_property
     def lagging(self) -> frozenset[int]:
-        """Numbers of members that have more copies that may lag than moves bring them."""
-        arriving: dict[str, int] = {}
-        for move in self.moves.values():
-            if move.to is not None and move.state in {MoveState.PREPARE, MoveState.CATCH_UP, MoveState.ABORT}:
-                arriving[move.to] = arriving.get(move.to, 0) + 1
-        return frozenset(m.number for m in self.members if m.copying > arriving.get(m.id, 0))
+        """Numbers of members that have more copies that may lag than are just being made for moves: some of their shards are behind."""
+        making: dict[str, int] = {}
+        for slot, move in self.moves.items():
+            report = self.reports.get(slot, {}).get(move.to or "")
+            done = report is not None and report.answers(move)
+            if move.to is not None and move.state is (MoveState.PREPARE if done else MoveState.CATCH_UP):
+                making[move.to] = making.get(move.to, 0) + 1
+        return frozenset(m.number for m in self.members if m.copying > making.get(m.id, 0))
 
     def live(self, number: int) -> bool:
         """Whether a member is there now."""
