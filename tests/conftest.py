@@ -11,4 +11,7 @@ settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-golden", action="store_true", help="write tests/golden anew where a test keeps what it saw; read the difference"
+    )
     parser.addoption("--marathon-url", help="run the Marathon contract tests against this server instead of the engine")

@@ -339,18 +339,36 @@ class Simulation:
         for _ in range(rounds):
             before = self._picture()
             made = self.pass_once()
-            for server in list(self.servers.values()):
-                self.read(server.id)
-                for shard in list(server.todo):
-                    self.work(server.id, shard)
-                self.read(server.id)
-                for shard in range(self.slots):
-                    self.leader(shard)
+            self.all_work()
             if made.idle and before == self._picture():
                 if made.again_in is None:
                     return
                 self.now += made.again_in
         raise AssertionError("the map did not come to rest:\n" + "\n".join(self.log[-40:]))
+
+    def settle_now(self) -> None:
+        """The same, but no time passes."""
+        for _ in range(100):
+            before = self._picture()
+            self.pass_once()
+            self.all_work()
+            if before == self._picture():
+                return
+
+    def all_work(self) -> None:
+        """Every member reads, does all that it has to, and reads again."""
+        for server in list(self.servers.values()):
+            self.read(server.id)
+            for shard in list(server.todo):
+                self.work(server.id, shard)
+            self.read(server.id)
+            for shard in range(self.slots):
+                self.leader(shard)
+
+    def picture(self) -> str:
+        """The table, for people."""
+        rows = "  ".join(f"{slot}: {self.named(row)} @{self.epochs[slot]}" for slot, row in enumerate(self.table.rows()))
+        return f"generation {self.generation}\n{rows}"
 
     def _picture(self) -> tuple[object, ...]:
         reports = {slot: dict(reports) for slot, reports in self.reports.items()}

@@ -91,6 +91,23 @@ def test_unplaced_replicas_belong_to_nobody() -> None:
     assert _duty("a", None, table=_table(1, NOBODY)) is None
 
 
+@pytest.mark.parametrize("role", [Role.PRIMARY, Role.FORWARDING])
+def test_who_led_before_somebody_else_did_catches_up_before_it_leads_again(role: Role) -> None:
+    """It was away while "b" led with epoch 6, came back, and now "b" is gone: what was acknowledged with epoch 6, it has not got."""
+    again = Move(shard=0, state=MoveState.ACTIVATE, from_="b", to="a", fence=Fence(term=1, epoch=7))
+    late = _duty("a", Held(role=role, fence=_FENCE), table=_table(1, 0, epoch=6), move=again)
+    assert late is not None
+    assert (late.step, late.peer, late.serves, late.report) == (Step.CATCH_UP, "b", False, None)
+
+
+def test_who_passes_on_and_is_told_to_lead_again_does_so_at_once() -> None:
+    """Nobody has led since: the table still has it first."""
+    back = Move(shard=0, state=MoveState.ACTIVATE, from_="b", to="a", fence=Fence(term=1, epoch=7))
+    soon = _duty("a", Held(role=Role.FORWARDING, fence=_FENCE), table=_table(0), move=back)
+    assert soon is not None
+    assert soon.step is Step.ACTIVATE
+
+
 # ------------------------------------------------------------------------------------------------------------------------- by the moves
 
 

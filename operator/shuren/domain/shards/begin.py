@@ -7,9 +7,11 @@ where they should be, the primary last. Each step is one move, and a shard has o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import compress
+from operator import not_
 
 from shuren.domain.shards.advance import Write, ordered
 from shuren.domain.shards.assignment import VACANT, changes
@@ -42,11 +44,11 @@ class Start:
 def beginnings(world: World) -> tuple[list[Write], int]:
     """The moves to begin now, and how many shards wait for theirs."""
     starts = sorted(_starts(world), key=lambda start: (start.need, start.rank, start.write.move.shard))
-    load, chosen, waiting = _Load(world), [], 0
-    racks = _racks_being_emptied(world)
-    for start in starts:
-        held = start.need is not Need.LEADER and (world.paused or _rests(world, start.write.move.shard))
-        if held or (start.need is Need.DRAIN and not _may_empty(world, start.write.move, racks)) or not load.take(start):
+    load, chosen, waiting = _Load(world), list[Write](), 0
+    held = [s.need is not Need.LEADER and (world.paused or _rests(world, s.write.move.shard)) for s in starts]
+    racks = _racks_to_empty(world, compress(starts, map(not_, held)))
+    for start, waits in zip(starts, held, strict=True):
+        if waits or (start.need is Need.DRAIN and _rack_left(world, start.write.move) not in racks) or not load.take(start):
             waiting += 1
         else:
             chosen.append(start.write)
@@ -219,15 +221,14 @@ def _takes_over(world: World, move: Move) -> bool:
 # ---------------------------------------------------------------------------------------------------- one rack after the other
 
 
-def _racks_being_emptied(world: World) -> set[str]:
+def _racks_to_empty(world: World, starts: Iterable[Start]) -> set[str]:
+    """Members are emptied one rack after the other: the racks that are at it, else the first that could be."""
     givers = (world.by_id.get(move.from_ or "") for move in world.moves.values())
-    return {giver.rack for giver in givers if giver is not None and giver.draining and giver.absent_for == 0}
+    at_it = {giver.rack for giver in givers if giver is not None and giver.draining and giver.absent_for == 0}
+    could = (_rack_left(world, start.write.move) for start in starts if start.need is Need.DRAIN)
+    return at_it or {min(could, default="")}
 
 
-def _may_empty(world: World, move: Move, racks: set[str]) -> bool:
-    """Members are emptied one rack after the other; `racks` is the one at it, which this may choose."""
+def _rack_left(world: World, move: Move) -> str:
     giver = world.by_id.get(move.from_ or "")
-    rack = giver.rack if giver is not None else ""
-    if not racks:
-        racks.add(rack)
-    return rack in racks
+    return giver.rack if giver is not None else ""

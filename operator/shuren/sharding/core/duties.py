@@ -82,7 +82,8 @@ def duties(
     for shard, move in moves.items():
         report = Report(state=move.state, epoch=move.fence.epoch) if me in move.parts() else None
         if me == move.to:
-            found[shard] = _of_new_holder(move, held.get(shard), report, placed=shard in placed)
+            mine_now = _overtaken(held.get(shard), table, shard, first=placed.get(shard) == 0)
+            found[shard] = _of_new_holder(move, mine_now, report, placed=shard in placed)
         elif me == move.from_:
             found[shard] = _of_old_holder(move, held.get(shard), report, done=report is not None and answered.get(shard) == report)
     if table is None:
@@ -105,6 +106,14 @@ def _places(table: ShardTable, number: int) -> dict[int, int]:
     for at in find16(little_endian(table.owners), number):
         places.setdefault(at % table.shards, at // table.shards)
     return places
+
+
+def _overtaken(held: Held | None, table: ShardTable | None, shard: int, *, first: bool) -> Held | None:
+    """What is held: a copy that may lag, when somebody else was the primary since this member was. `first`: the table has it as primary."""
+    led = held is not None and held.role in {Role.PRIMARY, Role.FORWARDING}
+    if held is None or table is None or not led or first or shard >= table.shards or table.epochs[shard] <= held.fence.epoch:
+        return held
+    return Held(role=Role.COPYING, fence=held.fence)
 
 
 def _as_it_is(shard: int, held: Held | None, *, report: Report | None = None, peer: str | None = None) -> Duty:
