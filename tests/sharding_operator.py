@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NodeExistsError
+from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from shuren.sharding.core import ShardTable, make_table
 from shuren.sharding.core.codec import moves as codec
@@ -42,7 +42,10 @@ class KazooTree:
         self._client = client
 
     def get(self, path: str) -> bytes | None:
-        return bytes(self._client.get(path)[0]) if self._client.exists(path) else None
+        try:
+            return bytes(self._client.get(path)[0])
+        except NoNodeError:
+            return None
 
     def set(self, path: str, data: bytes) -> None:
         try:
