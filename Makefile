@@ -88,7 +88,7 @@ ifdef T
 else
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest $(TESTED) --numprocesses $(WORKERS) --dist worksteal \
-	  --cov --cov-report= --cov-fail-under 70 --cov-room domain=70 --cov-room runtime=95
+	  --cov --cov-report= --cov-fail-under 85 --cov-room domain=95 --cov-room runtime=95
 endif
 
 check: $(STAMPS)/installed
