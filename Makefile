@@ -4,7 +4,7 @@
 #   make test          every test with coverage                                    (T=tests/unit: only these, without thresholds)
 #   make check         lint, format, types, layers, generated files up to date
 #   make generate      write crds/ and docs/reference/ from the models
-#   make bench         performance against a floor in the same run; table and JSON
+#   make bench         performance against a floor in the same run; tables and JSON    (B=events: only this; N=1000: fewer apps)
 #   make clean         remove what the above made here (the cache of binaries stays: `rm -r ~/.cache/shuren` removes that)
 
 SHELL := bash
@@ -103,7 +103,10 @@ generate: $(STAMPS)/installed
 	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen && $(BIN)/python tests/sharding_vectors.py
 
 bench: setup
-	@$(BIN)/python -m pytest tests/bench -p no:randomly -q -s
+	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))
+ifndef B
+	@for one in mirror lb sharding; do echo; $(BIN)/python tests/bench/bench_$$one.py; done
+endif
 
 clean:
 	@[ ! -x $(BIN)/shuren ] || for place in .sandbox/*/; do [ ! -d "$$place" ] || $(BIN)/shuren sandbox down --state-dir "$$place"; done
