@@ -105,7 +105,7 @@ generate: $(STAMPS)/installed
 bench: setup
 	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))
 ifndef B
-	@for one in mirror lb sharding; do echo; $(BIN)/python tests/bench/bench_$$one.py; done
+	@for one in mirror lb sharding planner; do echo; $(BIN)/python tests/bench/bench_$$one.py; done
 endif
 
 clean:
