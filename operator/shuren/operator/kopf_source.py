@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
@@ -33,6 +35,9 @@ _BATCH = 200
 """Events taken over from the thread before other tasks get their turn."""
 _ASK_AGAIN = 5.0
 """Seconds without news after which what has not come is listed again: it may have been deleted before kopf looked."""
+
+_GOODBYE = 5.0
+"""Seconds that the API server has at the end to say goodbye on connections that are being closed."""
 
 Forward = Callable[[Resource, str, Object], None]
 """Resource, type of the event ("" in a list) and the object."""
@@ -65,18 +70,56 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.execution.max_workers = 2
 
 
-def declare(registry: kopf.OperatorRegistry, resources: Iterable[Resource], *, forward: Forward, access: Callable[[], Access]) -> None:
-    """Register the login and one event handler per resource. No other handler exists: those would write to every object."""
+class Connections:
+    """The sockets to the API server. kopf lets go of a watch without waiting for the end of its TLS session, and a loop that is closed
+    before that leaves the socket open.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    def make(self, address: Any) -> socket.socket:
+        """See aiohttp's `socket_factory`."""
+        self._sockets = self._open()
+        made = socket.socket(*address[:3])
+        self._sockets.append(made)
+        return made
+
+    async def closed(self, seconds: float = _GOODBYE) -> bool:
+        """Wait until all are closed, at most this long. Whether they are."""
+        end = time.monotonic() + seconds
+        while self._open():
+            if time.monotonic() >= end:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    def _open(self) -> list[socket.socket]:
+        return [one for one in self._sockets if one.fileno() >= 0]
+
+
+def declare(
+    registry: kopf.OperatorRegistry,
+    resources: Iterable[Resource],
+    *,
+    forward: Forward,
+    access: Callable[[], Access],
+    connections: Connections | None = None,
+) -> None:
+    """Register the login and one event handler per resource. No other handler exists: those would write to every object.
+
+    `connections` keeps the sockets, for who has to wait for their end before the loop does.
+    """
 
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return _session(access())
+        return _session(access(), connections)
 
     kopf.on.login(registry=registry)(login)
     for resource in resources:
         kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)(_forwarder(resource, forward))
 
 
-def _session(access: Access) -> kopf.AiohttpSession:
+def _session(access: Access, connections: Connections | None) -> kopf.AiohttpSession:
     """The same server, the same trust and the same identity as our own client; the token is read anew for each request."""
 
     async def authorize(
@@ -87,7 +130,8 @@ def _session(access: Access) -> kopf.AiohttpSession:
             request.headers["Authorization"] = f"Bearer {token}"
         return await handler(request)
 
-    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=access.context), middlewares=(authorize,))
+    connector = aiohttp.TCPConnector(limit=0, ssl=access.context, socket_factory=None if connections is None else connections.make)
+    session = aiohttp.ClientSession(connector=connector, middlewares=(authorize,))
     return kopf.AiohttpSession(server=access.server, aiohttp_session=session, default_namespace=access.namespace)
 
 
@@ -229,15 +273,19 @@ class KopfSource:
         settings = kopf.OperatorSettings()
         configure(settings)
         registry = kopf.OperatorRegistry()
-        declare(registry, self._resources, forward=self._hand_over, access=lambda: self._access)
-        await kopf.operator(
-            registry=registry,
-            settings=settings,
-            standalone=True,
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
-            stop_flag=self._stop,
-        )
+        connections = Connections()
+        declare(registry, self._resources, forward=self._hand_over, access=lambda: self._access, connections=connections)
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=settings,
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=self._stop,
+            )
+        finally:
+            await connections.closed()
 
     def _hand_over(self, resource: Resource, change: str, item: Object) -> None:
         self._events.append((resource, change, item))

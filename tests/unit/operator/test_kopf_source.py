@@ -7,6 +7,7 @@ import itertools
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import kopf
@@ -18,9 +19,9 @@ from shuren.clients.fakes.kubernetes import FakeKubernetes
 from shuren.clients.kubernetes.config import Access
 from shuren.domain.errors import Unreachable
 from shuren.domain.identity import ObjectKey
-from shuren.operator.kopf_source import Arrivals, configure, declare, deliver
+from shuren.operator.kopf_source import Arrivals, Connections, configure, declare, deliver
 from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS, Object, Resource
-from tls_room import answering, serving
+from tls_room import Certificates, answering, serving
 
 
 def key(name: str, namespace: str = "n") -> ObjectKey:
@@ -153,6 +154,29 @@ async def test_kopf_talks_to_our_server_with_our_token_of_the_moment() -> None:
                     pass
     sent = [next((line for line in head.split("\r\n") if line.startswith("Authorization:")), "") for head in seen]
     assert sent == ["Authorization: Bearer first", "Authorization: Bearer second", ""]
+
+
+async def test_the_end_of_a_watch_that_was_let_go_is_waited_for(tmp_path: Path) -> None:
+    certificates, connections, registry = Certificates(tmp_path), Connections(), kopf.OperatorRegistry()
+
+    async def watch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{")
+        await reader.read()
+
+    async with serving(watch, certificates.server_context()) as port:
+        server, context = f"https://127.0.0.1:{port}", ssl.create_default_context(cadata=certificates.ca.decode())
+        access = Access(server=server, context=context, token=lambda: "", namespace="ours")
+        declare(registry, KINDS, forward=lambda *_: None, access=lambda: access, connections=connections)
+        (login,) = registry._activities.get_all_handlers()
+        function: Any = login.fn
+        session = await function()
+        assert await connections.closed(0), "nothing was opened yet"
+        async with session.aiohttp_session as http:
+            response = await http.get(f"{server}/api")
+            response.close()
+        assert not await connections.closed(0), "the TLS session of what was let go has not ended yet"
+        assert await connections.closed()
 
 
 def test_kopf_is_kept_from_everything_that_is_ours() -> None:
