@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -59,6 +59,29 @@ class ObservedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class _ClosedWhenCancelled(httpx.AsyncBaseTransport):
+    """Closes a connection whose TLS handshake is cancelled: httpcore (1.0.9) closes it only when the handshake fails."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        opened: list[Any] = []
+
+        async def trace(event: str, info: dict[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                opened.append(info["return_value"])
+            elif event == "connection.start_tls.failed":
+                for stream in opened:
+                    await stream.aclose()
+
+        request.extensions = {**request.extensions, "trace": trace}
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 class _NamedServer(httpx.AsyncBaseTransport):
     """Expects a certificate of this name, whatever host the URL names."""
 
@@ -87,11 +110,12 @@ def transport(
 
     `server_name` is expected in the certificate instead of the URL's host.
     """
-    inner: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(
+    plain = httpx.AsyncHTTPTransport(
         verify=tls if tls is not None else True,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=keepalive if keepalive is not None else connections),
         trust_env=False,
     )
+    inner: httpx.AsyncBaseTransport = _ClosedWhenCancelled(plain)
     if server_name is not None:
         inner = _NamedServer(inner, server_name)
     return inner if observe is None else ObservedTransport(inner, target=target, observe=observe)
