@@ -3,7 +3,7 @@
 #   make demo          the whole product on this machine, stays up until Ctrl-C     (ONCE=1: verify, take down, exit with the result)
 #   make test          every test with coverage                                    (T=tests/unit: only these, without thresholds)
 #   make check         lint, format, types, layers, generated files up to date
-#   make generate      write crds/ and docs/reference/ from the models
+#   make generate      write crds/, docs/reference/ and what charts/ takes from them
 #   make bench         performance against a floor in the same run; tables and JSON    (B=events: only this; N=1000: fewer apps)
 #   make clean         remove what the above made here (the cache of binaries stays: `rm -r ~/.cache/shuren` removes that)
 
@@ -97,10 +97,10 @@ check: $(STAMPS)/installed
 	@echo "check: types of the tests"; $(BIN)/mypy tests
 	@echo "check: layers"; $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@echo "check: generated files"; $(BIN)/python -m shuren.api.crdgen --check && $(BIN)/python -m shuren.api.docgen --check \
-	  && $(BIN)/python tests/sharding_vectors.py --check
+	  && $(BIN)/python -m shuren.api.chartgen --check && $(BIN)/python tests/sharding_vectors.py --check
 
 generate: $(STAMPS)/installed
-	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen && $(BIN)/python tests/sharding_vectors.py
+	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen && $(BIN)/python -m shuren.api.chartgen && $(BIN)/python tests/sharding_vectors.py
 
 bench: setup
 	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))
