@@ -131,7 +131,7 @@ class Claims:
         try:
             while True:
                 try:
-                    await self._read_stale()
+                    await self.read()
                     await self._write_asked()
                     failures = 0
                 except (Fenced, Conflict):
@@ -176,7 +176,8 @@ class Claims:
 
     # ------------------------------------------------------------------------------------------------ reading
 
-    async def _read_stale(self) -> None:
+    async def read(self) -> None:
+        """Read what may have changed; at first, everything."""
         if not self._stale:
             return
         numbers = sorted(self._stale)

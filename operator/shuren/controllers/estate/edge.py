@@ -66,7 +66,7 @@ class Edge:
         try:
             while True:
                 try:
-                    await self._read()
+                    await self.read()
                     failures = 0
                 except ShurenError as error:
                     failures += 1
@@ -87,8 +87,8 @@ class Edge:
 
         return wake
 
-    async def _read(self) -> None:
-        """Read what is stale, the list first, since it says what else there is."""
+    async def read(self) -> None:
+        """Read what is stale, at first everything, the list first, since it says what else there is."""
         while self._stale:
             what = min(self._stale)
             self._stale.discard(what)

@@ -10,21 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
-from shuren.domain.errors import Conflict, Fenced, Gone, Invalid, ShurenError, Unreachable
+from shuren.controllers.estate.published import Entry, entry_of, groups_in, services_in, strangers
+from shuren.domain.errors import Conflict, Fenced, Gone, ShurenError, Unreachable
 from shuren.domain.service import records, wire
 from shuren.domain.service.plan import Publish
 from shuren.domain.service.snapshot import Published
-from shuren.domain.service.values import EndpointSet, Route, ServiceName
+from shuren.domain.service.values import EndpointSet, ServiceName
 from shuren.ports.clock import Clock
-from shuren.ports.zookeeper import Create, Delete, FencedZooKeeper, Node, Operation, SetData
+from shuren.ports.zookeeper import Create, Delete, FencedZooKeeper, Operation, SetData
 
 log = logging.getLogger(__name__)
-
-V = TypeVar("V")
 
 _GATHER = 0.01
 """Seconds for which writes wait for others to share a multi."""
@@ -32,15 +29,6 @@ _MOST_BYTES = 384 * 1024
 _MOST_OPERATIONS = 400
 _RETRY = 0.5
 _RETRY_SLOWEST = 10.0
-
-
-@dataclass(kw_only=True, slots=True)
-class _Entry:
-    """A service as it lies in ZooKeeper. `nodes` are those of ours below the root that exist; `chunks` the children of the head."""
-
-    published: Published = field(default_factory=Published)
-    nodes: set[str] = field(default_factory=set)
-    chunks: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -59,7 +47,7 @@ class _Step:
     asked: _Asked
     first: list[list[Operation]]
     operations: list[Operation]
-    after: _Entry
+    after: Entry
 
     @property
     def size(self) -> int:
@@ -74,7 +62,7 @@ class Publications:
         self._zookeeper = zookeeper
         self._clock = clock
         self._changed = changed
-        self._entries: dict[ServiceName, _Entry] = {}
+        self._entries: dict[ServiceName, Entry] = {}
         self._unknown: set[ServiceName] = set()
         self._term = 0
         self._asked: list[_Asked] = []
@@ -103,15 +91,7 @@ class Publications:
 
     async def strangers(self, folders: Iterable[records.RecordFolder], journal: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
         """Nodes in these folders that are not ours, by folder; folders with nodes of ours already are not asked about."""
-        found: dict[str, tuple[str, ...]] = {}
-        for folder in folders:
-            if any(path.rpartition("/")[0] == folder.path for path in journal):
-                continue
-            children = await self._zookeeper.whole.children(folder.path)
-            others = records.foreign(folder, children or (), journal)
-            if others:
-                found[folder.path] = others
-        return found
+        return await strangers(self._zookeeper, folders, journal)
 
     # ------------------------------------------------------------------------------------------------ changing
 
@@ -176,7 +156,7 @@ class Publications:
         if epoch is None:
             return
         if epoch.number != self._term:
-            services = await self._all_services()
+            services = await services_in(self._zookeeper)
             self._entries, self._unknown = {}, set()
             await self._read(services)
             self._term = epoch.number
@@ -184,61 +164,15 @@ class Publications:
         elif self._unknown:
             await self._read(sorted(self._unknown))
 
-    async def _all_services(self) -> list[ServiceName]:
-        names: set[str] = set()
-        for parent in (wire.ENDPOINTS, wire.NAMES, records.JOURNAL):
-            names.update(await self._zookeeper.children(parent) or ())
-        for group in await self._zookeeper.children(wire.ROUTES) or ():
-            names.update(await self._zookeeper.children(f"{wire.ROUTES}/{group}") or ())
-        return sorted(ServiceName.parse(name) for name in names)
-
     async def _read(self, services: Sequence[ServiceName]) -> None:
-        groups = await self._zookeeper.children(wire.ROUTES) or ()
+        groups = await groups_in(self._zookeeper)
         for service in services:
-            entry = await self._read_one(service, groups)
-            if entry.published or entry.nodes:
+            entry = await entry_of(self._zookeeper, service, groups)
+            if entry:
                 self._entries[service] = entry
             else:
                 self._entries.pop(service, None)
             self._unknown.discard(service)
-
-    async def _read_one(self, service: ServiceName, groups: Sequence[str]) -> _Entry:
-        paths = [f"{parent}/{service}" for parent in (wire.ENDPOINTS, wire.NAMES, records.JOURNAL)]
-        paths += [f"{wire.ROUTES}/{group}/{service}" for group in groups]
-        nodes = await self._zookeeper.get_many(paths)
-        head, names, journal = nodes[:3]
-        chunks = await self._zookeeper.children(paths[0]) if head is not None else ()
-        routes: dict[str, Route] = {}
-        for group, node in zip(groups, nodes[3:], strict=True):
-            route = _or_none(node, partial(wire.decode_route, service=service, group=group))
-            if route is not None:
-                routes[group] = route
-        published = Published(
-            endpoints=await self._endpoints(paths[0], head),
-            names=_or_none(names, partial(wire.decode_names, service=service)),
-            routes=routes,
-            journal=await self._journal(journal),
-        )
-        existing = {path for path, node in zip(paths, nodes, strict=True) if node is not None}
-        return _Entry(published=published, nodes=existing, chunks=tuple(chunks or ()))
-
-    async def _endpoints(self, path: str, node: Node | None) -> EndpointSet | None:
-        if node is None:
-            return None
-        try:
-            head = wire.decode_head(node.data)
-            names = [wire.chunk_name(head.generation, i) for i in range(head.chunks)]
-            chunks = [n.data for n in await self._zookeeper.get_many([f"{path}/{name}" for name in names]) if n is not None]
-            return wire.decode_endpoints(head, chunks)
-        except Invalid as error:
-            log.warning("%s: %s; it is written anew", path, error)
-            return None
-
-    async def _journal(self, node: Node | None) -> dict[str, str]:
-        """Our records as they are: what somebody deleted is not there, and what somebody changed is not what we wrote."""
-        listed = records.decode_journal(node.data) if node is not None else {}
-        nodes = await self._zookeeper.whole.get_many(list(listed))
-        return {path: records.digest(found.data) for path, found in zip(listed, nodes, strict=True) if found is not None}
 
     # ------------------------------------------------------------------------------------------------ writing
 
@@ -262,7 +196,7 @@ class Publications:
             await self._commit(group)
 
     async def _step(self, asked: _Asked) -> _Step:
-        entry = self._entries.get(asked.service, _Entry())
+        entry = self._entries.get(asked.service, Entry())
         work = _Work(service=asked.service, root=self._zookeeper.root, entry=entry)
         if asked.change is None:
             work.withdraw()
@@ -326,13 +260,13 @@ class Publications:
 class _Work:
     """Turns one service's change into operations."""
 
-    def __init__(self, *, service: ServiceName, root: str, entry: _Entry) -> None:
+    def __init__(self, *, service: ServiceName, root: str, entry: Entry) -> None:
         self._service = service
         self._root = root
         self._entry = entry
         self.first: list[list[Operation]] = []
         self.operations: list[Operation] = []
-        self.after = _Entry(published=entry.published, nodes=set(entry.nodes), chunks=entry.chunks)
+        self.after = Entry(published=entry.published, nodes=set(entry.nodes), chunks=entry.chunks)
 
     def _put(self, path: str, data: bytes) -> None:
         """Create or replace a node of ours below the root."""
@@ -424,7 +358,7 @@ class _Work:
         self.operations += [Delete(path=record) for record in sorted(published.journal)]
         for node in (path, f"{wire.NAMES}/{self._service}", f"{records.JOURNAL}/{self._service}", *sorted(self.after.nodes)):
             self._drop(node)
-        self.after = _Entry()
+        self.after = Entry()
 
 
 def _groups(steps: Sequence[_Step]) -> Iterable[Sequence[_Step]]:
@@ -441,13 +375,3 @@ def _groups(steps: Sequence[_Step]) -> Iterable[Sequence[_Step]]:
         count += len(step.operations)
     if group:
         yield group
-
-
-def _or_none(node: Node | None, decode: Callable[[bytes], V]) -> V | None:
-    if node is None:
-        return None
-    try:
-        return decode(node.data)
-    except Invalid as error:
-        log.warning("%s; it is written anew", error)
-        return None

@@ -1,0 +1,101 @@
+"""The clients of one cluster, made from its settings: Marathon, the Mesos masters, ZooKeeper below its root."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from dataclasses import dataclass
+
+from shuren.clients.http import Observe, transport
+from shuren.clients.marathon import client as marathon_client
+from shuren.clients.mesos.client import MesosClient
+from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
+from shuren.clients.zookeeper.fenced import FencedRoot
+from shuren.clients.zookeeper.tls import Tls
+from shuren.domain.cluster import ClusterSettings, Credentials, Login, TlsMaterial, TlsSettings
+from shuren.domain.errors import Invalid
+
+_CONNECTIONS = 16
+"""To one Marathon or Mesos at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Clients that have not said a word yet: `zookeeper.connect` begins its session. `mesos` is None when `spec.mesos` is absent."""
+
+    marathon: marathon_client.MarathonClient
+    mesos: MesosClient | None
+    zookeeper: ZooKeeperClient
+    root: FencedRoot
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self.zookeeper.close()
+        await self.marathon.close()
+        if self.mesos is not None:
+            await self.mesos.close()
+
+
+def parts_of(settings: ClusterSettings, credentials: Credentials, *, observe: Observe | None = None) -> Parts:
+    """The clients. `observe` gets every request to Marathon and Mesos. Invalid when a certificate in a Secret cannot be used."""
+    tls = _context(settings.marathon.tls, credentials.marathon_tls, where="spec.marathon.tls")
+    zookeeper_tls = _context(settings.zookeeper.tls, credentials.zookeeper_tls, where="spec.zookeeper.tls")
+    zookeeper_name = settings.zookeeper.tls.server_name if settings.zookeeper.tls is not None else None
+    marathon = marathon_client.MarathonClient(
+        settings.marathon.urls,
+        credentials=marathon_credentials(credentials),
+        transport=transport(
+            target="marathon",
+            observe=observe,
+            tls=tls,
+            connections=_CONNECTIONS,
+            server_name=settings.marathon.tls.server_name if settings.marathon.tls is not None else None,
+        ),
+    )
+    zookeeper = ZooKeeperClient(
+        ",".join(settings.zookeeper.hosts),
+        digest=digest(credentials.zookeeper) if credentials.zookeeper is not None else None,
+        tls=Tls(context=zookeeper_tls, server_name=zookeeper_name) if zookeeper_tls is not None else None,
+    )
+    mesos = None
+    if settings.mesos:
+        mesos = MesosClient(settings.mesos, transport=transport(target="mesos", observe=observe, tls=None, connections=_CONNECTIONS))
+    root = FencedRoot(zookeeper, settings.zookeeper.root, dns_zone=settings.dns_zone)
+    return Parts(marathon=marathon, mesos=mesos, zookeeper=zookeeper, root=root)
+
+
+def marathon_credentials(credentials: Credentials) -> marathon_client.Credentials:
+    """As Marathon's client takes them."""
+    login = credentials.marathon
+    if login is None:
+        return marathon_client.Credentials()
+    return marathon_client.Credentials(username=login.username, password=login.password, token=login.token)
+
+
+def digest(login: Login) -> Digest:
+    """As ZooKeeper's client takes it."""
+    return Digest(username=login.username, password=login.password)
+
+
+def _no_password() -> str:
+    """Asked for the password of an encrypted key; without it OpenSSL would ask at the terminal, for ever."""
+    raise ValueError("the key is encrypted; store it without a password")
+
+
+def _context(settings: TlsSettings | None, material: TlsMaterial, *, where: str) -> ssl.SSLContext | None:
+    """A TLS context of PEM texts. Invalid, naming the field, when one of them is none."""
+    if settings is None:
+        return None
+    try:
+        context = ssl.create_default_context(cadata=material.ca.decode() if material.ca else None)
+        if settings.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if material.certificate and material.key:
+            with tempfile.NamedTemporaryFile("wb", suffix=".pem") as pem:
+                pem.write(material.certificate + b"\n" + material.key)
+                pem.flush()
+                context.load_cert_chain(pem.name, password=_no_password)
+    except (ssl.SSLError, ValueError) as error:
+        raise Invalid(f"{where}: a certificate or key in the Secret cannot be used: {error}") from error
+    return context

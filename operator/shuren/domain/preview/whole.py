@@ -1,0 +1,50 @@
+"""One plan across all layers: Marathon, ZooKeeper, load balancers, names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shuren.domain.identity import ObjectKey
+from shuren.domain.preview.apps import AppForecast
+from shuren.domain.preview.balancers import BalancerForecast
+from shuren.domain.preview.names import NameChange
+from shuren.domain.preview.services import ServiceForecast
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unknown:
+    """Something that this plan cannot tell, and why: a cluster that does not answer, a Secret that may not be read."""
+
+    about: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterNames:
+    """Changed record sets of one cluster's zone."""
+
+    cluster: str
+    changes: tuple[NameChange, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholePlan:
+    """Everything that is foreseen. `unknown` makes it incomplete."""
+
+    apps: tuple[tuple[ObjectKey, AppForecast], ...] = ()
+    services: tuple[tuple[ObjectKey, ServiceForecast], ...] = ()
+    balancers: tuple[BalancerForecast, ...] = ()
+    names: tuple[ClusterNames, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything outside Kubernetes, or what is published, will change."""
+        apps = any(step.actions for _, forecast in self.apps for step in forecast.steps)
+        services = any(forecast.changes for _, forecast in self.services)
+        return apps or services or any(b.changes for b in self.balancers) or any(n.changes for n in self.names)
+
+    @property
+    def restarts(self) -> int:
+        """How many tasks will be replaced."""
+        return sum(len(forecast.tasks.replaced) for _, forecast in self.apps)

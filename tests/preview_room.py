@@ -1,0 +1,163 @@
+"""What `shuren plan` would show of the small world of PaasApps, and what then happens there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from paasapp_world import WATCHED, Lead, LiveCluster, World, key_of
+from shuren.controllers.preview import LookedUp, Onlooker, Preview
+from shuren.domain.app.plan import CancelDeployment, DeleteApp, KillTasks, PutApp, RestartApp, RestoreVersion, ScaleApp
+from shuren.domain.app.snapshot import ClusterView
+from shuren.domain.identity import ObjectKey
+from shuren.domain.preview.apps import AppForecast
+from shuren.domain.preview.whole import WholePlan
+from shuren.domain.service.observe import Agent
+from shuren.domain.service.plan import Publish
+from shuren.domain.service.records import RecordFolder
+from shuren.domain.service.snapshot import BalancerSeen, Published
+from shuren.domain.service.values import ServiceName
+from shuren.ports.kubernetes import MESOS_CLUSTERS
+from shuren.runtime.store import Store
+
+CALLS = {
+    PutApp: "put_apps",
+    ScaleApp: "patch_apps",
+    KillTasks: "kill_tasks",
+    RestartApp: "restart",
+    RestoreVersion: "restore",
+    CancelDeployment: "cancel_deployment",
+    DeleteApp: "delete_app",
+}
+"""What each action is for Marathon."""
+
+
+class Looked(LiveCluster):
+    """A cluster of the small world of apps, in which nothing is published."""
+
+    zone = ""
+    record_roots: tuple[str, ...] = ()
+    agent_places: Mapping[str, Agent] = {}
+    published_services: frozenset[ServiceName] = frozenset()
+
+    def published(self, service: ServiceName) -> Published | None:
+        assert service
+        return Published()
+
+    async def strangers(self, folders: Iterable[RecordFolder], journal: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+        assert not list(folders)
+        assert not journal
+        return {}
+
+    async def publish(self, change: Publish) -> None:
+        raise AssertionError(change)
+
+    async def withdraw(self, service: ServiceName) -> None:
+        raise AssertionError(service)
+
+    def balancers(self, group: str, service: ServiceName) -> tuple[BalancerSeen, ...]:
+        assert group
+        assert service
+        return ()
+
+    @property
+    def view(self) -> ClusterView:
+        return replace(super().view, connected=True)
+
+
+class LookedClusters:
+    """All sites for which a MesosCluster exists, looked at by somebody who leads nothing."""
+
+    def __init__(self, world: World, store: Store) -> None:
+        self._store = store
+        self._clusters = {name: Looked(site, _never(), world.hook, "somebody") for name, site in world.sites.items()}
+
+    def get(self, name: str) -> Looked | None:
+        declared = self._store.get(ObjectKey(kind=MESOS_CLUSTERS.kind, namespace="", name=name)) is not None
+        return self._clusters.get(name) if declared else None
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in sorted(self._clusters) if self.get(name) is not None)
+
+
+def _never() -> Lead:
+    lead = Lead()
+    lead.leads = Onlooker().held()
+    return lead
+
+
+async def plan(world: World, keys: Collection[ObjectKey] | None = None) -> WholePlan:
+    """The plan for these resources (all of them), from nothing but what lies outside."""
+    store = Store()
+    clusters = LookedClusters(world, store)
+    preview = Preview(
+        kubernetes=world.kubernetes,
+        store=store,
+        clusters=clusters,
+        references=LookedUp(world.kubernetes),
+        clock=world.clock,
+        adviser=world.adviser,
+    )
+    for resource in WATCHED:
+        for item in world.kubernetes.all(resource):
+            store.put(key_of(resource, item), copy.deepcopy(item))
+    before = world.writes
+    found = await preview.plan(world.everyone() if keys is None else keys)
+    assert world.writes == before, "a plan wrote something"
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happened:
+    """What Marathon was asked for, as (call, app), and what became of the tasks that ran."""
+
+    calls: tuple[tuple[str, str], ...]
+    gone: frozenset[str]
+    kept: frozenset[str]
+    tasks: int
+
+
+def foreseen(found: WholePlan) -> tuple[tuple[str, str], ...]:
+    """What a plan says that Marathon will be asked for."""
+    return tuple(call for _, forecast in found.apps for call in calls_of(forecast))
+
+
+def calls_of(forecast: AppForecast) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (CALLS[type(a)], a.app_id)
+        for a in forecast.actions
+        if isinstance(a, (PutApp, ScaleApp, KillTasks, RestartApp, RestoreVersion, CancelDeployment, DeleteApp))
+    )
+
+
+def running(world: World) -> frozenset[tuple[str, str]]:
+    """Tasks that Marathon lists as active, as (site, id)."""
+    return frozenset(
+        (site.name, task.id)
+        for site in world.sites.values()
+        for app_id in site.marathon.definitions
+        if (app := site.marathon.actual(app_id)) is not None
+        for task in app.tasks
+        if task.state.active
+    )
+
+
+async def happens(world: World) -> Happened:
+    """Let everything settle, and say what happened."""
+    before = running(world)
+    done = {name: len(site.marathon.calls) for name, site in world.sites.items()}
+    await world.settle()
+    after = running(world)
+    calls = tuple(
+        ("patch_apps" if call.name == "patch_app" else call.name, app_id)
+        for name, site in world.sites.items()
+        for call in site.marathon.calls[done[name] :]
+        if call.error is None
+        for app_id in call.app_ids
+    )
+    return Happened(calls=calls, gone=_ids(before - after), kept=_ids(before & after), tasks=len(after))
+
+
+def _ids(tasks: Iterable[tuple[str, str]]) -> frozenset[str]:
+    return frozenset(task for _, task in tasks)
