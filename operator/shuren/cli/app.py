@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 import shuren
-from shuren.cli import demo, dns, lb, operator, sandbox
+from shuren.cli import demo, dns, lb, operator, plan, sandbox
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Shuren (数人云): a declarative PaaS over Apache Mesos and Marathon.",
 )
@@ -20,6 +19,7 @@ app.command("operator", context_settings={"allow_extra_args": True, "ignore_unkn
 app.command("demo")(demo.demo)
 app.command("lb")(lb.lb)
 app.command("dns")(dns.dns)
+app.command("plan")(plan.plan)
 
 
 @app.command()

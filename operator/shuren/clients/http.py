@@ -105,12 +105,14 @@ def transport(
     connections: int | None,
     keepalive: int | None = None,
     server_name: str | None = None,
+    proxy: str | None = None,
 ) -> httpx.AsyncBaseTransport:
     """Real connections to one target, observed when somebody wants to know; `connections` None: no limit.
 
-    `server_name` is expected in the certificate instead of the URL's host.
+    `server_name` is expected in the certificate instead of the URL's host; `proxy` is the URL of an HTTP proxy.
     """
     plain = httpx.AsyncHTTPTransport(
+        proxy=proxy,
         verify=tls if tls is not None else True,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=keepalive if keepalive is not None else connections),
         trust_env=False,

@@ -64,7 +64,13 @@ class KubernetesClient:
             headers={"User-Agent": "shuren"},
             transport=given
             or transport_to(
-                target="kubernetes", observe=observe, tls=self._access.context, connections=connections, keepalive=connections or 4
+                target="kubernetes",
+                observe=observe,
+                tls=self._access.context,
+                connections=connections,
+                keepalive=connections or 4,
+                server_name=self._access.server_name,
+                proxy=self._access.proxy,
             ),
             trust_env=False,
         )
@@ -207,6 +213,34 @@ class KubernetesClient:
         )
         return _object(answer)
 
+    async def apply(
+        self, resource: Resource, namespace: str, name: str, body: Object, *, manager: str, force: bool = False, dry_run: bool = False
+    ) -> Object:
+        """Server-side apply of everything but the status. Conflict when others own a field and `force` is not given.
+
+        With `dry_run` nothing is kept: the answer is what would be, defaults filled in and validated.
+        """
+        params = {"fieldManager": manager, "force": "true" if force else "false", **_dry(dry_run)}
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        what = f"apply {resource.plural} {name}"
+        return _object(await self._send("PATCH", path(resource, namespace, name), what=what, body=body, params=params, headers=headers))
+
+    async def patch_merge(self, resource: Resource, namespace: str, name: str, patch: Object, *, dry_run: bool = False) -> Object:
+        """JSON merge patch (RFC 7386): null takes a field away."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        what = f"patch {resource.plural} {name}"
+        where = path(resource, namespace, name)
+        return _object(await self._send("PATCH", where, what=what, body=patch, params=_dry(dry_run), headers=headers))
+
+    async def post(self, resource: Resource, namespace: str, body: Object, *, name: str = "", dry_run: bool = False) -> Object:
+        """POST, also of what only asks a question (a review has no name)."""
+        what = f"create {resource.plural} {name}".rstrip()
+        return _object(await self._send("POST", path(resource, namespace), what=what, body=body, params=_dry(dry_run)))
+
+    async def text(self, where: str) -> str:
+        """GET of a URL path that is no object: `/version`, `/healthz`."""
+        return (await self._send("GET", where, what=f"get {where}") or b"").decode(errors="replace")
+
     async def patch_json(
         self, resource: Resource, namespace: str, name: str, operations: Sequence[Object], *, subresource: str = ""
     ) -> Object:
@@ -256,6 +290,10 @@ class KubernetesClient:
         if missing_ok and answer.status_code == httpx.codes.NOT_FOUND and _is_status(answer.content):
             return None
         return _refuse(answer.status_code, answer.content, what, retry_after=answer.headers.get("Retry-After"))
+
+
+def _dry(dry_run: bool) -> dict[str, str]:  # noqa: FBT001 - a parameter's own name
+    return {"dryRun": "All"} if dry_run else {}
 
 
 def _encoded(body: object) -> bytes:

@@ -28,6 +28,10 @@ class Access:
     context: ssl.SSLContext
     token: Callable[[], str]
     namespace: str = "default"
+    server_name: str | None = None
+    """Expected in the server's certificate instead of the URL's host."""
+    proxy: str | None = None
+    """URL of an HTTP proxy on the way there."""
 
 
 def _no_token() -> str:

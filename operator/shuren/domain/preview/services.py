@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from shuren.domain.marathon.state import ActualApp
+from shuren.domain.marathon.state import ActualApp, Task
 from shuren.domain.preview.apps import PLACED_LATER
 from shuren.domain.service.decide import decide
 from shuren.domain.service.plan import AddFinalizer, Publish, RemoveFinalizer, ServiceAction, ServicePlan, Withdraw
@@ -13,6 +13,8 @@ from shuren.domain.service.snapshot import FINALIZER, AppSeen, Published, Servic
 from shuren.domain.service.values import Endpoint, EndpointSet
 
 _MOST_STEPS = 12
+_PORTS = tuple(range(1, 101))
+"""Stand for the ports that an agent will give."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,17 @@ def _with_apps(s: ServiceSnapshot, apps: Mapping[str, ActualApp | None]) -> Serv
 
 
 def _app(seen: AppSeen, apps: Mapping[str, ActualApp | None]) -> AppSeen:
-    return replace(seen, app=apps[seen.app_id]) if seen.app_id in apps else seen
+    if seen.app_id not in apps:
+        return seen
+    app = apps[seen.app_id]
+    return replace(seen, app=None if app is None else replace(app, tasks=tuple(_somewhere(task) for task in app.tasks)))
+
+
+def _somewhere(task: Task) -> Task:
+    """A task without a place gets one that is none, so that it counts as an endpoint."""
+    if not task.id.startswith(PLACED_LATER):
+        return task
+    return replace(task, host="placed-later", ip_addresses=("192.0.2.1",), ports=_PORTS)
 
 
 def _followed(s: ServiceSnapshot) -> Published:
