@@ -206,11 +206,11 @@ class Arrivals:
         found: set[ObjectKey] = set()
         for resource in self._resources:
             for namespace in self._namespaces if resource.namespaced and self._namespaces else ("",):
-                page = await self._kubernetes.list(resource, namespace=namespace, metadata_only=True)
-                found |= {
-                    ObjectKey(kind=resource.kind, namespace=item["metadata"].get("namespace", ""), name=item["metadata"]["name"])
-                    for item in page.items
-                }
+                async for page in self._kubernetes.pages(resource, namespace=namespace, metadata_only=True):
+                    found |= {
+                        ObjectKey(kind=resource.kind, namespace=item["metadata"].get("namespace", ""), name=item["metadata"]["name"])
+                        for item in page.items
+                    }
         return found
 
 

@@ -77,6 +77,11 @@ class Kubernetes(Protocol):
     ) -> Page:
         """All objects (or the one of that name), read in chunks of 500. `metadata_only` asks for PartialObjectMetadata."""
 
+    def pages(
+        self, resource: Resource, *, namespace: str = "", name: str = "", label_selector: str = "", metadata_only: bool = False
+    ) -> AsyncIterator[Page]:
+        """The same chunk by chunk, for whoever need not hold all at once. Expired when the server has forgotten the list half way."""
+
     def watch(
         self, resource: Resource, *, resource_version: str, namespace: str = "", name: str = "", label_selector: str = ""
     ) -> AsyncIterator[WatchEvent]:

@@ -138,6 +138,12 @@ class FakeKubernetes:
         ]
         return Page(items=items, resource_version=str(self._version))
 
+    async def pages(
+        self, resource: Resource, *, namespace: str = "", name: str = "", label_selector: str = "", metadata_only: bool = False
+    ) -> AsyncIterator[Page]:
+        """See the port; everything is one page."""
+        yield await self.list(resource, namespace=namespace, name=name, label_selector=label_selector, metadata_only=metadata_only)
+
     async def watch(
         self, resource: Resource, *, resource_version: str, namespace: str = "", name: str = "", label_selector: str = ""
     ) -> AsyncIterator[WatchEvent]:

@@ -92,17 +92,24 @@ class KubernetesClient:
     ) -> Page:
         """All objects, in chunks. A list whose continue token has expired is begun again, once."""
         for attempt in (1, 2):
+            found: list[Object] = []
+            version = ""
+            pages = self.pages(resource, namespace=namespace, name=name, label_selector=label_selector, metadata_only=metadata_only)
             try:
-                return await self._list(
-                    resource, namespace=namespace, name=name, label_selector=label_selector, metadata_only=metadata_only
-                )
+                async for page in pages:
+                    found += page.items
+                    version = page.resource_version
             except Expired:
                 if attempt == 2:  # noqa: PLR2004 - twice in a row is no accident
                     raise
+            else:
+                return Page(items=found, resource_version=version)
         raise AssertionError
 
-    async def _list(self, resource: Resource, *, namespace: str, name: str, label_selector: str, metadata_only: bool) -> Page:
-        items: list[Object] = []
+    async def pages(
+        self, resource: Resource, *, namespace: str = "", name: str = "", label_selector: str = "", metadata_only: bool = False
+    ) -> AsyncIterator[Page]:
+        """See the port."""
         params = {"limit": str(self._chunk)}
         if name:
             params["fieldSelector"] = f"metadata.name={name}"
@@ -112,10 +119,11 @@ class KubernetesClient:
         while True:
             answer = await self._send("GET", path(resource, namespace), what=f"list {resource.plural}", params=params, headers=headers)
             document = _object(answer)
-            items += document.get("items") or []
+            del answer
             token = document["metadata"].get("continue")
+            yield Page(items=document.pop("items", None) or [], resource_version=document["metadata"].get("resourceVersion", ""))
             if not token:
-                return Page(items=items, resource_version=document["metadata"].get("resourceVersion", ""))
+                return
             params = {**params, "continue": token}
 
     async def watch(

@@ -108,12 +108,17 @@ class Reflector:
         self.last_error = ""
 
     async def _list(self) -> None:
-        page = await self._kubernetes.list(self._resource, namespace=self._namespace, name=self._name, label_selector=self._label_selector)
+        pages = self._kubernetes.pages(self._resource, namespace=self._namespace, name=self._name, label_selector=self._label_selector)
         seen: set[ObjectKey] = set()
-        for item in page.items:
-            key = self._key(item)
-            seen.add(key)
-            self._sink.upsert(key, item, initial=not self.synced)
+        version = ""
+        async for page in pages:
+            # a list that breaks off half way has told of these all the same
+            for key, item in ((self._key(item), item) for item in page.items):
+                seen.add(key)
+                self._known.add(key)
+                self._sink.upsert(key, item, initial=not self.synced)
+            version = page.resource_version
+            page.items.clear()  # the sink has what it wants; the rest makes room for the next page
         for key in self._known - seen:
             self._sink.delete(key)
         self._known = seen
@@ -122,7 +127,7 @@ class Reflector:
         self._synced.set()
         if first and self._on_synced is not None:
             self._on_synced()
-        self._listed = self._heard = page.resource_version
+        self._listed = self._heard = version
 
     async def _watch(self) -> None:
         events = self._kubernetes.watch(
