@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.paths import absolute, default_id
 
 
-def app_id_of(key: ObjectKey, spec: Mapping[str, Any]) -> str:
-    """The Marathon id that the spec of a PaasApp asks for."""
+def app_id_of(namespace: str, name: str, spec: Mapping[str, Any]) -> str:
+    """The Marathon id that the spec of a PaasApp of that name asks for."""
     given = spec.get("id")
-    return absolute(given) if isinstance(given, str) and given else default_id(key.namespace, key.name)
+    return absolute(given) if isinstance(given, str) and given else default_id(namespace, name)
 
 
 def cluster_of(spec: Mapping[str, Any]) -> str:
     """The name of the MesosCluster, empty when the spec is broken there."""
     reference = spec.get("clusterRef")
-    name = reference.get("name") if isinstance(reference, Mapping) else None
+    name = reference.get("name") if isinstance(reference, dict) else None
     return name if isinstance(name, str) else ""

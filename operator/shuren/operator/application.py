@@ -30,8 +30,7 @@ from shuren.operator.connections import Factory
 from shuren.operator.endpoints import Endpoints
 from shuren.operator.health import LoopWatch
 from shuren.operator.intake import Intake
-from shuren.operator.kopf_source import KopfSource
-from shuren.operator.metrics import Metrics
+from shuren.operator.metrics import NO_STATUS, STATE, Metrics
 from shuren.operator.native_source import NativeSource
 from shuren.operator.references import ReferenceWatch
 from shuren.operator.settings import EventSourceKind, Settings
@@ -209,6 +208,8 @@ class Application:
                 clock=self.clock,
                 chance=random.random,
             )
+        from shuren.operator.kopf_source import KopfSource  # noqa: PLC0415 - kopf is large, and with the native source not needed
+
         return KopfSource(
             access=access,
             kubernetes=self.kubernetes,
@@ -291,8 +292,10 @@ class Application:
         self.services.gates.forget()
         self.estate.start_leading()
         for resource in KINDS:
-            for key, item in self.store.items(resource.kind):
-                self.queue.add(key, priority=Priority.RESYNC if "status" in item else Priority.USER)
+            # an object without status looks finished to kstatus: it must not wait behind those that have one
+            fresh = self.store.lookup(resource.kind, STATE, NO_STATUS)
+            for key in self.store.keys(resource.kind):
+                self.queue.add(key, priority=Priority.USER if key in fresh else Priority.RESYNC)
         self.queue.resume()
 
     async def _shut_down(self, tasks: Collection[asyncio.Task[None]]) -> None:
@@ -339,7 +342,7 @@ class Application:
                 claim = found.claims.get(app_id)
                 if claim is not None:
                     owners.append(ObjectKey(kind=PAAS_APPS.kind, namespace=claim.namespace, name=claim.name))
-        self._signal(key for key in triggers.on_apps(self.store, cluster, app_ids, owners) if self.store.get(key) is not None)
+        self._signal(key for key in triggers.on_apps(self.store, cluster, app_ids, owners) if key in self.store)
         for key in service_triggers.on_apps(self.store, cluster, app_ids):
             self.queue.add(key, priority=Priority.EXTERNAL, after=_BURST)
 
@@ -364,12 +367,12 @@ class Application:
 
     # ------------------------------------------------------------------------------------------------ looking in
 
+    def _generation(self, key: ObjectKey) -> int:
+        known = self.store.identity(key)
+        return 0 if known is None else known.generation
+
     def _known(self, resource: Resource, namespace: str, name: str) -> tuple[str, str] | None:
         return self.store.latest(ObjectKey(kind=resource.kind, namespace=namespace, name=name))
-
-    def _generation(self, key: ObjectKey) -> int:
-        item = self.store.get(key)
-        return 0 if item is None else int(item["metadata"].get("generation") or 0)
 
     def why_not_ready(self) -> str:
         """Empty when everything that existed at the start is in the store. What we may not read is said in the log and not waited for."""

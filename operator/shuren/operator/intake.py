@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from shuren.domain.identity import ObjectKey
 from shuren.operator.metrics import Metrics
@@ -42,11 +41,11 @@ class Intake:
         if self._foreign(key):
             return
         self._metrics.watched(key.kind, "initial" if initial else "upsert")
-        before = self._store.get(key)
-        asked = None if before is None else _what_is_asked(before)
+        before = self._store.identity(key)
         if not self._store.put(key, item):
             return
-        status_only = key.kind in self._reconciled and before is not None and asked == _what_is_asked(item)
+        after = self._store.identity(key)
+        status_only = key.kind in self._reconciled and before is not None and after is not None and before.asked == after.asked
         if key.kind in self._reconciled and not status_only:
             # an object without status looks finished to kstatus: it must not wait behind those that have one
             fresh = not initial or "status" not in item
@@ -72,16 +71,3 @@ class Intake:
     def _enqueue_related(self, key: ObjectKey, item: Object, *, status_only: bool) -> None:
         for related in self._related(key, item, status_only):
             self._queue.add(related, priority=Priority.EXTERNAL)
-
-
-def _what_is_asked(item: Object) -> tuple[Any, ...]:
-    """The parts of an object by which people ask for something."""
-    metadata = item["metadata"]
-    return (
-        metadata.get("uid"),
-        metadata.get("generation"),
-        metadata.get("deletionTimestamp"),
-        metadata.get("finalizers"),
-        metadata.get("annotations"),
-        metadata.get("labels"),
-    )

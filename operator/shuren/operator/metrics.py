@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from shuren.domain.identity import ObjectKey
+from shuren.ports.kubernetes import Object
 from shuren.ports.leadership import Leadership
 from shuren.runtime.queue import WorkQueue
 from shuren.runtime.store import Store
@@ -36,6 +36,7 @@ class Metrics:
         self._changes = Counter("plan_changes_total", "Changes made outside, by operation", ["op"], registry=self.registry)
         self._lag = Histogram("event_loop_lag_seconds", "How late the event loop wakes", buckets=_LAG_BUCKETS, registry=self.registry)
         self._watch_events = Counter("watch_events_total", "Events that the watches brought", ["kind", "change"], registry=self.registry)
+        self._watched: dict[tuple[str, str], Counter] = {}
         self._watch_missed = Counter("watch_missed_total", "Changes that only a list has found", ["kind"], registry=self.registry)
 
     def _histogram(self, name: str, words: str, *labels: str) -> Histogram:
@@ -62,7 +63,10 @@ class Metrics:
 
     def watched(self, kind: str, change: str) -> None:
         """A watch has brought something (`initial`, `upsert` or `delete`)."""
-        self._watch_events.labels(kind, change).inc()
+        seen = self._watched.get((kind, change))
+        if seen is None:
+            seen = self._watched[kind, change] = self._watch_events.labels(kind, change)
+        seen.inc()
 
     def missed(self, key: ObjectKey) -> None:
         """A list has found what the watch had not brought."""
@@ -77,8 +81,26 @@ class Metrics:
         kinds: tuple[str, ...],
         open_breakers: Callable[[], Mapping[str, int]],
     ) -> None:
-        """Read these whenever metrics are asked for. `open_breakers` counts targets that do not answer, by what they are."""
+        """Read these whenever metrics are asked for. `open_breakers` counts targets that do not answer, by what they are.
+
+        Declares the index `STATE` of `kinds`, so call it before objects arrive.
+        """
+        for kind in kinds:
+            store.index(kind, STATE, _state)
         self.registry.register(_Live(queue=queue, store=store, leadership=leadership, kinds=kinds, open_breakers=open_breakers))
+
+
+STATE = "state"
+"""Index: the status of the condition Ready (or `NO_STATUS`), and `_DRIFTED` where something differs outside."""
+NO_STATUS = "none"
+_DRIFTED = "drifted"
+
+
+def _state(item: Object) -> list[str]:
+    status = item.get("status")
+    conditions = {c.get("type"): c.get("status") for c in (status or {}).get("conditions") or ()}
+    ready = NO_STATUS if not status else str(conditions.get("Ready", "Unknown"))
+    return [ready, _DRIFTED] if conditions.get("InSync") == "False" else [ready]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,15 +127,10 @@ class _Live(Collector):
         objects = GaugeMetricFamily("objects", "Resources by kind and readiness", labels=["kind", "ready"])
         drifted = GaugeMetricFamily("drift_objects", "Resources that differ outside from what they ask for", labels=["kind"])
         for kind in self.kinds:
-            ready: Tally[str] = Tally()
-            drift = 0
-            for _, item in self.store.items(kind):
-                conditions = {c.get("type"): c.get("status") for c in (item.get("status") or {}).get("conditions") or ()}
-                ready[str(conditions.get("Ready", "Unknown"))] += 1
-                drift += conditions.get("InSync") == "False"
-            for value in ("True", "False", "Unknown"):
-                objects.add_metric([kind, value], ready[value])
-            drifted.add_metric([kind], drift)
+            state = self.store.tally(kind, STATE)
+            for value, number in {"True": 0, "False": 0, "Unknown": state.get(NO_STATUS, 0)}.items():
+                objects.add_metric([kind, value], number + state.get(value, 0))
+            drifted.add_metric([kind], state.get(_DRIFTED, 0))
         yield objects
         yield drifted
 

@@ -50,15 +50,15 @@ def compare(
         metadata = item["metadata"]
         key = ObjectKey(kind=kind, namespace=metadata.get("namespace", ""), name=metadata["name"])
         seen.add(key)
-        known = store.get(key)
-        if known is None or known["metadata"].get("uid") != metadata.get("uid") or version_of(known) < version_of(item):
+        known = store.identity(key)
+        if known is None or known.uid != metadata.get("uid", "") or known.version < version_of(item):
             changed.append(key)
     deleted = [
         key
-        for key, item in store.items(kind)
+        for key in store.keys(kind)
         if key not in seen
         and (namespaces is None or key.namespace in namespaces)
-        and not (listed_version and version_of(item) > listed_version)
+        and not (listed_version and (known := store.identity(key)) is not None and known.version > listed_version)
     ]
     return Missed(changed=tuple(sorted(changed)), deleted=tuple(sorted(deleted)))
 
@@ -123,14 +123,14 @@ class Resync:
         found = 0
         for key in missed.changed:
             item = await self._kubernetes.get(resource, key.namespace, key.name)
-            known = self._store.get(key)
-            if item is not None and (known is None or version_of(known) < version_of(item)):
+            known = self._store.identity(key)
+            if item is not None and (known is None or known.version < version_of(item)):
                 self._tell(key)
                 self._sink.upsert(key, item, initial=False)
                 found += 1
         for key in missed.deleted:
             # each is asked for by name: a list with holes must not delete anything
-            if await self._kubernetes.get(resource, key.namespace, key.name) is None and self._store.get(key) is not None:
+            if await self._kubernetes.get(resource, key.namespace, key.name) is None and key in self._store:
                 self._tell(key)
                 self._sink.delete(key)
                 found += 1

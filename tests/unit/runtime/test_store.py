@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from shuren.domain.identity import ObjectKey
 from shuren.runtime.resync import compare
 from shuren.runtime.store import Store
@@ -177,3 +179,48 @@ def test_the_answer_that_takes_the_last_finalizer_away_has_the_version_from_befo
     known = store.get(A)
     assert known is not None
     assert known["metadata"]["finalizers"] == []
+
+
+def test_what_is_left_out_is_not_kept() -> None:
+    store = Store()
+    store.leave_out("Thing", "data")
+    store.put(A, item("a", 1) | {"data": {"large": "x"}})
+    assert store.get(A) == item("a", 1)
+
+
+def test_an_answer_is_the_callers_own() -> None:
+    store = Store()
+    store.put(A, item("a", 1, color="red"))
+    first = store.get(A)
+    assert first is not None
+    first["spec"]["color"] = "changed by mistake"
+    assert store.get(A) == item("a", 1, color="red")
+
+
+def test_a_tally_counts_without_decoding() -> None:
+    store = Store()
+    store.index("Thing", "color", colors)
+    for number, color in enumerate(["red", "red", "blue", ""]):
+        store.put(ObjectKey(kind="Thing", namespace="n", name=str(number)), item(str(number), number + 1, color=color))
+    assert store.tally("Thing", "color") == {"red": 2, "blue": 1}
+    store.put(ObjectKey(kind="Thing", namespace="n", name="0"), item("0", 9, color="blue"))
+    assert store.tally("Thing", "color") == {"red": 1, "blue": 2}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"generation": 2}, {"finalizers": ["f"]}, {"labels": {"a": "b"}}, {"annotations": {"a": "b"}}, {"deletionTimestamp": "t"}],
+)
+def test_the_identity_tells_what_is_asked_from_an_echo_of_a_status(change: dict[str, Any]) -> None:
+    store = Store()
+    store.put(A, item("a", 1, generation=1))
+    before = store.identity(A)
+    store.put(A, item("a", 2, generation=1) | {"status": {"new": True}})
+    echo = store.identity(A)
+    store.put(A, item("a", 3, **({"generation": 1} | change)))
+    asked = store.identity(A)
+    assert before is not None
+    assert echo is not None
+    assert asked is not None
+    assert before.asked == echo.asked != asked.asked
+    assert (before.version, echo.version, asked.version) == (1, 2, 3)

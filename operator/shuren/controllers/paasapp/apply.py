@@ -238,7 +238,7 @@ class Applier:
                 kept = None
         if kept is None:
             name = next((r.name for r in seen.snapshot.revisions if r.hash == action.revision), "")
-            kept = self._gatherer.render_revision(seen, name)
+            kept = await self._gatherer.render_revision(seen, name)
         if kept is None:
             raise Invalid(
                 f"cannot go back to revision {action.revision}: Marathon has forgotten it, and what it refers to is not there any more; "

@@ -1,6 +1,6 @@
 """Look at the world once: everything that a decision about one PaasApp needs, as one snapshot.
 
-Reads pictures and stores, never the network.
+Reads pictures and stores, not the network; only what a revision recorded is read from there, when there is no other way back.
 """
 
 from __future__ import annotations
@@ -108,6 +108,9 @@ class Gatherer:
         if cluster is None:
             return ClusterView(name=name, exists=False, connected=False, synced=False)
         view = cluster.view
+        if view.unreachable_for is not None:
+            cluster.look_at(app_id)  # so that this pass is made up for as soon as it is back
+            return view
         if view.synced and not cluster.shows(app_id, self._written(name, app_id)):
             cluster.look_at(app_id)
             return ClusterView(name=name, synced=False, grace=view.grace, info=view.info)
@@ -180,10 +183,10 @@ class Gatherer:
         problem = reading.judge_patched(rendered.definition) if recipe.patches else None
         return (problem, None, None) if problem is not None else (None, None, rendered)
 
-    def render_revision(self, seen: Seen, name: str) -> Document | None:
+    async def render_revision(self, seen: Seen, name: str) -> Document | None:
         """An old revision rendered anew, with the present values of what it refers to; None when that is not possible."""
         owner = seen.reading.resource.key
-        spec = self._history.spec_of(owner.namespace, name)
+        spec = await self._history.spec_of(owner.namespace, name)
         recipe = reading.recorded_recipe(spec, seen.reading.app_id) if spec is not None else None
         if recipe is None:
             return None

@@ -28,7 +28,8 @@ _LONGEST_NAME = 220
 
 
 def declare_index(store: Store) -> None:
-    """Find revisions by the uid of their owner."""
+    """Find revisions by the uid of their owner. Their data is not kept: of many thousand revisions hardly one is ever gone back to."""
+    store.leave_out(CONTROLLER_REVISIONS.kind, "data")
     store.index(CONTROLLER_REVISIONS.kind, INDEX, lambda item: _labels(item, OWNER_LABEL))
 
 
@@ -46,7 +47,7 @@ def owner_of(item: Object) -> ObjectKey | None:
 
 
 class History:
-    """Reads from the store, writes to the API server; what it wrote is in the store at once."""
+    """Reads from the store what revisions turned out to be, writes to the API server; what it wrote is in the store at once."""
 
     def __init__(self, *, kubernetes: Kubernetes, store: Store) -> None:
         self._kubernetes = kubernetes
@@ -58,9 +59,9 @@ class History:
         found = [item for key in keys if (item := self._store.get(key)) is not None]
         return tuple(sorted((_revision(item) for item in found), key=lambda r: r.number))
 
-    def spec_of(self, namespace: str, name: str) -> Mapping[str, Any] | None:
-        """The spec that a revision recorded."""
-        item = self._store.get(_key(namespace, name))
+    async def spec_of(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """The spec that a revision recorded, read from the API server."""
+        item = await self._kubernetes.get(CONTROLLER_REVISIONS, namespace, name)
         data = (item or {}).get("data") or {}
         spec = data.get("spec")
         return spec if isinstance(spec, Mapping) else None

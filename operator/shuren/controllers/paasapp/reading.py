@@ -60,7 +60,7 @@ def read(key: ObjectKey, item: Object) -> Reading:
         annotations=dict(metadata.get("annotations") or {}),
         status=item.get("status") or {},
     )
-    app_id, cluster = app_id_of(key, spec), cluster_of(spec)
+    app_id, cluster = app_id_of(key.namespace, key.name, spec), cluster_of(spec)
     try:
         model = api.read(item)
     except ValidationError as error:
@@ -156,6 +156,8 @@ def value_of(source: Source, item: Object | None) -> bytes | None:
 def depends_on(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Names in `dependsOn`."""
     items = spec.get("dependsOn")
+    if not items:
+        return ()
     names = [item.get("name") for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
     return tuple(name for name in names if isinstance(name, str))
 

@@ -54,16 +54,16 @@ def on_apps(store: Store, cluster: str, app_ids: Iterable[str], owners: Iterable
 
 
 def _clusters(item: Object) -> Iterable[str]:
-    names = {cluster_of(item.get("spec") or {}), str((item.get("status") or {}).get("cluster") or "")}
-    return names - {""}
+    asked = cluster_of(item.get("spec") or {})
+    former = str((item.get("status") or {}).get("cluster") or "")
+    return [name for name in ((asked,) if asked == former else (asked, former)) if name]
 
 
 def _app_ids(item: Object) -> Iterable[str]:
-    spec = item.get("spec") or {}
-    key = ObjectKey(kind=PAAS_APPS.kind, namespace=str(item["metadata"].get("namespace", "")), name=item["metadata"]["name"])
-    return (f"{cluster_of(spec)}{app_id_of(key, spec)}",)
+    spec, metadata = item.get("spec") or {}, item["metadata"]
+    return (f"{cluster_of(spec)}{app_id_of(str(metadata.get('namespace', '')), metadata['name'], spec)}",)
 
 
 def _dependencies(item: Object) -> Iterable[str]:
     namespace = item["metadata"].get("namespace", "")
-    return tuple(f"{namespace}/{name}" for name in reading.depends_on(item.get("spec") or {}))
+    return [f"{namespace}/{name}" for name in reading.depends_on(item.get("spec") or {})]

@@ -113,7 +113,7 @@ class Gatherer:
         if item is None:
             return AppSeen(name=key.name, exists=False)
         spec = item.get("spec") or {}
-        app_id = app_id_of(key, spec)
+        app_id = app_id_of(key.namespace, key.name, spec)
         app = cluster.app(app_id) if cluster is not None else None
         return AppSeen(name=key.name, cluster=cluster_of(spec), app_id=app_id, app=app)
 

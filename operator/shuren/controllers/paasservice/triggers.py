@@ -95,9 +95,8 @@ def _apps(item: Object) -> Iterable[str]:
 
 
 def _app_ids(item: Object) -> Iterable[str]:
-    spec = item.get("spec") or {}
-    key = ObjectKey(kind=PAAS_APPS.kind, namespace=str(item["metadata"].get("namespace", "")), name=item["metadata"]["name"])
-    return (f"{cluster_of(spec)}{app_id_of(key, spec)}",)
+    spec, metadata = item.get("spec") or {}, item["metadata"]
+    return (f"{cluster_of(spec)}{app_id_of(str(metadata.get('namespace', '')), metadata['name'], spec)}",)
 
 
 def _wants(item: Object) -> tuple[str, ...]:
