@@ -66,6 +66,14 @@ class Node(BaseModel):
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
 
+    judged: ClassVar[tuple[Rule, ...]] = ()
+    """Those of `all_rules` that a model can judge; set for each class as it is made."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Every validation goes through the rules: which these are is found out once."""
+        cls.judged = tuple(rule for rule in cls.all_rules() if rule.holds is not None)
+
     @classmethod
     def all_rules(cls) -> tuple[Rule, ...]:
         """Give the rules of this model and of those it extends, base first."""
@@ -73,7 +81,9 @@ class Node(BaseModel):
 
     @model_validator(mode="after")
     def _obey(self) -> Self:
-        broken = [rule for rule in type(self).all_rules() if rule.holds is not None and not rule.holds(self)]
+        if not self.judged:
+            return self
+        broken = [rule for rule in self.judged if rule.holds is not None and not rule.holds(self)]
         if broken:
             raise ValidationError.from_exception_data(
                 type(self).__name__,

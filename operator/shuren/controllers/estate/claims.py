@@ -30,11 +30,10 @@ _RETRY_SLOWEST = 10.0
 
 @dataclass(kw_only=True, slots=True)
 class _Bucket:
-    """A bucket as last read. `version` None: the node does not exist. `known` False: it must be read before it is trusted or written."""
+    """A bucket as last read. `version` None: the node does not exist."""
 
     claims: dict[str, Claim] = field(default_factory=dict)
     version: int | None = None
-    known: bool = False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -64,6 +63,8 @@ class Claims:
         self._state_changed = state_changed
         self._buckets = [_Bucket() for _ in range(BUCKETS)]
         self._of: dict[str, set[str]] = {}
+        self._unread: set[int] = set(range(BUCKETS))
+        """Buckets that must be read before they are trusted or written."""
         self._stale: set[int] = set(range(BUCKETS))
         self._asked: list[_Asked] = []
         self._wake = asyncio.Event()
@@ -81,7 +82,7 @@ class Claims:
     @property
     def synced(self) -> bool:
         """Whether every bucket has been read at least once."""
-        return all(bucket.known for bucket in self._buckets)
+        return not self._unread
 
     def get(self, app_id: str) -> Claim | None:
         """Who holds the id, as last read. Only meaningful once `synced`."""
@@ -192,13 +193,13 @@ class Claims:
         for number, node in zip(numbers, nodes, strict=True):
             bucket = self._buckets[number]
             version = None if node is None else node.version
-            if bucket.known and bucket.version == version:
+            if number not in self._unread and bucket.version == version:
                 continue
             try:
                 held = {} if node is None else claims.decode(node.data)
             except Invalid as error:
                 # its claims are not forgotten: what cannot be read is not taken for empty
-                bucket.known = False
+                self._unread.add(number)
                 self._stale.add(number)
                 spoilt = Unreachable(f"{_path(number)}: {error}")
                 continue
@@ -225,7 +226,8 @@ class Claims:
                     self._of.pop(before.uid, None)
             if after is not None:
                 self._of.setdefault(after.uid, set()).add(app_id)
-        bucket.claims, bucket.version, bucket.known = held, version, True
+        bucket.claims, bucket.version = held, version
+        self._unread.discard(number)
         return changed
 
     # ------------------------------------------------------------------------------------------------ writing
@@ -273,7 +275,7 @@ class Claims:
     def _step(self, number: int, items: list[_Asked]) -> _Step | None:
         """The bucket after all changes that are allowed; whoever is refused, or has what it wants, gets its answer now."""
         bucket = self._buckets[number]
-        if not bucket.known or number in self._stale:
+        if number in self._unread or number in self._stale:
             self._refuse(items, Conflict(f"{_path(number)} has just changed or is not read yet; look again"))
             return None
         held = bucket.claims

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _BEHIND = 0.2
 """Seconds to wait for the watch to bring what we wrote ourselves."""
 _DENIED = 60.0
+_NOTHING = Memory()
 
 
 class PaasAppController:
@@ -105,15 +106,18 @@ class PaasAppController:
         if plan.actions:
             log.info("%s", plan)
         applied = await self._applier.carry_out(seen, plan)
-        self._memory[key] = (seen.snapshot.resource.uid, applied.memory)
+        if applied.memory == _NOTHING:
+            self._memory.pop(key, None)
+        else:
+            self._memory[key] = (seen.snapshot.resource.uid, applied.memory)
         if seen.snapshot.owned:
             self._gates.passed(seen.reading.cluster, seen.reading.app_id)
         return await self._finish(seen, replace(plan, memory=applied.memory), applied)
 
     def plan(self, key: ObjectKey, item: Object) -> tuple[Seen, AppPlan]:
         """What a pass would do now, without doing it."""
-        uid, memory = self._memory.get(key, ("", Memory()))
-        seen = self._gatherer.look(key, item, memory if uid == item["metadata"]["uid"] else Memory())
+        uid, memory = self._memory.get(key, ("", _NOTHING))
+        seen = self._gatherer.look(key, item, memory if uid == item["metadata"]["uid"] else _NOTHING)
         return seen, decide(seen.snapshot)
 
     def _forget(self, key: ObjectKey) -> None:

@@ -72,6 +72,8 @@ def difference(desired: Document, actual: Document, *, ignore: Sequence[str] = (
 
 
 def _compare(before: JsonValue, after: JsonValue, path: str, found: list[FieldChange]) -> None:
+    if before == after:
+        return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted(before.keys() | after.keys()):
             where = f"{path}/{_escape(key)}"
@@ -84,7 +86,7 @@ def _compare(before: JsonValue, after: JsonValue, path: str, found: list[FieldCh
     elif isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             _compare(old, new, f"{path}/{index}", found)
-    elif before != after and not (_is_service_port(path) and after == 0):
+    elif not (_is_service_port(path) and after == 0):
         found.append(FieldChange(path=path, before=before, after=after))
 
 

@@ -104,7 +104,9 @@ def normalise(definition: Document, *, info: MarathonInfo = _DEFAULT_INFO) -> Js
 
 def without_nulls(value: Any) -> Any:
     """A copy in which no object has a null: to Marathon a null field is an absent one, at every depth."""
-    if isinstance(value, Mapping):
+    if isinstance(value, (str, int, float)):
+        return value  # most are, and asking whether something is a Mapping costs much more
+    if isinstance(value, (dict, Mapping)):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
         return [without_nulls(item) for item in value]

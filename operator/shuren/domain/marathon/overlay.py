@@ -14,7 +14,7 @@ def keep_ignored(body: Mapping[str, Any], actual: Document, pointers: Sequence[s
 
     A pointer into a list counts only where both lists have that element; a missing parent object in `body` is created.
     """
-    result: dict[str, Any] = copy.deepcopy(dict(body))
+    result: dict[str, Any] = copy.deepcopy(dict(body)) if pointers else dict(body)
     for pointer in pointers:
         parts = pointer_parts(pointer)
         if parts and parts[0] != "id":

@@ -16,7 +16,7 @@ def patched(definition: Document, operations: Sequence[Mapping[str, Any]], *, fi
     Raises Invalid with the index of the operation at fault (`spec.patches[2]`): unknown `op`, a path that is not there, a failed `test`, or
     any operation that would change `/id`, by which tenancy and ownership are judged.
     """
-    document: Any = copy.deepcopy(dict(definition))
+    document: Any = copy.deepcopy(dict(definition)) if operations else definition
     for index, operation in enumerate(operations):
         where = f"{field}[{index}]"
         try:
