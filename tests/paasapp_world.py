@@ -280,8 +280,10 @@ class Process:
         ids = {*site.marathon.definitions, *self.world.claims(site.name)}
         now: dict[str, object] = {i: (cluster.app(i), cluster.deployment(i), _wait(cluster.queue_item(i)), cluster.claim(i)) for i in ids}
         before = self._seen_apps.get(site.name, {})
-        changed = {i for i in now.keys() | before.keys() if now.get(i) != before.get(i)} | set(cluster.looked_at)
-        cluster.looked_at.clear()
+        changed = {i for i in now.keys() | before.keys() if now.get(i) != before.get(i)}
+        if site.unreachable_since is None:
+            changed |= set(cluster.looked_at)
+            cluster.looked_at.clear()
         self._seen_apps[site.name] = now
         owners = {c.uid: ObjectKey(kind="PaasApp", namespace=c.namespace, name=c.name) for i in changed if (c := cluster.claim(i))}
         self.signalled |= triggers.on_apps(self.store, site.name, changed, owners.values())

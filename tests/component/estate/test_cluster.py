@@ -402,6 +402,42 @@ async def test_a_fail_over_of_seconds_is_not_told_to_apps() -> None:
         assert world.heard.all == []
 
 
+async def test_who_asked_during_a_short_outage_is_told_as_soon_as_it_is_over() -> None:
+    async with _world() as world:
+        cluster = await world.ensure(unreachable_grace=60.0)
+        await world.pass_time(2)
+        world.marathon.down = Unreachable("no leader")
+        world.marathon.world.cut_streams()
+        await world.pass_time(2)
+        assert _view(cluster).unreachable_for is not None
+        cluster.look_at("/a")
+        world.heard.forget()
+        await world.pass_time(5)
+        assert world.heard.ids == frozenset()
+        world.marathon.down = None
+        await world.pass_time(10)
+        assert _view(cluster).unreachable_for is None
+        assert "/a" in world.heard.ids
+        assert world.heard.all == []
+
+
+async def test_asking_while_zookeeper_is_away_does_not_go_round_in_circles() -> None:
+    async with _world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        session = world.factory.made[0].session
+        session.disconnect()
+        await world.pass_time(1)
+        world.heard.forget()
+        for _ in range(5):
+            cluster.look_at("/a")
+            await world.pass_time(1)
+        assert world.heard.apps == []
+        session.reconnect()
+        await world.pass_time(2)
+        assert "/a" in world.heard.ids
+
+
 async def test_a_lost_zookeeper_session_counts_as_unreachable() -> None:
     async with _world() as world:
         cluster = await world.ensure()

@@ -125,6 +125,7 @@ class Cluster:
         self._began_at = clock.monotonic()
         self._deletions: deque[float] = deque(maxlen=100_000)
         self._tasks: list[asyncio.Task[None]] = []
+        self._asked_while_away: set[str] = set()
         self._take_over_wanted = asyncio.Event()
         self._state = asyncio.Event()
         self._session_began = asyncio.Event()
@@ -288,8 +289,14 @@ class Cluster:
         return self.mirror.as_of(app_id) >= since
 
     def look_at(self, app_id: str) -> None:
-        """Something was written, or is not shown yet: read it soon; `apps_changed` follows even if nothing changed."""
-        self.mirror.look_at([app_id])
+        """Something was written, or is not shown yet: read it soon; `apps_changed` follows even if nothing changed.
+
+        While the cluster is away it follows as soon as it is back.
+        """
+        if self.unreachable_for is None:
+            self.mirror.look_at([app_id])
+        else:
+            self._asked_while_away.add(app_id)
 
     def claim(self, app_id: str) -> Claim | None:
         """Who owns the id, as last read or written."""
@@ -503,11 +510,17 @@ class Cluster:
             await self._session_began.wait()
 
     async def _tell_reachability(self) -> None:
-        """Tell all apps when the cluster counts as unreachable (after the grace period) and when it is back."""
+        """Tell all apps when the cluster counts as unreachable (after the grace period) and when it is back.
+
+        Who asked during a shorter outage is told too, when it is over.
+        """
         given_up = False
         while True:
             self._state.clear()
             away = self.unreachable_for
+            if away is None and self._asked_while_away:
+                asked, self._asked_while_away = frozenset(self._asked_while_away), set()
+                self._listener.apps_changed(self.name, asked)
             left = None if away is None else self.settings.unreachable_grace - away
             if left is None or left > 0:
                 back = away is None and given_up

@@ -21,6 +21,9 @@ from shuren.ports.marathon import Marathon
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 500
+"""Apps that are compared before other tasks get their turn."""
+
 AppsChanged = Callable[[frozenset[str]], None]
 """Gets the ids of apps that look different from before (or have come or gone), or whose deployment or queue item does."""
 
@@ -37,8 +40,8 @@ class ReadCounts:
 class Mirror:
     """See the module. `apps_changed` and `state_changed` (reachability, first picture, number of deployments) are called in the event loop.
 
-    `expected` are ids that ought to be in a list besides those seen before (those claimed), so that a list that is cut short at the very
-    start is noticed too. `chance` gives numbers in 0..1 that spread retries.
+    `expected` are ids that ought to be in the first list (those claimed), so that one that is cut short at the very start is noticed
+    too. `chance` gives numbers in 0..1 that spread retries.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Mirror:
         self._look_at_everything = True
         self._look_at_progress = False
         self._attached = False
+        self._stream_until = clock.monotonic() + self._pace.attach
+        """Until when the first read waits for the event stream: what comes before it would have to be read again after it."""
         self._interrupted = True
         self._failures = 0
         self._not_before = float("-inf")
@@ -184,6 +189,7 @@ class Mirror:
             if failures == 1:
                 log.info("event stream lost: %s", error)
             self._attached = False
+            self._stream_until = float("-inf")
             pause = min(self._pace.retry * 2 ** min(failures - 1, 8), self._pace.retry_slowest)
             await self._clock.sleep(pause * (0.5 + self._chance()))
             # without events the picture is kept by polling, at the same slow beat
@@ -195,6 +201,7 @@ class Mirror:
             found = hint(event)
             if found.everything:
                 self._attached = True
+                self._stream_until = float("-inf")
                 self._interrupted = True
             self._want(apps=found.apps, progress=found.progress, everything=found.everything)
 
@@ -214,7 +221,7 @@ class Mirror:
         """Sleep until something wants reading and may be read."""
         while True:
             now = self._clock.monotonic()
-            due = max(self._due(), self._not_before)
+            due = max(self._due(), self._not_before, self._stream_until)
             if due <= now:
                 return
             self._wake.clear()
@@ -314,9 +321,15 @@ class Mirror:
         self._answered()
         took = self._clock.monotonic() - asked
         changed = set(self._apps.keys() - apps.keys())
-        changed |= {app_id for app_id, app in apps.items() if self._apps.get(app_id) != app}
-        # what did not change keeps its object, so that nothing is held twice
-        self._apps = {app_id: app if app_id in changed else self._apps[app_id] for app_id, app in apps.items()}
+        for number, (app_id, app) in enumerate(apps.items()):
+            known = self._apps.get(app_id)
+            if known != app:
+                changed.add(app_id)
+            elif known is not None:
+                apps[app_id] = known  # what did not change keeps its object, so that nothing is held twice
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._apps = apps
         self._read_at.clear()
         self._bulk_at, self._bulk_took = asked, took
         first = not self.synced

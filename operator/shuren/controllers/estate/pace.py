@@ -9,13 +9,15 @@ from dataclasses import dataclass
 class Pace:
     """Seconds unless said otherwise.
 
-    Events are gathered for `gather` before anything is read. Up to a hundredth of all apps, but at least `few` and at most `many`, are then
-    read one by one, as long as a budget of `burst` such reads, refilled at `singles` a second, lasts; else everything is read at once.
+    The first read waits up to `attach` for the event stream. Events are gathered for `gather` before anything is read. Up to a hundredth of
+    all apps, but at least `few` and at most `many`, are then read one by one, as long as a budget of `burst` such reads, refilled at
+    `singles` a second, lasts; else everything is read at once.
     Bulk reads are at least `bulk_gap` apart, and `bulk_rest` times as long as the last one took, which bounds their share of a core.
     While something deploys or waits, deployments and queue are read every `progress` seconds, slowing down to `progress_slowest` while
     they do not change, and after an event not sooner than `progress_gap`. `resync` is the distance of bulk reads when nothing happens.
     """
 
+    attach: float = 1.0
     gather: float = 0.05
     few: int = 4
     many: int = 32

@@ -82,7 +82,7 @@ class Cluster(Protocol):
         """Whether the picture of the app is newer than this moment (monotonic seconds)."""
 
     def look_at(self, app_id: str) -> None:
-        """Something was written: read it again soon, and call for a new pass."""
+        """Something was written, or could not be seen: read it again soon, or when the cluster is back, and call for a new pass."""
 
     def claim(self, app_id: str) -> Claim | None:
         """Who owns the id, as last read or written."""
