@@ -44,7 +44,7 @@ class Settings:
     metrics_address: str = "0.0.0.0"  # SHUREN_METRICS_ADDRESS
     log_format: LogFormat = LogFormat.CONSOLE  # SHUREN_LOG_FORMAT
     log_level: str = "INFO"  # SHUREN_LOG_LEVEL
-    workers: int = 32  # SHUREN_WORKERS: passes at the same time
+    workers: int = 1000  # SHUREN_WORKERS: passes at the same time; most wait for something outside, and what waits is written together
     event_source: EventSourceKind = EventSourceKind.KOPF  # SHUREN_EVENT_SOURCE
     resync_seconds: float = 600.0  # SHUREN_RESYNC_SECONDS: list-and-diff of every kind, jittered
     shutdown_seconds: float = 20.0  # SHUREN_SHUTDOWN_SECONDS: for passes under way; below terminationGracePeriodSeconds

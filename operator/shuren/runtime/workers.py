@@ -106,6 +106,8 @@ class Workers:
             task = asyncio.create_task(self._one(taken), name=f"pass {taken.key}")
             self._running.add(task)
             task.add_done_callback(self._finished)
+            # one pass begins in each turn of the loop: many at once would keep watches, probes and the lease waiting
+            await asyncio.sleep(0)
         await self.drain()
 
     def _finished(self, task: asyncio.Task[None]) -> None:

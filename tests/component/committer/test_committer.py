@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -234,7 +235,9 @@ async def test_a_request_that_outlives_its_deadline_has_an_unknown_outcome() -> 
 
 
 async def test_no_more_deployments_run_than_may_but_a_forced_write_takes_the_place_of_one() -> None:
-    room = Room(CommitPolicy(deployments=2, patience=5.0), lambda d: Behaviour.RUNS if d["cmd"] == "sleep 1" else Behaviour.UNPLACED)
+    room = Room(
+        CommitPolicy(deployments=2, patience=5.0, gather=0.0), lambda d: Behaviour.RUNS if d["cmd"] == "sleep 1" else Behaviour.UNPLACED
+    )
     await room.create("a")
     await room.create("b")
     waiting = asyncio.ensure_future(room.create("c"))
@@ -251,8 +254,22 @@ async def test_no_more_deployments_run_than_may_but_a_forced_write_takes_the_pla
     await room.committer.close()
 
 
+async def test_a_slow_mass_creation_does_not_use_up_its_deployments_on_small_arrays() -> None:
+    """Deployments that do not end: the few that may run had better hold many apps each. Sent as they come, they would hold one each."""
+    room = Room(replace(POLICY, deployments=8, gather=2.0), lambda _: Behaviour.UNPLACED)
+    answers: list[asyncio.Future[list[Answer]]] = []
+    for moment in range(400):
+        answers.append(asyncio.ensure_future(room.create(f"a{moment}")))
+        await room.clock.advance(0.02)
+    assert len(room.sizes()) == 8
+    assert room.sizes()[0] == 1, "the first has nothing to wait for"
+    assert sum(room.sizes()) > 150
+    await room.committer.close()
+    await asyncio.gather(*answers)
+
+
 async def test_deployments_that_hang_do_not_use_up_the_limit() -> None:
-    room = Room(CommitPolicy(deployments=2, ceiling=3, hang=20.0, patience=5.0), lambda _: Behaviour.UNPLACED)
+    room = Room(CommitPolicy(deployments=2, ceiling=3, hang=20.0, patience=5.0, gather=0.0), lambda _: Behaviour.UNPLACED)
     await room.create("a")
     await room.create("b")
     await room.pass_time(21)

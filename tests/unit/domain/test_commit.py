@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shuren.domain.commit import ArrayLimits, Waiting, WriteKind, blamed, half_done, halves, next_batch, unfinished
+from shuren.domain.commit import ArrayLimits, Waiting, WriteKind, blamed, half_done, halves, next_batch, unfinished, worth_waiting
 from shuren.domain.errors import FieldError
 from shuren.domain.marathon.state import ActualApp, Task, TaskState
 
@@ -143,3 +143,26 @@ def test_an_app_is_half_done_while_marathon_alone_would_leave_it_so() -> None:
 def test_an_app_is_finished_when_all_its_instances_run_the_current_configuration() -> None:
     assert not unfinished(app((TaskState.RUNNING, "2"), (TaskState.RUNNING, "3")))
     assert unfinished(app((TaskState.RUNNING, "2"), (TaskState.STAGING, "2")))
+
+
+def wait(batch: list[Waiting], *, used: float, since_last: float = 0.0) -> float:
+    return worth_waiting(batch, limits=LIMITS, used=used, gather=2.0, since_last=since_last)
+
+
+def test_arrays_are_sent_further_apart_the_more_deployments_are_in_use() -> None:
+    batch = [one(1, WriteKind.CREATE), one(2, WriteKind.CREATE)]
+    waits = [wait(batch, used=share / 20) for share in range(21)]
+    assert waits[:6] == [0.0] * 6
+    assert waits == sorted(waits)
+    assert waits[20] == 2.0
+    assert wait(batch, used=1.0, since_last=1.5) == 0.5
+    assert wait(batch, used=1.0, since_last=10.0) == 0.0
+
+
+def test_what_cannot_share_or_fills_an_array_does_not_wait_for_more() -> None:
+    full = [one(number, WriteKind.CREATE) for number in range(LIMITS.members)]
+    assert wait(full, used=1.0) == 0.0
+    for kind in set(WriteKind) - {WriteKind.CREATE, WriteKind.SCALE}:
+        assert wait([one(1, kind)], used=1.0) == 0.0
+    assert wait([replace(one(1, WriteKind.CREATE), force=True)], used=1.0) == 0.0
+    assert wait([replace(one(1, WriteKind.CREATE), alone=True)], used=1.0) == 0.0

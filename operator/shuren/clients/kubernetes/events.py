@@ -19,6 +19,9 @@ _WINDOW = 600.0
 _REFRESH = 60.0
 """A series that goes on is written at most this often (seconds), whatever happens how often."""
 _QUEUED = 1000
+_PER_SECOND = 50.0
+_BURST = 100
+"""Events written in a second, and at once: what is for people must not take the API server from what is for apps in a mass change."""
 _NOTE = 1024
 _NAME = 230
 """Characters of the object's name in the event's: 253 are allowed in all."""
@@ -59,6 +62,8 @@ class Recorder:
         self._instance = instance[:128]
         self._queue: asyncio.Queue[_Occurrence] = asyncio.Queue(_QUEUED)
         self._series: dict[tuple[str, str, str], _Series] = {}
+        self._free_at = float("-inf")
+        self._forgot_at = float("-inf")
         self._denied = False
         self.dropped = 0
 
@@ -81,6 +86,7 @@ class Recorder:
         """Write events, one after the other, until cancelled. An event that cannot be written is lost, and nothing else is."""
         while True:
             occurrence = await self._queue.get()
+            await self._pace()
             try:
                 await self._write(occurrence)
             except Denied as error:
@@ -90,6 +96,12 @@ class Recorder:
             except ShurenError as error:
                 log.debug("an event was not written: %s", error)
             self._forget()
+
+    async def _pace(self) -> None:
+        now = self._clock.monotonic()
+        self._free_at = max(self._free_at + 1 / _PER_SECOND, now - _BURST / _PER_SECOND)
+        if self._free_at > now:
+            await self._clock.sleep(self._free_at - now)
 
     async def _write(self, occurrence: _Occurrence) -> None:
         series = self._series.get(occurrence.key)
@@ -135,10 +147,11 @@ class Recorder:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def _forget(self) -> None:
-        """Keep no series for ever: ended ones go once there are many."""
-        if len(self._series) > _QUEUED:
-            horizon = self._clock.monotonic() - _WINDOW
-            self._series = {key: series for key, series in self._series.items() if series.seen_at > horizon}
+        """Keep no series for ever: ended ones go now and then, once there are many."""
+        now = self._clock.monotonic()
+        if len(self._series) > _QUEUED and now - self._forgot_at > _REFRESH:
+            self._forgot_at = now
+            self._series = {key: series for key, series in self._series.items() if series.seen_at > now - _WINDOW}
 
 
 def _shortened(note: str) -> str:

@@ -19,7 +19,7 @@ from contextvars import Context
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from shuren.domain.commit import ArrayLimits, Waiting, WriteKind, blamed, half_done, halves, next_batch, unfinished
+from shuren.domain.commit import ArrayLimits, Waiting, WriteKind, blamed, half_done, halves, next_batch, unfinished, worth_waiting
 from shuren.domain.errors import Fenced, Invalid, Locked, ShurenError, Throttled, UnknownOutcome, Unreachable
 from shuren.domain.json import Document
 from shuren.domain.marathon.state import DeploymentRef
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 _TRIES_WHILE_LOCKED = 2
 _SOON = 0.001
 """Seconds that are not worth a sleep."""
+_STEP = 0.05
+"""Seconds after which a batch is chosen anew while writes gather: not for each that arrives, since choosing looks at all of them."""
 
 _Request: TypeAlias = Coroutine[Any, Any, DeploymentRef | None]
 
@@ -45,6 +47,7 @@ class CommitPolicy:
     wait and cost nothing; but never does Marathon get more than `ceiling` in all (it takes 100). A write that could not be sent for
     `patience` is given back as Throttled. A shared deployment gives way to a write of one of its apps after `contention`, and is cancelled
     when none of its apps got done for `hang`. While there are shared deployments, the list of them is read every `poll`.
+    Arrays are up to `gather` apart, the more of the deployments are in use (`domain.commit.worth_waiting`).
     """
 
     arrays: ArrayLimits = field(default_factory=ArrayLimits)
@@ -55,6 +58,7 @@ class CommitPolicy:
     contention: float = 10.0
     hang: float = 60.0
     poll: float = 1.0
+    gather: float = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -122,6 +126,8 @@ class Committer:
         self._tickets = 0
         self._parts = 1
         self._began: dict[str, float] = {}
+        self._last_sent = float("-inf")
+        self._only_forced = False
         self._counted_at = float("-inf")
         self._shared: dict[str, _Shared] = {}
         self._to_finish: set[str] = set()
@@ -199,7 +205,8 @@ class Committer:
         write = Waiting(ticket=self._tickets, app_id=app_id, kind=kind, size=size, force=force)
         answer: asyncio.Future[DeploymentRef | None] = asyncio.get_running_loop().create_future()
         self._waiting[write.ticket] = _Ticket(write, document, task_ids, answer, self._clock.monotonic())
-        self._wake.set()
+        if force or not self._only_forced:
+            self._wake.set()  # while no more deployments may run, a write more changes nothing
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_all(), name="committer", context=self._context)
         return answer
@@ -211,14 +218,19 @@ class Committer:
             while self._waiting:
                 self._wake.clear()
                 self._drop()
+                self._only_forced = await self._full()
                 batch = next_batch(
                     [ticket.write for ticket in self._waiting.values()],
                     limits=self.policy.arrays,
                     held=self._held(),
-                    only_forced=await self._full(),
+                    only_forced=self._only_forced,
                 )
                 if not batch:
                     await self._pause(self.policy.poll)
+                    continue
+                wait = self._worth_waiting(batch)
+                if wait > _SOON:
+                    await self._clock.sleep(min(wait, _STEP))
                     continue
                 delay = 0.0 if paid else self._bucket.delay()
                 paid = delay > _SOON
@@ -234,6 +246,16 @@ class Committer:
         finally:
             if paid:
                 self._bucket.delay(-1.0)
+
+    def _worth_waiting(self, batch: Sequence[Waiting]) -> float:
+        now = self._clock.monotonic()
+        return worth_waiting(
+            batch,
+            limits=self.policy.arrays,
+            used=self._young(now) / max(1, self.policy.deployments),
+            gather=self.policy.gather,
+            since_last=now - self._last_sent,
+        )
 
     def _drop(self) -> None:
         """Forget writes whose callers are gone, and give back those that have waited too long."""
@@ -276,8 +298,12 @@ class Committer:
         except ShurenError as error:
             log.info("cannot count the running deployments: %s", error)
             return True
-        self._began = {number: at for number, at in self._began.items() if number in running}
+        self._forget_ended(running, now)
         return self._young(now) >= self.policy.deployments or len(running) >= self.policy.ceiling
+
+    def _forget_ended(self, running: Collection[str], asked: float) -> None:
+        """Of those that we began: all that were not running when Marathon was `asked` have ended."""
+        self._began = {number: at for number, at in self._began.items() if number in running or at >= asked}
 
     def _young(self, now: float) -> int:
         return sum(1 for at in self._began.values() if now - at < self.policy.hang)
@@ -345,7 +371,7 @@ class Committer:
                 ticket.answer.set_result(ref)
         if ref is None:
             return
-        now = self._clock.monotonic()
+        now = self._last_sent = self._clock.monotonic()
         self._began[ref.id] = now
         if len(batch) > 1:
             apps = frozenset(ticket.write.app_id for ticket in batch)
@@ -415,7 +441,9 @@ class Committer:
         self._wake.set()
 
     async def _look_at_shared(self) -> None:
+        asked = self._clock.monotonic()
         running = {deployment.id for deployment in await self._marathon.deployments()}
+        self._forget_ended(running, asked)
         for ended in self._shared.keys() - running:
             del self._shared[ended]
             self._wake.set()
