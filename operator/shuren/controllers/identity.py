@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.paths import absolute, default_id
+from shuren.ports.kubernetes import PAAS_APPS, Object
+from shuren.runtime.store import Store
 
 
 def app_id_of(namespace: str, name: str, spec: Mapping[str, Any]) -> str:
@@ -19,3 +22,30 @@ def cluster_of(spec: Mapping[str, Any]) -> str:
     reference = spec.get("clusterRef")
     name = reference.get("name") if isinstance(reference, dict) else None
     return name if isinstance(name, str) else ""
+
+
+# ---------------------------------------------------------------------------------------------------- PaasApps by these, for every kind
+
+_BY_ID = "app-id"
+_BY_NAMESPACE = "app-namespace"
+
+
+def declare_app_indexes(store: Store) -> None:
+    """Call before objects arrive; calling it again does no harm."""
+    store.index(PAAS_APPS.kind, _BY_ID, _app_ids)
+    store.index(PAAS_APPS.kind, _BY_NAMESPACE, lambda item: (str(item["metadata"].get("namespace", "")),))
+
+
+def apps_by_id(store: Store, cluster: str, app_ids: Iterable[str]) -> frozenset[ObjectKey]:
+    """PaasApps that ask for one of these ids in a cluster."""
+    return frozenset().union(*(store.lookup(PAAS_APPS.kind, _BY_ID, f"{cluster}{app_id}") for app_id in app_ids))
+
+
+def apps_in(store: Store, namespace: str) -> frozenset[ObjectKey]:
+    """PaasApps of a namespace."""
+    return store.lookup(PAAS_APPS.kind, _BY_NAMESPACE, namespace)
+
+
+def _app_ids(item: Object) -> Iterable[str]:
+    spec, metadata = item.get("spec") or {}, item["metadata"]
+    return (f"{cluster_of(spec)}{app_id_of(str(metadata.get('namespace', '')), metadata['name'], spec)}",)

@@ -99,7 +99,7 @@ _DRIFTED = "drifted"
 def _state(item: Object) -> list[str]:
     status = item.get("status")
     conditions = {c.get("type"): c.get("status") for c in (status or {}).get("conditions") or ()}
-    ready = NO_STATUS if not status else str(conditions.get("Ready", "Unknown"))
+    ready = NO_STATUS if status is None else str(conditions.get("Ready", "Unknown"))
     return [ready, _DRIFTED] if conditions.get("InSync") == "False" else [ready]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +32,7 @@ _EMBED = (
     ("embed", "apps.lastTaskFailure"),
     ("embed", "apps.readiness"),
 )
+_Decode = Callable[[bytes], Awaitable[Any]]
 _AT_ONCE = 25
 """Apps of a list that are decoded before other tasks get their turn."""
 _EMBED_ONE = (("embed", "app.tasks"), ("embed", "app.readiness"))
@@ -92,17 +93,9 @@ class MarathonClient:
         return parse.info(await self._read("/v2/info"))
 
     async def apps(self) -> tuple[ActualApp, ...]:
-        """See the port. A long list is read a few apps at a time: nothing else runs while one is being decoded."""
-        body = await self._read("/v2/apps", _EMBED, decode=bytes)
-        found: list[ActualApp] = []
-        try:
-            for app in parse.apps_text(body or b""):
-                found.append(app)
-                if len(found) % _AT_ONCE == 0:
-                    await asyncio.sleep(0)
-        except ValueError as error:
-            raise parse.Malformed("Marathon's list of apps is not JSON") from error
-        return tuple(found)
+        """See the port."""
+        found: tuple[ActualApp, ...] = await self._read("/v2/apps", _EMBED, decode=_apps_in_turns)
+        return found
 
     async def app(self, app_id: str) -> ActualApp | None:
         """See the port."""
@@ -227,7 +220,7 @@ class MarathonClient:
     def _rotate(self) -> None:
         self._urls.append(self._urls.pop(0))
 
-    async def _read(self, path: str, params: Sequence[tuple[str, str]] = (), *, decode: Callable[[bytes], Any] = json.loads) -> Any:
+    async def _read(self, path: str, params: Sequence[tuple[str, str]] = (), *, decode: _Decode | None = None) -> Any:
         """The decoded answer of the first URL that has one. Denied, Gone and the like are answers; silence and nonsense are none."""
         what = f"GET {path}"
         failed: Unreachable | None = None
@@ -235,7 +228,7 @@ class MarathonClient:
             base = self._urls[0]
             try:
                 answer = await self._http.get(base + path, params=list(params), headers=self.credentials.headers())
-                return _answered(answer, what, decode)
+                return await _decoded(answer, what, decode)
             except httpx.HTTPError as error:
                 failed = Unreachable(f"Marathon does not answer at {base}: {error!r}")
                 failed.__cause__ = error
@@ -280,7 +273,27 @@ class MarathonClient:
             raise
 
 
-def _answered(answer: httpx.Response, what: str, decode: Callable[[bytes], Any] = json.loads) -> Any:
+async def _decoded(answer: httpx.Response, what: str, decode: _Decode | None) -> Any:
+    """The document of an answer to a read, by a decoder of its own if it has one."""
+    if decode is None or answer.status_code != httpx.codes.OK:
+        return _answered(answer, what)
+    try:
+        return await decode(answer.content)
+    except (ValueError, RecursionError) as error:
+        raise parse.Malformed(f"{what}: the answer is not JSON") from error
+
+
+async def _apps_in_turns(body: bytes) -> tuple[ActualApp, ...]:
+    """A long list is decoded a few apps at a time: nothing else runs while one is."""
+    found: list[ActualApp] = []
+    for app in parse.apps_text(body):
+        found.append(app)
+        if len(found) % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return tuple(found)
+
+
+def _answered(answer: httpx.Response, what: str) -> Any:
     """The document of an answer; None for a body that Marathon leaves empty on purpose (202, 204)."""
     if answer.status_code >= httpx.codes.BAD_REQUEST:
         refuse(answer.status_code, answer.content, what)
@@ -290,7 +303,7 @@ def _answered(answer: httpx.Response, what: str, decode: Callable[[bytes], Any] 
     if not answer.content and answer.status_code in {httpx.codes.ACCEPTED, httpx.codes.NO_CONTENT}:
         return None
     try:
-        return decode(answer.content)
+        return json.loads(answer.content)
     except (ValueError, RecursionError) as error:
         raise parse.Malformed(f"{what}: the answer is not JSON") from error
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shuren.controllers.identity import app_id_of, cluster_of
+from shuren.controllers.identity import apps_by_id, apps_in, cluster_of, declare_app_indexes
 from shuren.controllers.paasapp import history, reading
 from shuren.domain.identity import ObjectKey
 from shuren.ports.kubernetes import CONTROLLER_REVISIONS, MESOS_CLUSTERS, NAMESPACES, PAAS_APPS, Object
 from shuren.runtime.store import Store
 
 _CLUSTER = "paasapp-cluster"
-_APP_ID = "paasapp-app-id"
 _DEPENDS_ON = "paasapp-depends-on"
-_NAMESPACE = "paasapp-namespace"
 
 
 def declare_indexes(store: Store) -> None:
     """Call once, before objects arrive."""
     history.declare_index(store)
+    declare_app_indexes(store)
     store.index(PAAS_APPS.kind, _CLUSTER, _clusters)
-    store.index(PAAS_APPS.kind, _APP_ID, _app_ids)
     store.index(PAAS_APPS.kind, _DEPENDS_ON, _dependencies)
-    store.index(PAAS_APPS.kind, _NAMESPACE, lambda item: (str(item["metadata"].get("namespace", "")),))
 
 
 def on_object(store: Store, key: ObjectKey, item: Object | None) -> frozenset[ObjectKey]:
@@ -34,7 +31,7 @@ def on_object(store: Store, key: ObjectKey, item: Object | None) -> frozenset[Ob
         case MESOS_CLUSTERS.kind:
             return on_cluster(store, key.name)
         case NAMESPACES.kind:
-            return store.lookup(PAAS_APPS.kind, _NAMESPACE, key.name)
+            return apps_in(store, key.name)
         case CONTROLLER_REVISIONS.kind:
             owner = history.owner_of(item) if item is not None else None
             return frozenset({owner}) if owner is not None else frozenset()
@@ -49,19 +46,13 @@ def on_cluster(store: Store, cluster: str) -> frozenset[ObjectKey]:
 
 def on_apps(store: Store, cluster: str, app_ids: Iterable[str], owners: Iterable[ObjectKey] = ()) -> frozenset[ObjectKey]:
     """PaasApps to look at after apps, or claims on them, have changed in a cluster; `owners` are the holders of these claims."""
-    wanted = frozenset().union(*(store.lookup(PAAS_APPS.kind, _APP_ID, f"{cluster}{app_id}") for app_id in app_ids))
-    return wanted | frozenset(owners)
+    return apps_by_id(store, cluster, app_ids) | frozenset(owners)
 
 
 def _clusters(item: Object) -> Iterable[str]:
     asked = cluster_of(item.get("spec") or {})
     former = str((item.get("status") or {}).get("cluster") or "")
     return [name for name in ((asked,) if asked == former else (asked, former)) if name]
-
-
-def _app_ids(item: Object) -> Iterable[str]:
-    spec, metadata = item.get("spec") or {}, item["metadata"]
-    return (f"{cluster_of(spec)}{app_id_of(str(metadata.get('namespace', '')), metadata['name'], spec)}",)
 
 
 def _dependencies(item: Object) -> Iterable[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shuren.controllers.identity import app_id_of, cluster_of
+from shuren.controllers.identity import app_id_of, apps_in, cluster_of
 from shuren.controllers.paasservice import reading, triggers
 from shuren.controllers.paasservice.gates import Gatekeeper
 from shuren.controllers.paasservice.reading import Reading
@@ -102,11 +102,8 @@ class Gatherer:
         return tuple(app for app in found if app.cluster == spec.cluster)
 
     def _selected(self, namespace: str, selector: Selector) -> list[ObjectKey]:
-        return sorted(
-            key
-            for key, item in self._store.items(PAAS_APPS.kind)
-            if key.namespace == namespace and selector.matches(dict(item["metadata"].get("labels") or {}))
-        )
+        found = ((key, self._store.get(key)) for key in apps_in(self._store, namespace))
+        return sorted(key for key, item in found if item is not None and selector.matches(dict(item["metadata"].get("labels") or {})))
 
     def _app(self, key: ObjectKey, cluster: Cluster | None) -> AppSeen:
         item = self._store.get(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from shuren.controllers.identity import app_id_of, cluster_of
+from shuren.controllers.identity import apps_by_id, cluster_of, declare_app_indexes
 from shuren.controllers.paasservice import reading
 from shuren.domain.identity import ObjectKey
 from shuren.ports.kubernetes import ENDPOINT_SLICES, MESOS_CLUSTERS, NAMESPACES, PAAS_APPS, PAAS_SERVICES, SERVICES, Object
@@ -16,7 +16,6 @@ _NAMESPACE = "paasservice-namespace"
 _APP = "paasservice-app"
 _WANTS = "paasservice-wants"
 _OWNER = "paasservice-owner"
-_APP_ID = "paasservice-app-id"
 _ANY = "*"
 
 
@@ -26,7 +25,7 @@ def declare_indexes(store: Store) -> None:
     store.index(PAAS_SERVICES.kind, _NAMESPACE, lambda item: (str(item["metadata"].get("namespace", "")),))
     store.index(PAAS_SERVICES.kind, _APP, _apps)
     store.index(PAAS_SERVICES.kind, _WANTS, _wants)
-    store.index(PAAS_APPS.kind, _APP_ID, _app_ids)
+    declare_app_indexes(store)
     for kind in (SERVICES.kind, ENDPOINT_SLICES.kind):
         store.index(kind, _OWNER, _owners)
 
@@ -58,8 +57,7 @@ def on_cluster(store: Store, cluster: str) -> frozenset[ObjectKey]:
 
 def on_apps(store: Store, cluster: str, app_ids: Iterable[str]) -> frozenset[ObjectKey]:
     """PaasServices to look at after apps have changed in a cluster."""
-    apps = frozenset().union(*(store.lookup(PAAS_APPS.kind, _APP_ID, f"{cluster}{app_id}") for app_id in app_ids))
-    return frozenset().union(*(of_app(store, key) for key in apps))
+    return frozenset().union(*(of_app(store, key) for key in apps_by_id(store, cluster, app_ids)))
 
 
 def holders(store: Store, cluster: str, field: str, value: str) -> frozenset[ObjectKey]:
@@ -92,11 +90,6 @@ def _apps(item: Object) -> Iterable[str]:
             yield f"{namespace}/{backend['appRef'].get('name')}"
         elif isinstance(backend, dict) and "selector" in backend:
             yield f"{namespace}/{_ANY}"
-
-
-def _app_ids(item: Object) -> Iterable[str]:
-    spec, metadata = item.get("spec") or {}, item["metadata"]
-    return (f"{cluster_of(spec)}{app_id_of(str(metadata.get('namespace', '')), metadata['name'], spec)}",)
 
 
 def _wants(item: Object) -> tuple[str, ...]:
