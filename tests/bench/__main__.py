@@ -12,12 +12,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from bench import convergence, events
+from bench import coldstart, convergence, events
 from bench.report import FULL, Row, document, machine, table
 
 Bench = Callable[..., Coroutine[Any, Any, list[Row]]]
 
-BENCHES: dict[str, Bench] = {"events": events.run, "convergence": convergence.run}
+BENCHES: dict[str, Bench] = {"events": events.run, "convergence": convergence.run, "coldstart": coldstart.run}
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from bench.programs import Program, program
 from engine_process import free_port
 from zookeeper_process import zookeeper_server
 
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 PATIENCE = 600.0
 """Seconds after which a bench gives up waiting for something."""
 NATIVE, KOPF = "native", "kopf"
