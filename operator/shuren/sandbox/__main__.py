@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
         elif item.name == "http_credentials":
             given = os.environ.get(CREDENTIALS)
             settings.add_argument(flag, default=given, metavar="USER:PASSWORD", help=f"basic authentication (default ${CREDENTIALS})")
+        elif item.name == "new_group_enforce_role":
+            settings.add_argument(
+                flag, choices=("off", "top"), default=item.default, help=f"of new top-level groups (default {item.default})"
+            )
         else:
             kind = type(item.default) if item.default is not None else str
             settings.add_argument(flag, type=kind, default=item.default, help=f"default {item.default}")

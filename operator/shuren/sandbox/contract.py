@@ -19,7 +19,8 @@ class Group:
     """One node of the group tree; the root has the id `/`. Values are replaced, never changed.
 
     `apps` and `pods` map absolute ids to normalised definitions in the shape of a GET, with `version` and `versionInfo` but without
-    counters, tasks and deployments. `version` is a Marathon timestamp (UTC, three fraction digits).
+    counters, tasks and deployments. `version` is a Marathon timestamp (UTC, three fraction digits). `enforce_role` is what a top-level
+    group says; None in every other, and in one that a change has only just made (it then gets what the settings say).
     """
 
     id: str
@@ -46,6 +47,8 @@ class Settings:
     """What a real Marathon takes as flags, as far as answers depend on it."""
 
     mesos_role: str = "*"
+    new_group_enforce_role: str = "off"
+    """`top`: new top-level groups enforce their role, `off`: they do not."""
     features: frozenset[str] = frozenset()
     default_network_name: str | None = None
     local_port_min: int = 10_000
@@ -59,6 +62,12 @@ class Settings:
     http_credentials: str | None = None
     access_control_allow_origin: str | None = None
     max_concurrent_http_connections: int = 0
+    leader_proxy_max_open_connections: int = 64
+
+    @property
+    def new_groups_enforce_role(self) -> bool:
+        """Whether a new top-level group has `enforceRole` unless it says otherwise."""
+        return self.new_group_enforce_role == "top"
 
 
 @dataclass(frozen=True, kw_only=True)

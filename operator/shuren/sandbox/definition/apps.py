@@ -24,27 +24,41 @@ class Place:
     existing: Json | None = None
 
 
-def place(root: Group, app_id: str, settings: Settings, *, enforce_role: bool | None = None, force: bool = False) -> Place:
+def place(root: Group, app_id: str, settings: Settings, *, force: bool = False) -> Place:
     """Roles allowed for an id: the server's and the top-level group's, only the latter where the group enforces it, and the one it has.
 
-    `enforce_role` overrides what the tree says, for a group that is just being changed; with `force` what is resident may change its role.
+    With `force` what is resident may change its role.
     """
     own = paths.top_level(app_id) if len(paths.segments(app_id)) > 1 else ""
     group = tree.find(root, "/" + own) if own else None
-    enforced = bool(own) and (enforce_role if enforce_role is not None else bool(group is not None and group.enforce_role))
+    enforced = bool(own) and bool(settings.new_groups_enforce_role if group is None else group.enforce_role)
     existing = tree.app(root, app_id) or tree.pod(root, app_id)
     allowed = [own] if enforced else [settings.mesos_role, own]
-    if existing is not None and own:
-        allowed.append(existing["role"])
+    kept = existing["role"] if existing is not None and own and not force else None
+    return _place(
+        existing if own else None, settings, role=own if enforced else settings.mesos_role, roles=allowed, kept=kept, there=existing
+    )
+
+
+def place_in_group(root: Group, app_id: str, settings: Settings, *, role: str, roles: tuple[str, ...]) -> Place:
+    """The place of an app within the update of a group, which says what role it has by default and which ones it may have."""
+    existing = tree.app(root, app_id) or tree.pod(root, app_id)
+    return _place(existing, settings, role=role, roles=roles, kept=None, there=existing)
+
+
+def _place(  # noqa: PLR0917 - keyword-only but for the first two
+    known: Json | None, settings: Settings, *, role: str, roles: Iterable[str], kept: str | None, there: Json | None
+) -> Place:
+    allowed = [*roles, *([known["role"]] if known is not None else [])]
     return Place(
-        config=normalise.Config(default_role=own if enforced else settings.mesos_role, default_network_name=settings.default_network_name),
+        config=normalise.Config(default_role=role, default_network_name=settings.default_network_name),
         rules=app_rules.Rules(
             features=settings.features,
             default_network_name=settings.default_network_name,
-            valid_roles=tuple(dict.fromkeys(role for role in allowed if role)),
-            kept_role=existing["role"] if existing is not None and own and not force else None,
+            valid_roles=tuple(dict.fromkeys(name for name in allowed if name)),
+            kept_role=kept,
         ),
-        existing=existing,
+        existing=there,
     )
 
 

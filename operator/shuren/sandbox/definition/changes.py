@@ -18,7 +18,8 @@ History = Callable[[str, str], Json | None]
 
 def finished(old: Group, new: Group, now: str, settings: Settings) -> Group:
     """A changed root with service ports and versions, checked as a whole."""
-    ported = service_ports.assign(old, new, low=settings.local_port_min, high=settings.local_port_max)
+    roled = tree.with_roles(new, enforce=settings.new_groups_enforce_role)
+    ported = service_ports.assign(old, roled, low=settings.local_port_min, high=settings.local_port_max)
     stamped = versions.stamp_all(old, ported, now)
     root_rules.check(stamped)
     return stamped
@@ -148,7 +149,7 @@ def scale_down(counts: Mapping[str, int], settings: Settings) -> Change:
 
 
 def _group_edit(
-    group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None], *, force: bool
+    group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None]
 ) -> Callable[[Group, str], Group]:
     def edit(root: Group, now: str) -> Group:
         if "version" in update:
@@ -158,24 +159,20 @@ def _group_edit(
             return tree.put_group(root, old, now)
         if "scaleBy" in update:
             return groups.scale(root, group_id, update["scaleBy"], now)
-        fresh = groups.normalise_apps(update, group_id, root, settings, version=now, force=force)
+        fresh = groups.normalise_apps(update, group_id, root, settings, version=now)
         return groups.apply(root, group_id, fresh, now)
 
     return edit
 
 
-def update_group(
-    group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None], *, force: bool = False
-) -> Change:
+def update_group(group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None]) -> Change:
     """A structural update, a scale of all apps, or a way back to an older version."""
-    return _change(settings, _group_edit(group_id, update, settings, at_version, force=force))
+    return _change(settings, _group_edit(group_id, update, settings, at_version))
 
 
-def plan_group(
-    group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None], *, force: bool = False
-) -> Change:
+def plan_group(group_id: str, update: Json, settings: Settings, at_version: Callable[[str, str], Group | None]) -> Change:
     """The root of a dry run: without ports and checks of the whole, and with every mentioned app as a new version."""
-    edit = _group_edit(group_id, update, settings, at_version, force=force)
+    edit = _group_edit(group_id, update, settings, at_version)
     if "version" in update or "scaleBy" in update:
         return lambda root, now: versions.stamp_all(root, edit(root, now), now)
     return lambda root, now: groups.touched(versions.stamp_all(root, edit(root, now), now), group_id, update, now)

@@ -10,7 +10,7 @@ from typing import Any
 from shuren.sandbox.contract import Group, Settings
 
 from . import app_shape, apps, paths, tree
-from .errors import Violation, not_valid
+from .errors import Violation, not_valid, refused
 from .shape import Bool, Double, Items, Lazy, Obj, Text, Timestamp, optional
 
 Json = dict[str, Any]
@@ -55,48 +55,81 @@ def touches_services(update: Mapping[str, Any]) -> bool:
     return any(touches_services(child) for child in update.get("groups", ()))
 
 
-def check(update: Json, group_id: str, root: Group) -> None:
-    """Raises a 422 for what is wrong with the places and combinations in the update; its apps are checked when they are normalised."""
-    violations = list(_violations(update, group_id, "", root, services=touches_services(update)))
+def check(update: Json, base: str, root: Group, settings: Settings) -> None:
+    """Raises a 422 for what is wrong with the places and combinations in the update; its apps are checked when they are normalised.
+
+    `base` is what a relative id in the body hangs below: a PUT takes the group that is already meant for it (so that only absolute ids
+    and none at all go with apps), a POST the group of its URL.
+    """
+    violations = list(_violations(update, base, "", root, settings, services=touches_services(update)))
     if violations:
         raise not_valid(violations)
 
 
-def _violations(update: Json, group_id: str, path: str, root: Group, *, services: bool) -> Iterator[Violation]:
+def _violations(update: Json, base: str, path: str, root: Group, settings: Settings, *, services: bool) -> Iterator[Violation]:
+    group_id = effective_path(update, base)
     for key in ("version", "scaleBy"):
         if key in update and len(update) > 1:
             yield Violation(path=f"{path}/{key}", message="not allowed in conjunction with other properties.")
-    top = len(paths.segments(group_id)) == 1
-    if update.get("enforceRole") and not top:
+    if update.get("enforceRole") and not _is_top(group_id):
         message = f"enforceRole can only be set for top-level groups, and {group_id} is not top-level"
         yield Violation(path=f"{path}/enforceRole", message=message)
-    existing = tree.find(root, group_id)
-    if services and top and "enforceRole" in update and existing is not None and existing.enforce_role != update["enforceRole"]:
+    existing = tree.find(root, group_id) if _is_top(group_id) else None
+    if services and existing is not None and existing.enforce_role != _enforces(update, settings):
         yield Violation(path=f"{path}/enforceRole", message=_KEEPS_ROLE)
     if "id" in update:
         for complaint in paths.complaints(update["id"]):
             yield Violation(path=f"{path}/id", message=complaint)
     for index, app in enumerate(update.get("apps", ())):
-        if paths.parent(paths.absolute(app["id"], group_id)) != group_id:
+        if paths.parent(app["id"]) != group_id:
             yield Violation(path=f"{path}/apps({index})/id", message=f"Identifier is not child of '{group_id}'")
     for index, child in enumerate(update.get("groups", ())):
-        yield from _violations(child, effective_path(child, group_id), f"{path}/groups({index})", root, services=services)
+        yield from _violations(child, group_id, f"{path}/groups({index})", root, settings, services=services)
 
 
-def normalise_apps(update: Json, group_id: str, root: Group, settings: Settings, *, version: str, force: bool = False) -> Json:
-    """The update with stored definitions in place of its apps. Errors in them carry their own paths, without the group's."""
+def _is_top(group_id: str) -> bool:
+    return len(paths.segments(group_id)) == 1
+
+
+def _enforces(update: Mapping[str, Any], settings: Settings) -> bool:
+    """What an update makes of a top-level group, whatever that has said before: saying nothing means what new groups get."""
+    return bool(update.get("enforceRole", settings.new_groups_enforce_role))
+
+
+def normalise_apps(update: Json, group_id: str, root: Group, settings: Settings, *, version: str) -> Json:
+    """The update with stored definitions in place of its apps. Errors in them carry their own paths, without the group's. What only
+    scales or goes back stays as it is.
+    """
+    if "version" in update or "scaleBy" in update:
+        return update
+    own, top = paths.top_level(group_id), tree.find(root, "/" + paths.top_level(group_id))
+    inherited = own if len(paths.segments(group_id)) > 1 and top is not None and top.enforce_role else settings.mesos_role
+    return _normalised(update, group_id, root, settings, version=version, inherited=inherited)
+
+
+def _normalised(update: Json, group_id: str, root: Group, settings: Settings, *, version: str, inherited: str) -> Json:
+    """`inherited` is the role that members of a group below the top level get."""
     result = dict(update)
-    if "apps" in update:
-        enforce = update.get("enforceRole") if len(paths.segments(group_id)) == 1 else None
-        result["apps"] = []
-        for app in update["apps"]:
-            at = apps.place(root, paths.absolute(app["id"], group_id), settings, enforce_role=enforce, force=force)
-            result["apps"].append(apps.define(apps.normalised(app, at, base=group_id), at, version=version))
+    role, roles = inherited, dict.fromkeys((inherited, settings.mesos_role))
+    if paths.is_root(group_id):
+        role, roles = settings.mesos_role, dict.fromkeys((settings.mesos_role,))
+    elif _is_top(group_id):
+        result["enforceRole"] = _enforces(update, settings)
+        role = paths.top_level(group_id) if result["enforceRole"] else settings.mesos_role
+        roles = dict.fromkeys((role,))
+    for child in update.get("groups", ()):
+        if "id" not in child:
+            raise refused(500, "None.get")  # a real one asks the child for its name without looking
     if "groups" in update:
         result["groups"] = [
-            normalise_apps(child, effective_path(child, group_id), root, settings, version=version, force=force)
+            _normalised(child, effective_path(child, group_id), root, settings, version=version, inherited=role)
             for child in update["groups"]
         ]
+    if "apps" in update:
+        result["apps"] = []
+        for app in update["apps"]:
+            at = apps.place_in_group(root, paths.absolute(app["id"], group_id), settings, role=role, roles=tuple(roles))
+            result["apps"].append(apps.define(apps.normalised(app, at, base=group_id), at, version=version))
     return result
 
 
@@ -120,7 +153,7 @@ def _merged(current: Group, update: Json, now: str) -> Group:
     depends = current.dependencies
     if "dependencies" in update:
         depends = tuple(dict.fromkeys(paths.absolute(dependency, current.id) for dependency in update["dependencies"]))
-    role = update.get("enforceRole", current.enforce_role) if len(paths.segments(current.id)) == 1 else None
+    role = update.get("enforceRole", current.enforce_role) if _is_top(current.id) else None
     return replace(current, version=now, apps=apps_now, groups=groups, dependencies=depends, enforce_role=role)
 
 

@@ -22,9 +22,14 @@ class Kind(Enum):
 
 
 def new_group(group_id: str, version: str) -> Group:
-    """An empty group. Only top-level ones say whether they enforce their role, off by default."""
-    top = len(paths.segments(group_id)) == 1
-    return Group(id=group_id, version=version, enforce_role=False if top else None)
+    """An empty group."""
+    return Group(id=group_id, version=version)
+
+
+def with_roles(root: Group, *, enforce: bool) -> Group:
+    """The root in which every top-level group says whether it enforces its role: `enforce` for those that do not yet."""
+    new = {key: replace(group, enforce_role=enforce) for key, group in root.groups.items() if group.enforce_role is None}
+    return replace(root, groups={**root.groups, **new}) if new else root
 
 
 def find(root: Group, group_id: str) -> Group | None:

@@ -69,8 +69,8 @@ async def create_group(call: Call) -> web.StreamResponse:
     base = _group_id(call)
     update = groups.read(await call.json())
     group_id = groups.effective_path(update, base)
-    groups.check(update, group_id, call.root)
-    groups.normalise_apps(update, group_id, call.root, call.settings, version="")
+    normalised = groups.normalise_apps(update, group_id, call.root, call.settings, version="")
+    groups.check(normalised, base, call.root, call.settings)
     change = changes.create_group(group_id, update, call.settings)
     return deployed(
         await call.engine.update(change, force=call.force, group_id=paths.parent(group_id)), status=201, location=call.url(group_id)
@@ -82,14 +82,13 @@ async def put_group(call: Call) -> web.StreamResponse:
     base = _group_id(call)
     update = groups.read(await call.json())
     group_id = groups.effective_path(update, base)
-    groups.check(update, group_id, call.root)
+    normalised = groups.normalise_apps(update, group_id, call.root, call.settings, version="")
+    groups.check(normalised, group_id, call.root, call.settings)
     if "version" in update:
         update = update | {"version": timestamps.parse(update["version"])}
-    else:
-        groups.normalise_apps(update, group_id, call.root, call.settings, version="", force=call.force)
     if call.flag("dryRun"):
-        return json_answer(call.engine.dry_run(changes.plan_group(group_id, update, call.settings, _history(call), force=call.force)))
-    change = changes.update_group(group_id, update, call.settings, _history(call), force=call.force)
+        return json_answer(call.engine.dry_run(changes.plan_group(group_id, update, call.settings, _history(call))))
+    change = changes.update_group(group_id, update, call.settings, _history(call))
     return deployed(await call.engine.update(change, force=call.force, group_id=paths.parent(group_id)))
 
 
@@ -106,7 +105,7 @@ async def patch_group(call: Call) -> web.StreamResponse:
     update = apps.read(groups.GROUP_PARTIAL_UPDATE, await call.json())
     if len(paths.segments(group_id)) != 1:
         raise not_valid([Violation(path="/", message="Path needs to be top-level")])
-    await call.engine.patch(changes.enforce_role(group_id, enforce=bool(update.get("enforceRole", False))))
+    await call.engine.patch(changes.enforce_role(group_id, enforce=bool(update.get("enforceRole", call.settings.new_groups_enforce_role))))
     return web.Response(status=200)
 
 

@@ -71,6 +71,8 @@ RESIDENT = {"id": "/g/a", "cmd": "sleep 1", "instances": 0, "role": "g", "contai
 G_APP: Step = ("GET", "/v2/apps/g/a", None)
 HTTP_CHECK = {"protocol": "HTTP", "path": "/"}
 STORED_CHECK = {"protocol": "HTTP", "ignoreHttp1xx": False, "ipProtocol": "IPv4", "delaySeconds": 15}
+ENFORCING = Settings(new_group_enforce_role="top")
+KEEPS_ROLE = "enforceRole cannot be modified in a request that adds, removes or modifies services; please make these changes in separate requests."
 LIMITS: dict[str, Any] = {"resourceLimits": {"cpus": "unlimited"}, "executorResources": {"cpus": 1, "mem": 64, "disk": 20}}
 
 CASES = (
@@ -119,6 +121,23 @@ CASES = (
     Case(rule="2.1 role of the group", steps=(post("/g/a", role="g"), G_APP), shows=app(role="g")),
     Case(rule="2.1 enforced role", steps=(("PUT", "/v2/groups/g", {"enforceRole": True}), post("/g/a"), G_APP), shows=app(role="g")),
     Case(rule="2.1 enforced role alone", steps=(("PUT", "/v2/groups/g", {"enforceRole": True}), post("/g/a", role="*")), status=422, shows=wrong("/role", "got *, expected one of: [g]")),
+    Case(rule="2.1 new groups enforce their role", steps=(post("/g/a"), G_APP), shows=app(role="g"), settings=ENFORCING),
+    Case(rule="2.1 new groups enforce their role: of the group", steps=(post("/g/b/a"), ("GET", "/v2/groups/g", None)), shows={"enforceRole": True}, settings=ENFORCING),
+    Case(rule="2.1 new groups enforce their role: only at the top", steps=(post("/g/b/a"), ("GET", "/v2/groups/g/b", None)), shows={"enforceRole": ABSENT}, settings=ENFORCING),
+    Case(rule="2.1 new groups enforce their role: apps at the root", steps=(post(), GET), shows=app(role="*"), settings=ENFORCING),
+    Case(rule="2.1 new groups enforce their role: no other", steps=(post("/g/a", role="*"),), status=422, shows=wrong("/role", "got *, expected one of: [g]"), settings=ENFORCING),
+    Case(rule="2.1 new groups enforce their role: unless they say no", steps=(("PUT", "/v2/groups/g", {"enforceRole": False}), post("/g/a"), G_APP), shows=app(role="*"), settings=ENFORCING),
+    Case(rule="2.1 new groups enforce their role: in one request", steps=(("PUT", "/v2/groups", {"groups": [{"id": "g", "apps": [{"id": "a", "cmd": "sleep 1", "instances": 0}]}]}), G_APP), shows=app(role="g"), settings=ENFORCING),
+    Case(rule="2.1 new groups enforce their role: below, too", steps=(("PUT", "/v2/groups/g", {"groups": [{"id": "b", "apps": [{"id": "a", "cmd": "sleep 1", "instances": 0}]}]}), ("GET", "/v2/apps/g/b/a", None)), shows=app(role="g"), settings=ENFORCING),
+    Case(rule="2.1 new groups enforce their role: not the root", steps=(("GET", "/v2/groups", None),), shows={"enforceRole": ABSENT}, settings=ENFORCING),
+    Case(rule="2.1 new groups enforce their role: a patch without a word", steps=(("PUT", "/v2/groups/g", {"enforceRole": False}), ("PATCH", "/v2/groups/g", {}), ("GET", "/v2/groups/g", None)), shows={"enforceRole": True}, settings=ENFORCING),
+    Case(rule="1.3 a put that says nothing of the role sets it back", steps=(("PUT", "/v2/groups/g", {"enforceRole": True}), ("PUT", "/v2/groups/g", {}), ("GET", "/v2/groups/g", None)), shows={"enforceRole": False}),
+    Case(rule="1.3 but not together with services", steps=(("PUT", "/v2/groups/g", {"enforceRole": True}), ("PUT", "/v2/groups/g", {"apps": []})), status=422, shows=wrong("/enforceRole", KEEPS_ROLE)),
+    Case(rule="1.3 a group that does not enforce takes only the server's role in a group's update", steps=(("PUT", "/v2/groups/g", {"apps": [{"id": "a", "cmd": "sleep 1", "role": "g"}]}),), status=422, shows=wrong("/role", "got g, expected one of: [*]")),
+    Case(rule="1.3 a relative id in a PUT counts twice", steps=(("PUT", "/v2/groups", {"id": "g", "apps": [{"id": "a", "cmd": "sleep 1"}]}),), status=422, shows=wrong("/apps(0)/id", "Identifier is not child of '/g/g'")),
+    Case(rule="1.3 a relative id in a POST counts once", steps=(("POST", "/v2/groups", {"id": "g", "apps": [{"id": "a", "cmd": "sleep 1"}]}),), status=201),
+    Case(rule="1.3 a group within a group has a name", steps=(("PUT", "/v2/groups/g", {"groups": [{"apps": []}]}),), status=500, shows={"message": "None.get"}),
+    Case(rule="1.3 what is wrong with an app comes before where it is", steps=(("PUT", "/v2/groups/g", {"apps": [{"id": "/x/a"}]}),), status=422, shows=wrong("/", "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.")),
     Case(rule="2.1 server's role", steps=(post(), GET), shows=app(role="prod"), settings=Settings(mesos_role="prod")),
     Case(rule="2.1 accepted roles", steps=(post("/g/a", role="g", acceptedResourceRoles=["x"]),), status=422, shows=wrong("/acceptedResourceRoles", "acceptedResourceRoles can only contain * and g")),
     Case(rule="2.1 limits above requests", steps=(post(cpus=2, resourceLimits={"cpus": 1}),), status=422, shows=wrong("/resourceLimits/cpus", "resource limit must be greater than or equal to requested resource (2.0)")),
