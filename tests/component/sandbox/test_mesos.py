@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from served_engine import Served
+from served_engine import Served, until
+from shuren.sandbox.engine.completed import MAX_COMPLETED, MAX_COMPLETED_EXECUTORS, Completed, EndedTask
+from shuren.sandbox.engine.model import Instance
 
 
 async def test_the_master_shows_agents_frameworks_and_tasks(served: Served) -> None:
@@ -131,3 +133,44 @@ async def test_lost_agents_and_tasks(served: Served) -> None:
     assert len((await served.ask_mesos("/slaves"))["slaves"]) == 1
     assert (await served.ask_mesos("/metrics/snapshot"))["master/slaves_unreachable"] == 1.0
     assert [t["state"] for t in state["frameworks"][0]["unreachable_tasks"]] == ["TASK_UNREACHABLE"]
+
+
+async def test_what_has_ended_is_remembered_by_master_and_agent_whoever_leads(served: Served) -> None:
+    await served.put("/a", labels={"SIM_FAIL_AFTER": "0.2"}, backoffSeconds=3600, maxLaunchDelaySeconds=3600)
+
+    async def ended() -> bool:
+        return bool((await served.ask_mesos("/state"))["frameworks"][0]["completed_tasks"])
+
+    await until(ended)
+    (framework,) = (await served.ask_mesos("/state"))["frameworks"]
+    (task,) = framework["completed_tasks"]
+    assert (framework["tasks"], task["state"], [s["state"] for s in task["statuses"]]) == (
+        [],
+        "TASK_FAILED",
+        ["TASK_RUNNING", "TASK_FAILED"],
+    )
+    assert [t["id"] for t in (await served.ask_mesos("/tasks"))["tasks"]] == [task["id"]]
+    number = next(a["pid"] for a in (await served.ask_mesos("/slaves"))["slaves"] if a["id"] == task["slave_id"]).split(")")[0][6:]
+    (of_agent,) = (await served.ask_mesos(f"/slave({number})/state"))["frameworks"]
+    assert of_agent["executors"] == []
+    (executor,) = of_agent["completed_executors"]
+    assert executor["directory"].endswith(f"{task['id'].rsplit('.', 2)[0]}/runs/_app/1")
+    assert executor["completed_tasks"] == [task]
+    await served.call("DELETE", "/v2/apps/a")
+    await served.call("POST", "/sandbox/leader/change")
+    assert (await served.ask_mesos("/state"))["frameworks"][0]["completed_tasks"] == [task]
+    called = {"headers": {"Content-Type": "application/json"}, "data": '{"type": "GET_TASKS"}', "method": "POST"}
+    assert [t["state"] for t in (await served.ask_mesos("/api/v1", **called))["get_tasks"]["completed_tasks"]] == ["TASK_FAILED"]
+
+
+def test_only_so_many_are_remembered() -> None:
+    completed = Completed()
+    instance = Instance(id="a.instance-x", definition={"id": "/a", "version": "1"}, now=0.0)
+    instance.agent_id = "agent"
+    for number in range(MAX_COMPLETED + 5):
+        completed.add(EndedTask.of(instance, str(number), "TASK_FINISHED", float(number)))
+    assert [task.task_id for task in completed][:: MAX_COMPLETED - 1] == ["5", str(MAX_COMPLETED + 4)]
+    assert len(completed.on_agent("agent")) == MAX_COMPLETED_EXECUTORS
+    completed.forget("agent")
+    assert completed.on_agent("agent") == []
+    assert len(list(completed)) == MAX_COMPLETED

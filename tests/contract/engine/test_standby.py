@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -9,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from quiet_engine import QuietEngine
+from shuren.sandbox.contract import Settings
 from shuren.sandbox.http.app import build_app
 
 pytestmark = pytest.mark.contract
@@ -63,3 +65,38 @@ async def test_nobody_leads(pair: tuple[QuietEngine, QuietEngine]) -> None:
     async with aiohttp.ClientSession(f"http://{standby.address}") as client, client.get("/v2/apps") as answer:
         assert (answer.status, answer.content_type) == (502, "text/html")
         assert "Could not determine the current leader" in await answer.text()
+
+
+async def test_a_standby_holds_so_many_connections_to_the_leader_and_no_more(two_free_ports: list[int]) -> None:
+    asked, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        del request
+        asked.release()
+        await go_on.wait()
+        return web.Response(text="pong")
+
+    first, second = (f"127.0.0.1:{port}" for port in two_free_ports)
+    leader = web.Application()
+    leader.router.add_get("/ping", slow)
+    behind = web.AppRunner(leader, access_log=None)
+    await behind.setup()
+    await web.TCPSite(behind, "127.0.0.1", two_free_ports[0]).start()
+    standby = await serve(QuietEngine(address=second, leading=first, settings=Settings(leader_proxy_max_open_connections=2)))
+    try:
+        async with aiohttp.ClientSession(f"http://{second}") as client:
+
+            async def ping() -> tuple[int, str]:
+                async with client.get("/ping") as answer:
+                    return answer.status, answer.content_type
+
+            held = [asyncio.create_task(ping()) for _ in range(2)]
+            for _ in held:
+                await asyncio.wait_for(asked.acquire(), 10)
+            assert await ping() == (500, "text/html")
+            go_on.set()
+            assert await asyncio.gather(*held) == [(200, "text/plain")] * 2
+            assert (await ping())[0] == 200
+    finally:
+        await standby.cleanup()
+        await behind.cleanup()

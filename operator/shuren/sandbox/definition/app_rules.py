@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import paths
+from . import paths, volume_rules
 from .container_rules import compiles, container_rules, feature_missing, network_rules, unique
 from .errors import Violation
 
@@ -295,9 +295,8 @@ def _driven(app: Json) -> Iterator[Violation]:
     names = _driven_volumes(app)
     if names and app["instances"] > 1:
         yield _at("/", f"Number of instances is limited to 1 when declaring DVDI volumes in app [{app['id']}]")
-    for name in dict.fromkeys(names):
-        if name is not None and names.count(name) > 1:
-            yield _at("/", f"Requested DVDI volume '{name}' is declared more than once within app {app['id']}")
+    for name in volume_rules.names_twice(app):
+        yield _at("/", f"Requested DVDI volume '{name}' is declared more than once within app {app['id']}")
 
 
 def has_volumes(app: Json, kind: str) -> bool:
@@ -349,6 +348,7 @@ def resident_role(role: str, kept_role: str | None, kind: str) -> Iterator[Viola
 
 def model(app: Json, rules: Rules) -> Iterator[Violation]:
     """Third round: the finished definition."""
+    yield from volume_rules.csi_rules(app)
     if has_volumes(app, "persistent"):
         yield from resident_role(app["role"], rules.kept_role, "apps")
     if app["labels"].get("MARATHON_SINGLE_INSTANCE_APP") == "true" and app.get("upgradeStrategy") is None:

@@ -46,9 +46,7 @@ def place_in_group(root: Group, app_id: str, settings: Settings, *, role: str, r
     return _place(existing, settings, role=role, roles=roles, kept=None, there=existing)
 
 
-def _place(  # noqa: PLR0917 - keyword-only but for the first two
-    known: Json | None, settings: Settings, *, role: str, roles: Iterable[str], kept: str | None, there: Json | None
-) -> Place:
+def _place(known: Json | None, settings: Settings, *, role: str, roles: Iterable[str], kept: str | None, there: Json | None) -> Place:
     allowed = [*roles, *([known["role"]] if known is not None else [])]
     return Place(
         config=normalise.Config(default_role=role, default_network_name=settings.default_network_name),

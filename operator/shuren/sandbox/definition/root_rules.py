@@ -1,4 +1,6 @@
-"""What Marathon 1.11 checks about the whole tree after a change: names that clash, groups in the wrong place, cycles of dependencies."""
+"""What Marathon 1.11 checks about the whole tree after a change: names that clash, groups in the wrong place, cycles of dependencies,
+volumes that several apps want for themselves.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,13 @@ from collections.abc import Iterator
 
 from shuren.sandbox.contract import Group
 
-from . import paths, tree
+from . import paths, tree, volume_rules
 from .errors import Violation, not_valid
 
 
 def check(root: Group) -> None:
     """Raises a 422 that names every broken rule."""
-    violations = list(_cycles(root)) + list(_clashes(root))
+    violations = list(_cycles(root)) + list(_clashes(root)) + list(volume_rules.conflicts(root))
     if violations:
         raise not_valid(violations)
 

@@ -11,6 +11,7 @@ from shuren.sandbox.contract import Change, Group, Json, Locked, Settings, Start
 from shuren.sandbox.definition import changes
 from shuren.sandbox.definition.errors import refused
 from shuren.sandbox.engine.clock import Clock, seconds, stamp
+from shuren.sandbox.engine.completed import Completed
 from shuren.sandbox.engine.deployments import Deployments
 from shuren.sandbox.engine.health import Health
 from shuren.sandbox.engine.ids import new_framework_id
@@ -55,6 +56,7 @@ class Leading:
         specs: Iterable[AgentSpec],
         timing: Timing | None = None,
         charge: bool = False,
+        completed: Completed | None = None,
     ) -> None:
         self.store = Store(directory / "engine.sqlite", max_versions=settings.max_zk_versions)
         self.charge = charge
@@ -77,6 +79,7 @@ class Leading:
             directory=directory,
             framework_id=framework,
             root=self.store.load_root(),
+            completed=completed or Completed(),
         )
         self.world.failures.update(self.store.load_failures())
         self.world.flush = self.flush
@@ -144,6 +147,7 @@ class Leading:
         self.flush()
         self._closed = True
         self.deployments.stop()
+        self.reachability.stop()
         await self.world.runner.close(kill=kill)
         self.store.close()
 

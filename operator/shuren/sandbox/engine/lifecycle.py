@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from shuren.sandbox.agents.agent import AgentState
 from shuren.sandbox.engine.clock import stamp
+from shuren.sandbox.engine.completed import EndedTask
 from shuren.sandbox.engine.environment import mesos_environment, pod_environment, task_environment
 from shuren.sandbox.engine.ids import APP_CONTAINER, instance_of, task_id
+from shuren.sandbox.engine.kills import Kills
 from shuren.sandbox.engine.model import (
     BACKING_OFF,
     CONDITION_OF,
@@ -41,6 +43,7 @@ class Lifecycle:
     def __init__(self, world: World) -> None:
         self._world = world
         self.scheduler = Scheduler(world, self._launch, self.kill)
+        self.kills = Kills(world, self._issue_kill)
         self._unseen: dict[str, dict[str, TaskStatus]] = {}
         """Statuses of tasks on partitioned agents, by agent: the last one is seen when the agent returns."""
         self.unreachable: Callable[[Instance], None] = lambda _: None
@@ -195,6 +198,7 @@ class Lifecycle:
 
     def _ended(self, instance: Instance, condition: Condition, status: TaskStatus) -> None:
         world = self._world
+        self._remember_end(instance, status.state)
         self.scheduler.released(instance)
         instance.healthy = None
         instance.checks = []
@@ -222,6 +226,12 @@ class Lifecycle:
                 self.scheduler.wake()
             case Goal.STOPPED:
                 pass
+
+    def _remember_end(self, instance: Instance, state: str) -> None:
+        """For who asks Mesos what has been."""
+        now = self._world.clock.now()
+        for name, identifier in zip(instance.containers, instance.task_ids(), strict=True):
+            self._world.completed.add(EndedTask.of(instance, identifier, instance.parts.get(name) or state, now))
 
     def remember_failure(self, instance: Instance, task: str, state: str, message: str) -> None:
         """`lastTaskFailure`: not cleared by success, only when the app is deleted."""
@@ -263,21 +273,16 @@ class Lifecycle:
         self.kill(instance)
 
     def kill(self, instance: Instance) -> None:
-        """Ends the present task; the goal says what follows. Repeated until the end is seen."""
+        """Ends the present task when it is its turn; the goal says what follows."""
         if not instance.active or instance.condition is Condition.UNREACHABLE:
             return
-        first = instance.killing is None
-        instance.killing = self._world.clock.now() if first else instance.killing
+        instance.killing = self._world.clock.now() if instance.killing is None else instance.killing
+        self.kills.add(instance)
+
+    def _issue_kill(self, instance: Instance) -> None:
         grace = float(instance.definition.get("taskKillGracePeriodSeconds", DEFAULT_GRACE))
         for name in instance.task_ids():
             self._world.runner.kill(name, grace=grace)
-        attempt = instance.attempt
-
-        def again() -> None:
-            if self._world.instances.get(instance.id) is instance and instance.attempt == attempt and instance.killing is not None:
-                self.kill(instance)
-
-        self._world.clock.after(self._world.timing.kill_retry, again)
 
     def wipe(self, instance: Instance) -> None:
         """Kill with `wipe=true`: the instance and its volumes go; another instance takes its place."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shuren.sandbox.contract import Change, Group, Json, LiveEngine, Settings, Started
 from shuren.sandbox.engine import about
 from shuren.sandbox.engine.clock import RealClock
+from shuren.sandbox.engine.completed import Completed
 from shuren.sandbox.engine.events import EventBus
 from shuren.sandbox.engine.leadership import LeaderLock
 from shuren.sandbox.engine.leading import Leading
@@ -64,6 +65,7 @@ class Engine:
         self._agents = tuple(agents)
         self._timing = timing
         self._charge = charge_write_cost
+        self._completed = Completed()
         self._lock = LeaderLock(directory, address)
         self._leading: Leading | None = None
         self._candidate: asyncio.Task[None] | None = None
@@ -88,6 +90,7 @@ class Engine:
             specs=self._agents,
             timing=self._timing,
             charge=self._charge,
+            completed=self._completed,
         )
         self._leading.start()
         self.faults.apply_to(self)

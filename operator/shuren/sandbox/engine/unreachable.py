@@ -9,8 +9,6 @@ from shuren.sandbox.engine.model import ACTIVE, Condition, Goal, Instance
 from shuren.sandbox.runners.port import TaskStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shuren.sandbox.contract import Json
     from shuren.sandbox.engine.lifecycle import Lifecycle
     from shuren.sandbox.engine.world import World
@@ -31,6 +29,7 @@ class Reachability:
 
     def __init__(self, world: World, lifecycle: Lifecycle) -> None:
         self._world, self._lifecycle = world, lifecycle
+        self._closed = False
         self._forgotten: dict[str, set[str]] = {}
         """Expunged tasks by agent: they may still run there."""
         lifecycle.unreachable = self.lost
@@ -89,6 +88,7 @@ class Reachability:
                 if gone or instance.condition is not Condition.UNREACHABLE:
                     self._each(instance, state, message)
         self._world.agents.remove(agent.id)
+        self._world.completed.forget(agent.id)
 
     def _each(self, instance: Instance, state: str, message: str) -> None:
         for task in instance.task_ids():
@@ -97,15 +97,33 @@ class Reachability:
 
     # ---------------------------------------------------------------- the strategy
     def start(self) -> None:
-        """After a (re)start: timers for what is unreachable already, and news of what the predecessor had not told yet."""
+        """After a (re)start: timers for what is unreachable already, news of what the predecessor had not told yet, and the job that
+        forgets what has been unreachable for long enough.
+        """
         for agent in self._world.agents:
             self._report_lost(agent)
         for instance in self._world.instances:
             if instance.condition in {Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE}:
                 self.lost(instance)
+        self._world.clock.after(self._world.timing.expunge_first, self._forget_overdue)
+
+    def stop(self) -> None:
+        """Leadership is over."""
+        self._closed = True
+
+    def _forget_overdue(self) -> None:
+        if self._closed:
+            return
+        now = self._world.clock.now()
+        for instance in self._world.instances:
+            if instance.condition is Condition.UNREACHABLE_INACTIVE:
+                plan = strategy(instance.definition)
+                if plan is not None and instance.since + plan[1] <= now:
+                    self._expunge(instance)
+        self._world.clock.after(self._world.timing.expunge_interval, self._forget_overdue)
 
     def lost(self, instance: Instance) -> None:
-        """An instance has become unreachable: inactive and expunged in its time, at once where the strategy says 0."""
+        """An instance has become unreachable: inactive in its time, then forgotten by the job; at once where the strategy says 0."""
         plan = strategy(instance.definition)
         if instance.goal is not Goal.RUNNING:
             self._expunge(instance)
@@ -113,26 +131,19 @@ class Reachability:
         if plan is None:
             return
         inactive_after, expunge_after = plan
-        now = self._world.clock.now()
-        since = instance.since
+        now, since = self._world.clock.now(), instance.since
         if expunge_after <= now - since:
             self._expunge(instance)
             return
-        self._at(instance, since + inactive_after - now, self._inactivate)
-        self._at(instance, since + expunge_after - now, self._expunge)
-
-    def _at(self, instance: Instance, delay: float, act: Callable[[Instance], None]) -> None:
-        since = instance.since
 
         def due() -> None:
-            unreachable = instance.condition in {Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE}
-            if unreachable and instance.since == since and self._world.instances.get(instance.id) is instance:
-                act(instance)
+            if instance.since == since and self._world.instances.get(instance.id) is instance:
+                self._inactivate(instance)
 
-        if delay <= 0:
+        if since + inactive_after <= now:
             due()
         else:
-            self._world.clock.after(delay, due)
+            self._world.clock.after(since + inactive_after - now, due)
 
     def _inactivate(self, instance: Instance) -> None:
         if instance.condition is Condition.UNREACHABLE:

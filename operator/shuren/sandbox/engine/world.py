@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from shuren.sandbox.contract import Group, Json, Settings
 from shuren.sandbox.engine.backoff import Backoff
+from shuren.sandbox.engine.completed import Completed
 from shuren.sandbox.engine.plan import find
 from shuren.sandbox.engine.tracker import Instances
 
@@ -30,6 +31,10 @@ class Timing:
     """Between a scaling deployment's recounts (the first comes after 1 s)."""
     kill_retry: float = 30.0
     scale_check: float = 300.0
+    expunge_first: float = 300.0
+    expunge_interval: float = 30.0
+    """When a leader looks for unreachable instances to forget: first that long after it began, then every so often
+    (`--task_lost_expunge_initial_delay`, `--task_lost_expunge_interval`)."""
     offer_refresh: float = 5.0
     """Offers that were declined come again after this long, for as long as something waits."""
 
@@ -47,6 +52,7 @@ class World:
     directory: Path
     framework_id: str
     root: Group
+    completed: Completed = field(default_factory=Completed)
     since: float = field(init=False)
     """When this leader began."""
     instances: Instances = field(init=False)

@@ -49,13 +49,13 @@ class _Server:
         self._pieces = Pieces()
         self._crowd = gate.Crowd(engine.settings.max_concurrent_http_connections)
         self._traffic = Traffic()
-        self._session: aiohttp.ClientSession | None = None
+        self._forwarder: gate.Forwarder | None = None
 
     async def sessions(self, app: web.Application) -> AsyncIterator[None]:
         """The client session towards the leader, for the life of the application."""
         del app
-        async with aiohttp.ClientSession(auto_decompress=False) as client:
-            self._session = client
+        async with aiohttp.ClientSession(auto_decompress=False, connector=aiohttp.TCPConnector(limit=0)) as client:
+            self._forwarder = gate.Forwarder(client, self._engine.settings.leader_proxy_max_open_connections)
             yield
 
     async def dress(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -87,8 +87,8 @@ class _Server:
         if denied is not None:
             return denied
         if not engine.is_leader():
-            assert self._session is not None  # noqa: S101 - made when the application started
-            passed_on = await gate.to_leader(request, engine, self._address, self._session)
+            assert self._forwarder is not None  # noqa: S101 - made when the application started
+            passed_on = await gate.to_leader(request, engine, self._address, self._forwarder)
             if passed_on is not None:
                 return passed_on
         call = Call(engine=engine, request=request, pieces=self._pieces, traffic=self._traffic, streams=self._streams)

@@ -79,7 +79,25 @@ def unauthorised(request: web.Request, credentials: str | None) -> web.Response 
     return page(401, "Unauthorized", path=request.path, headers={"WWW-Authenticate": 'basic realm="null"'})
 
 
-async def to_leader(request: web.Request, engine: LiveEngine, address: str, session: aiohttp.ClientSession) -> web.StreamResponse | None:
+class Forwarder:
+    """A standby's way to the leader: so many requests at a time (`--leader_proxy_max_open_connections`), more of them fail."""
+
+    def __init__(self, session: aiohttp.ClientSession, limit: int) -> None:
+        self._session, self._limit = session, limit
+        self._open = 0
+
+    async def forward(self, request: web.Request, target: str, via: str) -> web.StreamResponse:
+        """The leader's answer."""
+        if self._open >= self._limit:
+            return page(500, "Server Error", path=request.path)
+        self._open += 1
+        try:
+            return await _forward(request, target, via, self._session)
+        finally:
+            self._open -= 1
+
+
+async def to_leader(request: web.Request, engine: LiveEngine, address: str, forwarder: Forwarder) -> web.StreamResponse | None:
     """A standby's answer: the leader's, passed on; for the event stream the way there. While nobody leads the request is held for a while;
     None when this engine leads at the end of it and answers itself.
     """
@@ -98,7 +116,7 @@ async def to_leader(request: web.Request, engine: LiveEngine, address: str, sess
     via = f"1.1 {address}"
     if any(via in value for value in request.headers.getall(VIA, [])):
         return page(502, f"Prevent proxy cycle, rejecting request: {VIA}", path=request.path)
-    return await _forward(request, target, via, session)
+    return await forwarder.forward(request, target, via)
 
 
 async def _forward(request: web.Request, target: str, via: str, session: aiohttp.ClientSession) -> web.StreamResponse:

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from shuren.sandbox.agents.agent import AgentState
-from shuren.sandbox.engine.ids import task_id, task_name
+from shuren.sandbox.engine.completed import EndedTask
+from shuren.sandbox.engine.ids import APP_CONTAINER, task_id, task_name
 from shuren.sandbox.engine.matching import demand_of
 from shuren.sandbox.engine.model import TERMINAL, Condition, Instance
 
@@ -56,63 +57,57 @@ def agent_json(agent: Agent, pid: str) -> Json:
     return body
 
 
-def tasks_of(instance: Instance) -> Iterator[tuple[str, str, str]]:
-    """(task id, container, state) of the present launch."""
-    if not instance.attempt:
+def _present(instance: Instance) -> Iterator[EndedTask]:
+    """The tasks of an instance that are under way, none when the last ones have ended."""
+    if not instance.attempt or instance.condition in TERMINAL or instance.condition is Condition.SCHEDULED:
         return
     for name in instance.containers:
-        yield task_id(instance.id, name, instance.attempt), name, instance.parts.get(name) or instance.state
+        state = instance.parts.get(name) or instance.state
+        yield EndedTask.of(instance, task_id(instance.id, name, instance.attempt), state, instance.since)
 
 
-def task_json(world: World, instance: Instance, identifier: str, state: str) -> Json:
-    """One task as in `/state`."""
-    resources = demand_of(instance.definition).resources.json()
-    ports = "[" + ", ".join(f"{p}-{p}" for p in instance.ports) + "]"
+def task_json(world: World, task: EndedTask, *, healthy: bool | None = None) -> Json:
+    """One task as in `/state`, whether it has ended or not."""
+    resources = demand_of(task.definition).resources.json()
+    ports = "[" + ", ".join(f"{p}-{p}" for p in task.ports) + "]"
     statuses: list[Json] = []
-    if instance.started_at is not None:
-        network = {
-            "network_infos": [{"ip_addresses": [{"protocol": "IPv4", "ip_address": instance.network_ip or instance.ip or instance.host}]}]
-        }
-        running: Json = {"state": "TASK_RUNNING", "timestamp": instance.started_at, "container_status": network}
-        if instance.healthy is not None:
-            running["healthy"] = instance.healthy
+    if task.started_at is not None:
+        network = {"network_infos": [{"ip_addresses": [{"protocol": "IPv4", "ip_address": task.ip}]}]}
+        running: Json = {"state": "TASK_RUNNING", "timestamp": task.started_at, "container_status": network}
+        if healthy is not None:
+            running["healthy"] = healthy
         statuses.append(running)
-    if state != "TASK_RUNNING":
-        statuses.append({"state": state, "timestamp": instance.since})
+    if task.state != "TASK_RUNNING":
+        statuses.append({"state": task.state, "timestamp": task.ended_at})
+    name = task_name(task.app_id)
     return {
-        "id": identifier,
-        "name": task_name(instance.app_id),
+        "id": task.task_id,
+        "name": name,
         "framework_id": world.framework_id,
-        "executor_id": "" if identifier.rsplit(".", 2)[-2] == "_app" else instance.id,
-        "slave_id": instance.agent_id,
-        "state": state,
-        "resources": {**resources, **({"ports": ports} if instance.ports else {})},
-        "role": instance.role,
+        "executor_id": "" if task.task_id.rsplit(".", 2)[-2] == APP_CONTAINER else task.instance_id,
+        "slave_id": task.agent_id,
+        "state": task.state,
+        "resources": {**resources, **({"ports": ports} if task.ports else {})},
+        "role": task.role,
         "statuses": statuses,
-        "labels": [{"key": k, "value": v} for k, v in instance.definition.get("labels", {}).items()],
+        "labels": [{"key": k, "value": v} for k, v in task.definition.get("labels", {}).items()],
         "discovery": {
             "visibility": "FRAMEWORK",
-            "name": task_name(instance.app_id),
-            "ports": {"ports": [{"number": p, "protocol": "tcp"} for p in instance.ports]},
+            "name": name,
+            "ports": {"ports": [{"number": p, "protocol": "tcp"} for p in task.ports]},
         },
     }
 
 
 def split_tasks(world: World, agent_id: str | None = None) -> tuple[list[Json], list[Json], list[Json]]:
-    """(running or starting, unreachable, completed) tasks."""
+    """(running or starting, unreachable, completed) tasks; the last ones of the past, oldest first."""
     live: list[Json] = []
     unreachable: list[Json] = []
-    done: list[Json] = []
     for instance in world.instances if agent_id is None else world.instances.on_agent(agent_id):
-        for identifier, _, state in tasks_of(instance):
-            body = task_json(world, instance, identifier, state)
-            if instance.condition in {Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE}:
-                unreachable.append(body)
-            elif instance.condition in TERMINAL or instance.condition is Condition.SCHEDULED:
-                done.append(body)
-            else:
-                live.append(body)
-    return live, unreachable, done
+        lost = instance.condition in {Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE}
+        (unreachable if lost else live).extend(task_json(world, task, healthy=instance.healthy) for task in _present(instance))
+    ended = world.completed if agent_id is None else world.completed.on_agent(agent_id)
+    return live, unreachable, [task_json(world, task) for task in ended]
 
 
 def framework_json(world: World, address: str) -> Json:
@@ -150,32 +145,30 @@ def framework_json(world: World, address: str) -> Json:
 
 
 def agent_framework(world: World, agent: Agent) -> Json:
-    """Marathon as one agent sees it: executors with their sandboxes."""
-    executors: list[Json] = []
-    for instance in world.instances.on_agent(agent.id):
-        for identifier, _, state in tasks_of(instance):
-            body = task_json(world, instance, identifier, state)
-            live = instance.condition not in TERMINAL and instance.condition is not Condition.SCHEDULED
-            executors.append(
-                {
-                    "id": identifier,
-                    "name": f"Command Executor (Task: {identifier})",
-                    "source": identifier,
-                    "container": instance.id.rpartition("instance-")[2],
-                    "directory": str(world.sandbox_of(agent.id, instance.id, identifier)),
-                    "resources": body["resources"],
-                    "role": instance.role,
-                    "tasks": [body] if live else [],
-                    "queued_tasks": [],
-                    "completed_tasks": [] if live else [body],
-                }
-            )
+    """Marathon as one agent sees it: executors with their sandboxes, those that have ended too."""
+
+    def executor(task: EndedTask, *, live: bool, healthy: bool | None = None) -> Json:
+        body = task_json(world, task, healthy=healthy)
+        return {
+            "id": task.task_id,
+            "name": f"Command Executor (Task: {task.task_id})",
+            "source": task.task_id,
+            "container": task.instance_id.rpartition("instance-")[2],
+            "directory": str(world.sandbox_of(agent.id, task.instance_id, task.task_id)),
+            "resources": body["resources"],
+            "role": task.role,
+            "tasks": [body] if live else [],
+            "queued_tasks": [],
+            "completed_tasks": [] if live else [body],
+        }
+
+    instances = world.instances.on_agent(agent.id)
     return {
         "id": world.framework_id,
         "name": "marathon",
         "hostname": agent.hostname,
-        "executors": executors,
-        "completed_executors": [],
+        "executors": [executor(task, live=True, healthy=instance.healthy) for instance in instances for task in _present(instance)],
+        "completed_executors": [executor(task, live=False) for task in world.completed.on_agent(agent.id)],
     }
 
 

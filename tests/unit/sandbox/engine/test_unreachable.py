@@ -54,9 +54,36 @@ async def test_it_waits_before_it_replaces_and_before_it_forgets(room: Room) -> 
     assert lost.condition is Condition.UNREACHABLE_INACTIVE
     assert "stagedAt" not in lost.json()
     assert len(room.instances("/a")) == 2
-    room.advance(20)
-    assert lost not in room.instances("/a")
+    room.until(lambda: lost not in room.instances("/a"), seconds=300)
     assert room.running("/a") == 1
+
+
+async def test_the_overdue_are_forgotten_by_a_job_that_starts_late_and_comes_every_half_minute(room: Room) -> None:
+    began = room.clock.now()
+    await room.settled("/a", **strategy(1, 2))
+    (lost,) = room.instances("/a")
+    room.leading.reachability.partition(agent_of(room, "/a"))
+    room.advance(began + 299 - room.clock.now())
+    assert lost in room.instances("/a"), "long overdue, but nobody has looked"
+    room.advance(2)
+    assert lost not in room.instances("/a")
+    (lost,) = room.instances("/a")
+    room.leading.reachability.partition(agent_of(room, "/a"))
+    room.advance(began + 329 - room.clock.now())
+    assert lost in room.instances("/a")
+    room.advance(2)
+    assert lost not in room.instances("/a")
+
+
+async def test_what_is_not_given_up_yet_is_not_forgotten(room: Room) -> None:
+    await room.settled("/a", **strategy(400, 400))
+    (lost,) = room.instances("/a")
+    room.advance(600)
+    room.leading.reachability.partition(agent_of(room, "/a"))
+    room.advance(399)
+    assert (lost.condition, room.instances("/a")) == (Condition.UNREACHABLE, [lost])
+    room.advance(35)
+    assert lost not in room.instances("/a")
 
 
 async def test_a_task_that_returns_in_time_runs_again_and_the_surplus_goes(room: Room) -> None:
@@ -132,8 +159,7 @@ async def test_strategies_go_on_after_a_change_of_leader(room: Room) -> None:
     await room.restart()
     room.advance(6)
     assert len(room.instances("/a")) == 2
-    room.advance(25)
-    assert len(room.instances("/a")) == 1
+    room.until(lambda: len(room.instances("/a")) == 1, seconds=300)
 
 
 async def test_an_agent_lost_shortly_before_a_change_of_leader_is_lost_after_it(room: Room) -> None:

@@ -72,7 +72,9 @@ G_APP: Step = ("GET", "/v2/apps/g/a", None)
 HTTP_CHECK = {"protocol": "HTTP", "path": "/"}
 STORED_CHECK = {"protocol": "HTTP", "ignoreHttp1xx": False, "ipProtocol": "IPv4", "delaySeconds": 15}
 ENFORCING = Settings(new_group_enforce_role="top")
-KEEPS_ROLE = "enforceRole cannot be modified in a request that adds, removes or modifies services; please make these changes in separate requests."
+KEEPS_ROLE = (
+    "enforceRole cannot be modified in a request that adds, removes or modifies services; please make these changes in separate requests."
+)
 LIMITS: dict[str, Any] = {"resourceLimits": {"cpus": "unlimited"}, "executorResources": {"cpus": 1, "mem": 64, "disk": 20}}
 
 CASES = (
