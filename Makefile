@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
 
-.PHONY: help setup packages accelerator binaries demo test check generate bench clean
+.PHONY: help setup packages containers accelerator binaries demo test check generate bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -45,6 +45,20 @@ packages:
 	echo "set-up: Debian packages $${missing[*]}"; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null
+
+# A Docker Engine for the tests of the docker runner, which start one of their own: installed, never started as a service. Who is not root
+# goes without; those tests then say so.
+containers: packages
+	@command -v dockerd >/dev/null && command -v busybox >/dev/null && command -v ip >/dev/null && exit 0; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  echo "set-up: no dockerd: tests with real containers are left out (as root: apt-get install docker.io busybox-static iproute2)"; \
+	  exit 0; \
+	fi; \
+	echo "set-up: Debian packages docker.io busybox-static iproute2"; \
+	policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; trap "rm -f $$policy" EXIT; fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io busybox-static iproute2 >/dev/null
 
 # ------------------------------------------------------------------------------------------------------------ virtual environment
 $(STAMPS)/venv: | packages
@@ -82,7 +96,7 @@ demo: setup
 
 # The order of rooms is from quick to slow. pytest's closing line must stay the last line of this target.
 TESTED := $(wildcard tests/unit tests/model tests/contract tests/component tests/integration tests/chart)
-test: setup
+test: setup containers
 ifdef T
 	@$(BIN)/pytest $(T)
 else
