@@ -36,6 +36,7 @@ packages:
 	[ -e "$${ZOOKEEPER_JAR:-/usr/share/java/zookeeper.jar}" ] || missing+=(zookeeper); \
 	command -v haproxy >/dev/null || missing+=(haproxy); \
 	command -v dig >/dev/null || missing+=(bind9-dnsutils); \
+	compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime); \
 	[ $${#missing[@]} -eq 0 ] && exit 0; \
 	if [ "$$(id -u)" != 0 ]; then \
 	  echo "These Debian packages are missing. As root, run:" >&2; \

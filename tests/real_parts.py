@@ -54,7 +54,8 @@ def running(options: Options) -> Iterator[Sandbox]:
             shutil.rmtree(options.state_dir / bulky, ignore_errors=True)
 
 
-def _owner() -> ProcessId:
+def owner() -> ProcessId:
+    """This process: a sandbox with it ends when we do."""
     me = ProcessId.of(os.getpid())
     assert me is not None
     return me
@@ -62,25 +63,25 @@ def _owner() -> ProcessId:
 
 @pytest.fixture(scope="session")
 def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(Options(state_dir=tmp_path_factory.mktemp("kube"), engines=0, operators=0, owner=_owner())) as sandbox:
+    with running(Options(state_dir=tmp_path_factory.mktemp("kube"), engines=0, operators=0, owner=owner())) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(Options(state_dir=tmp_path_factory.mktemp("sandbox"), operators=0, owner=_owner())) as sandbox:
+    with running(Options(state_dir=tmp_path_factory.mktemp("sandbox"), operators=0, owner=owner())) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="session")
 def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(Options(state_dir=tmp_path_factory.mktemp("operated"), operators=1, owner=_owner())) as sandbox:
+    with running(Options(state_dir=tmp_path_factory.mktemp("operated"), operators=1, owner=owner())) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="session")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(Options(state_dir=tmp_path_factory.mktemp("breakable"), operators=2, engines=2, owner=_owner())) as sandbox:
+    with running(Options(state_dir=tmp_path_factory.mktemp("breakable"), operators=2, engines=2, owner=owner())) as sandbox:
         yield sandbox
 
 
@@ -107,7 +108,7 @@ def new_sandbox(tmp_path: Path) -> Iterator[NewSandbox]:
             engines=engines,
             engine_arguments=engine_arguments,
             kubeconfig=kubeconfig,
-            owner=_owner(),
+            owner=owner(),
         )
         made.append(Sandbox.at(options.state_dir))
         return up_in_background(options, to_stderr)
