@@ -27,6 +27,11 @@ def _serves(port: int) -> bool:
         return False
 
 
+def _command(config: Path) -> list[str]:
+    main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+    return ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", _CLASS_PATH, main, str(config)]
+
+
 @contextlib.contextmanager
 def zookeeper(directory: Path) -> Iterator[str]:
     """Starts a server, gives its `host:port`, and ends it."""
@@ -43,8 +48,7 @@ def zookeeper_server(directory: Path, *, more: str = "") -> Iterator[tuple[str, 
         f"tickTime=200\ndataDir={directory / 'data'}\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
         "4lw.commands.whitelist=*\nadmin.enableServer=false\nforceSync=no\nmaxClientCnxns=0\n" + more
     )
-    main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-    command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", _CLASS_PATH, main, str(config)]
+    command = _command(config)
     with (directory / "zookeeper.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -57,3 +61,60 @@ def zookeeper_server(directory: Path, *, more: str = "") -> Iterator[tuple[str, 
         finally:
             process.kill()
             process.wait()
+
+
+class Ensemble:
+    """Several servers that elect a leader. `hosts` names all of them."""
+
+    def __init__(self, directory: Path, *, size: int = 3) -> None:
+        self._directory = directory
+        self.ports = [free_port() for _ in range(size)]
+        self.hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        inner = "".join(f"server.{n}=127.0.0.1:{free_port()}:{free_port()}\n" for n in range(1, size + 1))
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        for number, port in enumerate(self.ports, start=1):
+            place = directory / f"server-{number}"
+            (place / "data").mkdir(parents=True)
+            (place / "data" / "myid").write_text(str(number))
+            (place / "zoo.cfg").write_text(
+                f"tickTime=200\ninitLimit=100\nsyncLimit=20\ndataDir={place / 'data'}\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
+                f"4lw.commands.whitelist=*\nadmin.enableServer=false\nforceSync=no\nmaxClientCnxns=0\n{inner}"
+            )
+
+    def start(self, number: int) -> None:
+        """One server, 1 to `size`; it serves once the others do."""
+        place = self._directory / f"server-{number}"
+        with (place / "zookeeper.log").open("ab") as log:
+            self._processes[number] = subprocess.Popen(_command(place / "zoo.cfg"), stdout=log, stderr=subprocess.STDOUT)
+
+    def kill(self, number: int) -> None:
+        """SIGKILL."""
+        self._processes[number].kill()
+        self._processes[number].wait()
+
+    def leader(self) -> int | None:
+        """Who leads now; None while nobody does."""
+        return next((number for number, port in enumerate(self.ports, start=1) if "Mode: leader" in _word(port, b"srvr")), None)
+
+    def all_serve(self) -> bool:
+        """Whether each server has its place."""
+        return all("Mode: " in _word(port, b"srvr") for port in self.ports)
+
+    def stop(self) -> None:
+        """Every server that was started."""
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
+
+
+def _word(port: int, word: bytes) -> str:
+    """A four-letter word's answer, empty when there is none."""
+    answer = b""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(word)
+            while data := connection.recv(4096):
+                answer += data
+    except OSError:
+        return ""
+    return answer.decode(errors="replace")

@@ -28,6 +28,7 @@ from shuren.sharding.core.codec import moves as codec
 from shuren.sharding.core.duties import Duty, Held, Role, Step, duties
 from shuren.sharding.core.errors import Mismatch, ShardingError
 from shuren.sharding.core.keys import Key
+from shuren.sharding.core.member import Member
 from shuren.sharding.core.moves import Fence, Live, Move, Report
 from shuren.sharding.core.slots import redis_slot_of, slot_of
 from shuren.sharding.core.table import KeyHash, ShardTable
@@ -187,6 +188,25 @@ class ShardMember:
                     del self._running[slot]
                     self._idle.notify_all()
 
+    def replicas(self, slot: int) -> tuple[Member, ...]:
+        """All who hold a shard by the table in use, its primary first, this member among them. None before there is a table.
+
+        What is written under a permit must be with each of them before it is acknowledged, but for those that hold no copy (they say so,
+        and catch up before they count again) and those that are `gone`.
+        """
+        table = self._table
+        if table is None or not 0 <= slot < table.shards:
+            return ()
+        by_number = {m.number: m for m in table.members}
+        return tuple(by_number[number] for number in table.owners_of(slot) if number in by_number)
+
+    def gone(self, member: str) -> bool:
+        """Whether the session of a member has ended: asked of ZooKeeper now. When it has, that member's copies count as lagging, and it
+        serves nothing and is made nobody's successor before it has caught up anew. Unavailable when ZooKeeper does not answer.
+        """
+        self._store.sync(self._path)
+        return self._store.read(f"{self._path}/live/{codec.node_name(member)}") is None
+
     def _refusal(self, slot: int) -> WrongShard | NotServing:
         table, to = self._table, self._passing_on.get(slot)
         generation = table.generation if table is not None else 0
@@ -263,6 +283,9 @@ class ShardMember:
     def _live(self) -> bytes:
         with self._lock:
             counts = Counter(h.role.value for h in self._held.values())
+            if self._lease.session != self._store.session:
+                # its copies may lag since the last session: nobody may take it for a successor before it has doubted them itself
+                counts[Role.COPYING.value] += counts.pop(Role.STANDBY.value, 0)
         live = Live(
             id=self.id,
             instance=self._instance,
@@ -404,7 +427,7 @@ class ShardMember:
                 self._retry_at.pop(shard, None)
                 handoff = self._handoff(duty)
                 self._busy[shard] = handoff
-                self._pool.submit(self._call, duty, handoff)
+                self._pool.submit(self._call, duty, handoff, self._lease.session)
 
     def _handoff(self, duty: Duty) -> Handoff:
         table, held = self._table, self._held.get(duty.shard)
@@ -418,8 +441,8 @@ class ShardMember:
             primary=held is not None and held.role is Role.PRIMARY,
         )
 
-    def _call(self, duty: Duty, handoff: Handoff) -> None:
-        """In a worker thread."""
+    def _call(self, duty: Duty, handoff: Handoff, session: int) -> None:
+        """In a worker thread. `session` is the one in which the call was begun."""
         problem = ""
         try:
             if duty.step in {Step.FORWARD, Step.DROP}:
@@ -429,6 +452,9 @@ class ShardMember:
             log.exception("%s: %s of shard %d failed; tried again", self._path, duty.step, duty.shard)
             problem = f"{type(error).__name__}: {error}"
         with self._lock:
+            if not problem and duty.step is Step.CATCH_UP and session != self._lease.session:
+                # who was caught up with may have gone on without us in between
+                problem = "the session was lost meanwhile"
             if problem:
                 self._retry_at[duty.shard] = seconds() + self._retry_seconds
             elif duty.becomes is None:

@@ -137,12 +137,37 @@ def test_the_new_holder(state: MoveState, held: Role | None, step: Step | None, 
 def test_the_new_holder_serves_only_what_it_was_activated_for() -> None:
     serving = Held(role=Role.PRIMARY, fence=_NEXT)
     for state in (MoveState.ACTIVATE, MoveState.DROP):
-        duty = _duty("b", serving, move=_move(state))
+        duty = _duty("b", serving, move=_move(state), answered=Report(state=MoveState.ACTIVATE, epoch=_NEXT.epoch))
         assert duty is not None
         assert (duty.step, duty.serves) == (None, True)
     older = _duty("b", _PRIMARY, move=_move(MoveState.ACTIVATE))
     assert older is not None
     assert (older.step, older.serves) == (Step.ACTIVATE, False)
+
+
+def test_the_new_holder_serves_nothing_before_its_report_is_there() -> None:
+    """An operator that has no report, and finds it gone, gives the shard back to the old holder, who lacks what would have been served."""
+    duty = _duty("b", Held(role=Role.PRIMARY, fence=_NEXT), move=_move(MoveState.ACTIVATE))
+    assert duty is not None
+    assert (duty.step, duty.serves, duty.report) == (None, False, Report(state=MoveState.ACTIVATE, epoch=_NEXT.epoch))
+
+
+def test_a_replica_copies_from_whom_it_is_told_and_catches_up_with_the_primary() -> None:
+    table = _table(2, 0)
+    prepare = _duty("b", None, table=table, move=_move(MoveState.PREPARE, primary=False))
+    catch_up = _duty("b", Held(role=Role.COPYING, fence=_FENCE), table=table, move=_move(MoveState.CATCH_UP, primary=False))
+    assert prepare is not None
+    assert catch_up is not None
+    assert (prepare.step, prepare.peer) == (Step.PREPARE, "a")
+    assert (catch_up.step, catch_up.peer) == (Step.CATCH_UP, "c")
+
+
+def test_before_the_commit_the_old_holder_serves_with_the_fence_of_the_table() -> None:
+    """Not with the term of the order: after a restart without the move, its storage would take the table's fence for an old one."""
+    later = Move(shard=0, state=MoveState.ABORT, from_="a", to="b", fence=Fence(term=9, epoch=5))
+    back = _duty("a", Held(role=Role.FORWARDING, fence=_FENCE), move=later)
+    assert back is not None
+    assert (back.step, back.becomes) == (Step.ACTIVATE, _PRIMARY)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sharding_operator import WITHIN, Operator, wait_until
 from sharding_server import AsyncRecordingServer, RecordingServer
 from sharding_tables import members_of
 from shuren.sharding.aio import AsyncShardMember
-from shuren.sharding.core import Member, ShardTable, make_table
+from shuren.sharding.core import NOBODY, Member, ShardTable, make_table
 from shuren.sharding.core.codec import moves as codec
 from shuren.sharding.core.moves import Fence, Live, Move, MoveState, Report
 from shuren.sharding.fake import FakeEnsemble, FakeStore
@@ -373,6 +373,60 @@ def test_copies_are_doubted_after_a_lost_session(operator: Operator, make: _Make
     store.expire()
     wait_until(lambda: server.of(0) == ["prepare", "catch-up", "catch-up"])
     wait_until(lambda: member.status.held == {"standby": 1})
+
+
+def test_a_copy_caught_up_with_in_a_session_that_was_lost_is_caught_up_with_again(operator: Operator, make: _Make) -> None:
+    """The primary let go of it when its session ended; the call that was under way then says nothing about what came after."""
+    operator.publish(make_table(shards=1, replicas=2, members=_MEMBERS, owners=[1, 0], generation=1, term=1))
+    member, server, store = make(0)
+    wait_until(lambda: member.status.held == {"standby": 1})
+    gate = server.hold("catch-up")
+    store.expire()
+    wait_until(lambda: server.of(0).count("catch-up") == 2)
+    store.expire()
+    wait_until(lambda: member.status.lease > 0)
+    gate.set()
+    wait_until(lambda: server.of(0).count("catch-up") == 3)
+    wait_until(lambda: member.status.held == {"standby": 1})
+
+
+class _Remembering(FakeStore):
+    """Keeps what was said in the live node."""
+
+    def __init__(self, ensemble: FakeEnsemble) -> None:
+        super().__init__(ensemble, session_seconds=60.0)
+        self.said: list[Live] = []
+
+    def put_ephemeral(self, path: str, data: bytes) -> bool:
+        self.said.append(codec.decode_live(data))
+        return super().put_ephemeral(path, data)
+
+
+def test_copies_are_told_to_lag_from_the_first_word_of_a_new_session(operator: Operator, ensemble: FakeEnsemble) -> None:
+    """Between a registration and the doubts, an operator would take them for successors."""
+    operator.publish(make_table(shards=1, replicas=2, members=_MEMBERS, owners=[1, 0], generation=1, term=1))
+    store, server = _Remembering(ensemble), RecordingServer()
+    with ShardMember(store, _PATH, id="node-0", server=server, retry=0.02) as member:
+        wait_until(lambda: member.status.held == {"standby": 1})
+        gate, said = server.hold("catch-up"), len(store.said)
+        store.expire()
+        wait_until(lambda: server.of(0).count("catch-up") == 2)
+        assert {frozenset(live.counts.items()) for live in store.said[said:]} == {frozenset({("copying", 1)})}
+        gate.set()
+
+
+def test_who_holds_a_shard_and_whose_session_has_ended(operator: Operator, ensemble: FakeEnsemble, make: _Make) -> None:
+    operator.publish(make_table(shards=1, replicas=3, members=_MEMBERS, owners=[0, 2, NOBODY], generation=1, term=1))
+    member, _, store = make(0)
+    wait_until(lambda: _serves(member, 0))
+    assert member.replicas(0) == (_MEMBERS[0], _MEMBERS[2])
+    assert member.replicas(7) == ()
+    assert (member.gone("node-0"), member.gone("node-2")) == (False, True)
+    ensemble.set(f"{_PATH}/live/node-2", b"{}")
+    assert not member.gone("node-2")
+    store.silence()
+    with pytest.raises(Unavailable):
+        member.gone("node-2")
 
 
 def test_two_processes_of_one_name_do_not_serve_together(operator: Operator, make: _Make) -> None:

@@ -78,17 +78,22 @@ def duties(
     """
     mine = next((m.number for m in table.members if m.id == me), NOBODY) if table is not None else NOBODY
     placed = _places(table, mine) if table is not None else {}
+    by_number = {m.number: m for m in table.members} if table is not None else {}
     found: dict[int, Duty] = {}
     for shard, move in moves.items():
         report = Report(state=move.state, epoch=move.fence.epoch) if me in move.parts() else None
+        done = report is not None and answered.get(shard) == report
         if me == move.to:
             mine_now = _overtaken(held.get(shard), table, shard, first=placed.get(shard) == 0)
-            found[shard] = _of_new_holder(move, mine_now, report, placed=shard in placed)
+            leader = by_number.get(table.owners[shard]) if table is not None and shard < table.shards else None
+            source = move.from_ if move.primary or leader is None or leader.id == me else leader.id
+            found[shard] = _of_new_holder(move, mine_now, report, placed=shard in placed, followed=source, done=done)
         elif me == move.from_:
-            found[shard] = _of_old_holder(move, held.get(shard), report, done=report is not None and answered.get(shard) == report)
+            # before the commit the shard has the fence that it is published with, whatever term the order is of
+            fence = Fence(term=table.term, epoch=move.fence.epoch) if table is not None else move.fence
+            found[shard] = _of_old_holder(move, held.get(shard), report, fence=fence, done=done)
     if table is None:
         return found
-    by_number = {m.number: m for m in table.members}
     for shard in (placed.keys() | held.keys()) - found.keys():
         fence = seen.get(shard, Fence())
         if shard < table.shards and table.epochs[shard] < fence.epoch:
@@ -144,10 +149,14 @@ def _awaiting(shard: int, held: Held | None, fence: Fence) -> Duty:
 # ----------------------------------------------------------------------------------------------------------------------------- moves
 
 
-def _of_new_holder(move: Move, held: Held | None, report: Report | None, *, placed: bool) -> Duty:
-    """`placed`: the table has this member in the shard already, as when a replica becomes the primary."""
+def _of_new_holder(move: Move, held: Held | None, report: Report | None, *, placed: bool, followed: str | None, done: bool) -> Duty:
+    """`placed`: the table has this member in the shard already, as when a replica becomes the primary. `followed`: the shard's primary,
+    with whom it catches up, whoever it copied from. `done`: its part in this state was reported already.
+    """
     shard, source = move.shard, move.source if move.source is not None else move.from_
     lags = held is None or held.role is Role.COPYING
+    if held is not None:
+        source = followed
     match move.state:
         case MoveState.PREPARE if held is None:
             return _copy(shard, held, move.fence, report=report, peer=source)
@@ -155,7 +164,9 @@ def _of_new_holder(move: Move, held: Held | None, report: Report | None, *, plac
             return _copy(shard, held, move.fence, report=None if held is None else report, peer=source)
         case MoveState.ACTIVATE | MoveState.DROP if move.primary:
             if held is not None and held.role is Role.PRIMARY and held.fence.epoch == move.fence.epoch:
-                return Duty(shard=shard, step=None, becomes=held, serves=True, report=report)
+                # reported first: an operator that has no report, and finds the member gone, may take it that nothing was ever served
+                serves = done or move.state is MoveState.DROP
+                return Duty(shard=shard, step=None, becomes=held, serves=serves, report=report)
             if lags:
                 # restarted after it had caught up: the old primary keeps everything until it is told to drop it
                 return _copy(shard, held, move.fence, report=None, peer=source)
@@ -165,8 +176,8 @@ def _of_new_holder(move: Move, held: Held | None, report: Report | None, *, plac
     return _as_it_is(shard, held, report=report)
 
 
-def _of_old_holder(move: Move, held: Held | None, report: Report | None, *, done: bool) -> Duty:
-    """`done`: its part in this state was reported already."""
+def _of_old_holder(move: Move, held: Held | None, report: Report | None, *, fence: Fence, done: bool) -> Duty:
+    """`fence`: to serve with before the commit. `done`: its part in this state was reported already."""
     shard = move.shard
     if move.state is MoveState.DROP:
         return _dropped(shard, held, report)
@@ -175,14 +186,13 @@ def _of_old_holder(move: Move, held: Held | None, report: Report | None, *, done
     serving = held is not None and held.role is Role.PRIMARY
     match move.state:
         case MoveState.FORWARD | MoveState.ACTIVATE if held is None or held.role is not Role.FORWARDING:
-            fence = held.fence if held is not None else move.fence
-            becomes = Held(role=Role.FORWARDING, fence=fence)
+            becomes = Held(role=Role.FORWARDING, fence=held.fence if held is not None else move.fence)
             return Duty(shard=shard, step=Step.FORWARD, becomes=becomes, peer=move.to, report=report)
         case MoveState.FORWARD | MoveState.ACTIVATE:
             return _as_it_is(shard, held, report=report, peer=move.to)
         case _ if not serving:
             # restarted, or told to go back: nobody else has been made the primary yet
-            return _activate(shard, move.fence, report=report if move.state is MoveState.ABORT else None)
+            return _activate(shard, fence, report=report if move.state is MoveState.ABORT else None)
         case MoveState.CATCH_UP if not done:
             return Duty(shard=shard, step=Step.CATCH_UP, becomes=held, serves=True, peer=move.to, report=report)
     return Duty(shard=shard, step=None, becomes=held, serves=True, report=report)

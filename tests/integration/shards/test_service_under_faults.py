@@ -1,0 +1,180 @@
+"""A sharded key-value service (`shardkv`) while clients read and write without end: whatever befalls it, no acknowledged write is lost, no
+read is stale, and nobody who was replaced is heard.
+
+Every call is recorded. After each run, the history of each key must be linearizable, and no call may have been served under a fence below
+one that had been answered under before it began. A reply that is older than the members' bound is discarded and its outcome unknown.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from shardkv.cluster import SESSION_SECONDS, Cluster, Run, wait_until
+from zookeeper_process import JAR
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if not JAR.exists():
+        pytest.skip("Debian's zookeeper is not installed (apt-get install zookeeper)")
+    one = Cluster(tmp_path_factory.mktemp("shardkv"))
+    try:
+        one.begin(members=4, callers=2)
+        yield one
+    finally:
+        one.end()
+
+
+def _judge(run: Run, name: str, more: str = "") -> None:
+    verdict = run.verdict()
+    print(f"\n{name}: {verdict}{'; ' if more else ''}{more}")  # noqa: T201  what each fault was survived with
+    assert verdict.faults == {}
+    assert verdict.acknowledged > 50
+
+
+def _busiest(cluster: Cluster) -> int:
+    """The member that leads most shards."""
+    return max(cluster.placed, key=cluster.leads)
+
+
+def test_a_member_is_killed_and_comes_back_in_place(cluster: Cluster) -> None:
+    """SIGKILL, and a start with the same disk before the delay: standbys take over, nothing is copied anew."""
+    with cluster.traffic("killed") as run:
+        number = _busiest(cluster)
+        held, led = [row for row in cluster.rows() if number in row], cluster.leads(number)
+        cluster.members[number].kill()
+        run.all_keys_answer()
+        assert cluster.leads(number) == 0
+        assert len([row for row in cluster.rows() if number in row]) == len(held), "its copies stay its own"
+        cluster.members[number].start()
+        cluster.rest()
+    _judge(run, "killed, back in place", f"its {led} shards went to standbys and back")
+
+
+def test_a_member_is_killed_for_good(cluster: Cluster) -> None:
+    """SIGKILL, and nobody comes: after the delay its copies are made anew elsewhere. Then it is back with an old disk."""
+    with cluster.traffic("lost") as run:
+        number = _busiest(cluster)
+        cluster.want(delay=0.5)
+        cluster.members[number].kill()
+        wait_until(lambda: not any(number in row for row in cluster.rows()), "its copies made anew")
+        status = cluster.rest()
+        cluster.want(delay=6.0)
+        cluster.members[number].start()
+        wait_until(lambda: cluster.leads(number), "it leads again")
+        cluster.rest()
+    _judge(run, "killed for good", f"{status['moves']} replicas made anew, at least {status['bound']}")
+
+
+def test_a_member_is_stopped_beyond_its_session_and_resumed(cluster: Cluster) -> None:
+    with cluster.traffic("stopped") as run:
+        number = _busiest(cluster)
+        cluster.members[number].signal(signal.SIGSTOP)
+        wait_until(lambda: cluster.leads(number) == 0, "standbys lead its shards")
+        run.all_keys_answer()
+        cluster.members[number].signal(signal.SIGCONT)
+        cluster.rest()
+        wait_until(lambda: cluster.leads(number), "it leads again")
+    _judge(run, "stopped beyond its session", f"session {SESSION_SECONDS} s")
+
+
+def test_a_member_and_callers_are_cut_off_from_zookeeper(cluster: Cluster) -> None:
+    """Both go on to see each other: the callers route by an old table to a member that has been replaced and does not know it."""
+    with cluster.traffic("cut off") as run:
+        number = _busiest(cluster)
+        proxies = [cluster.members[number].proxy, cluster.callers[0].proxy]
+        for proxy in proxies:
+            proxy.cut()
+        wait_until(lambda: cluster.leads(number) == 0, "standbys lead its shards")
+        time.sleep(SESSION_SECONDS)
+        for proxy in proxies:
+            proxy.heal()
+        cluster.rest()
+        wait_until(lambda: cluster.leads(number), "it leads again")
+    _judge(run, "cut off from ZooKeeper")
+
+
+def test_a_member_is_added_and_one_removed(cluster: Cluster) -> None:
+    with cluster.traffic("members") as run:
+        new = cluster.add()
+        cluster.want(members=[*cluster.placed, new])
+        joined = cluster.rest()
+        assert joined["proven"], "no table needs fewer moves"
+        assert cluster.leads(new)
+        leaver = cluster.placed[0]
+        cluster.want(draining=[cluster.members[leaver].id])
+        left = cluster.rest()
+        assert left["proven"]
+        assert not any(leaver in row for row in cluster.rows())
+        cluster.members[leaver].stop()
+        cluster.want(members=[n for n in cluster.placed if n != leaver], draining=[])
+        cluster.rest()
+    moved = f"{joined['moves']} and {left['moves']} replicas moved, bounds {joined['bound']} and {left['bound']}, none can do with fewer"
+    _judge(run, "added and removed", moved)
+
+
+def test_the_operator_is_killed_at_every_write_of_a_migration(cluster: Cluster) -> None:
+    """Once after each kind of write: every state of a move, of a primary and of another replica, and each piece of a publication."""
+    deaths = cluster.directory / "deaths"
+    deaths.unlink(missing_ok=True)
+    with cluster.traffic("operator") as run:
+        leaver = cluster.placed[-1]
+        cluster.want(draining=[cluster.members[leaver].id], deaths=str(deaths))
+        cluster.rest()
+        assert not any(leaver in row for row in cluster.rows())
+        cluster.want(draining=[], deaths=None)
+        cluster.rest()
+    died_after = deaths.read_text().split("\n")[:-1]
+    moved = {f"{kind} {state}" for kind in ("primary", "replica") for state in ("prepare", "catch-up", "drop")}
+    assert set(died_after) >= moved | {"primary forward", "primary activate", "remove", "publish map-0", "publish delta", "publish head"}
+    _judge(run, "operator killed", f"{len(died_after)} times: after {', '.join(died_after)}")
+
+
+def test_the_leader_of_zookeeper_is_killed(cluster: Cluster) -> None:
+    """While a member is being emptied."""
+    with cluster.traffic("leader") as run:
+        leaver = cluster.placed[-1]
+        cluster.want(draining=[cluster.members[leaver].id])
+        wait_until(lambda: cluster.status.get("active"), "moves under way")
+        number = cluster.ensemble.leader()
+        assert number is not None
+        cluster.ensemble.kill(number)
+        wait_until(lambda: cluster.ensemble.leader() not in {None, number}, "another leader")
+        cluster.rest()
+        run.all_keys_answer()
+        cluster.ensemble.start(number)
+        cluster.want(draining=[])
+        cluster.rest()
+        wait_until(cluster.ensemble.all_serve, "three ZooKeeper servers")
+    _judge(run, "leader of ZooKeeper killed")
+
+
+def test_a_careless_member_would_be_found_out(cluster: Cluster) -> None:
+    """The proof of the proof: one that does not ask its lease is cut off, and callers that are cut off too go on to ask it."""
+    before = list(cluster.placed)
+    careless = cluster.add(module="careless")
+    cluster.want(members=[*before, careless])
+    cluster.rest()
+    with cluster.traffic("careless") as run:
+        proxies = [cluster.members[careless].proxy, cluster.callers[0].proxy]
+        for proxy in proxies:
+            proxy.cut()
+        wait_until(lambda: cluster.leads(careless) == 0, "standbys lead its shards")
+        time.sleep(SESSION_SECONDS)
+        for proxy in proxies:
+            proxy.heal()
+        cluster.want(draining=[cluster.members[careless].id])
+        cluster.rest()
+        cluster.members[careless].stop()
+        cluster.want(members=before, draining=[])
+        cluster.rest()
+    verdict = run.verdict()
+    print(f"\na careless member: {verdict}")  # noqa: T201
+    assert any("no order explains" in why for why in verdict.faults.values())
+    assert any("had served under" in why for why in verdict.faults.values())

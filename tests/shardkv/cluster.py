@@ -1,0 +1,333 @@
+"""The whole service on this machine: three ZooKeeper servers, an operator, members, callers, and what is to befall them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from engine_process import free_port
+from linearizability import Kind, Operation, violations
+from shardkv.proxy import Proxy
+from zookeeper_process import Ensemble
+
+SESSION_SECONDS = 2.0
+SLOTS = 16
+REPLICAS = 2
+_WITHIN = 60.0
+_ROOT = Path(__file__).parents[2]
+Json = dict[str, Any]
+
+
+def wait_until(holds: Callable[[], object], what: str, *, within: float = _WITHIN) -> None:
+    """Until `holds()`; the assertion fails, with `what`, when that does not come to be."""
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        time.sleep(0.02)
+
+
+def _start(module: str, *arguments: object, log: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": f"{_ROOT / 'operator'}{os.pathsep}{_ROOT / 'tests'}"}
+    with log.open("ab") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"shardkv.{module}", *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            text=True,
+        )
+
+
+def _end(process: subprocess.Popen[str], *, within: float = 20.0) -> None:
+    """Its standard input ends, and so does it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What callers saw of one run. `faults` are what must not be, by name; empty when all is well."""
+
+    calls: int
+    acknowledged: int
+    outcomes: Mapping[str, int]
+    members: int
+    fences: int
+    longest: float
+    faults: Mapping[str, str]
+
+    def __str__(self) -> str:
+        told = " ".join(f"{name}={count}" for name, count in sorted(self.outcomes.items()))
+        return (
+            f"calls={self.calls} writes acknowledged={self.acknowledged} {told} answered by {self.members} members under "
+            f"{self.fences} fences, longest without an answer {self.longest:.1f} s"
+        )
+
+
+class Member:
+    """One server process, and its way to ZooKeeper."""
+
+    def __init__(self, cluster: Cluster, number: int, *, module: str = "server") -> None:
+        self.id, self.number, self.module = f"node-{number}", number, module
+        self.address = f"127.0.0.1:{free_port()}"
+        self.proxy = Proxy(cluster.ensemble.hosts.split(","))
+        self._cluster = cluster
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        port, place = self.address.rpartition(":")[2], self._cluster.directory / self.id
+        log = self._cluster.directory / f"{self.id}.log"
+        arguments = (self.proxy.address, self._cluster.path, self.id, port, place, SESSION_SECONDS)
+        self.process = _start(self.module, *arguments, log=log)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self.process = None
+
+    def stop(self) -> None:
+        if self.process is not None:
+            _end(self.process)
+            self.process = None
+
+
+class Callers:
+    """One process of callers."""
+
+    def __init__(self, cluster: Cluster, name: str, *, threads: int = 3) -> None:
+        self.name = name
+        self.proxy = Proxy(cluster.ensemble.hosts.split(","))
+        self._log = cluster.directory / f"{name}.history"
+        self._process = _start(
+            "client", self.proxy.address, cluster.path, name, SESSION_SECONDS, threads, log=cluster.directory / f"{name}.log"
+        )
+        self._told()
+
+    def _told(self) -> Json:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"{self.name} has ended"
+        found: Json = json.loads(line)
+        return found
+
+    def _tell(self, command: Json) -> Json:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        return self._told()
+
+    def go(self, prefix: str, *, keys: int) -> None:
+        self._tell({"go": prefix, "keys": keys, "log": str(self._log)})
+
+    def stop(self) -> Json:
+        return self._tell({"stop": True})
+
+    def history(self) -> list[Any]:
+        """The calls so far."""
+        return [json.loads(line) for line in self._log.read_text().split("\n")[:-1]]
+
+    def end(self) -> None:
+        _end(self._process)
+        self.proxy.close()
+
+
+class Cluster:
+    """See the module. Members are numbered from 0."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = "/shuren/test/shards/shop.cart"
+        self.ensemble = Ensemble(directory)
+        self.members: dict[int, Member] = {}
+        self.callers: list[Callers] = []
+        self._control, self._status = directory / "control", directory / "status"
+        self._wants: Json = {"serial": 0, "slots": SLOTS, "replicas": REPLICAS, "members": [], "draining": [], "delay": 6.0, "deaths": None}
+        self._operator: subprocess.Popen[str] | None = None
+        self.placed: list[int] = []
+        """Numbers of the members that the operator knows."""
+
+    def begin(self, members: int, callers: int) -> None:
+        """Everything up, the map at rest."""
+        for number in range(1, len(self.ensemble.ports) + 1):
+            self.ensemble.start(number)
+        wait_until(self.ensemble.all_serve, "three ZooKeeper servers")
+        for _ in range(members):
+            self.add()
+        self.want(members=range(members))
+        self._operator = _start("mover", self.ensemble.hosts, self.path, self._control, self._status, log=self.directory / "operator.log")
+        self.rest()
+        self.callers = [Callers(self, f"callers-{n}") for n in range(callers)]
+
+    def add(self, *, module: str = "server") -> int:
+        """Start one more member, which the operator does not know yet. Gives its number."""
+        number = len(self.members)
+        self.members[number] = Member(self, number, module=module)
+        self.members[number].start()
+        return number
+
+    def end(self) -> None:
+        for callers in self.callers:
+            callers.end()
+        if self._operator is not None:
+            _end(self._operator)
+        for member in self.members.values():
+            member.stop()
+            member.proxy.close()
+        self.ensemble.stop()
+
+    # -------------------------------------------------------------------------------------------- the operator
+
+    def want(self, *, members: range | list[int] | None = None, **more: object) -> None:
+        """Tell the operator what is wanted now."""
+        self._wants["serial"] += 1
+        self._wants.update(more)
+        if members is not None:
+            self.placed = list(members)
+            self._wants["members"] = [
+                {"id": m.id, "number": m.number, "rack": f"rack-{m.number % 3}", "address": m.address}
+                for m in (self.members[number] for number in self.placed)
+            ]
+        aside = self._control.with_suffix(".new")
+        aside.write_text(json.dumps(self._wants))
+        aside.rename(self._control)
+
+    @property
+    def status(self) -> Json:
+        """What the operator said last; empty before it said anything about what is wanted now."""
+        if not self._status.exists():
+            return {}
+        found: Json = json.loads(self._status.read_text())
+        return found if found["serial"] == self._wants["serial"] else {}
+
+    def rest(self) -> Json:
+        """Until every shard is where it belongs and led."""
+        wait_until(lambda: self.status.get("rest") and not self.status["leaderless"], f"the map at rest: {self._status}")
+        return self.status
+
+    def rows(self) -> list[list[int]]:
+        """Who holds each shard, its primary first."""
+        rows: list[list[int]] = json.loads(self._status.read_text())["rows"]
+        return rows
+
+    def leads(self, member: int) -> int:
+        """Of how many shards a member is the primary."""
+        return sum(row[0] == member for row in self.rows())
+
+    # -------------------------------------------------------------------------------------------------- a run
+
+    @contextlib.contextmanager
+    def traffic(self, name: str, *, keys: int = 24) -> Iterator[Run]:
+        """Calls go on while the block runs, and for a while before and after: every key is served again at the end."""
+        for callers in self.callers:
+            callers.go(name, keys=keys)
+        run = Run(self, name, keys)
+        try:
+            run.all_keys_answer()
+            yield run
+            run.all_keys_answer()
+        finally:
+            run.outcomes = Counter[str]()
+            for callers in self.callers:
+                run.outcomes.update(callers.stop())
+
+
+class Run:
+    """One run of calls."""
+
+    def __init__(self, cluster: Cluster, name: str, keys: int) -> None:
+        self._cluster, self._name, self._keys = cluster, name, keys
+        self.outcomes: Counter[str] = Counter()
+
+    def _history(self) -> list[Any]:
+        return [call for callers in self._cluster.callers for call in callers.history()]
+
+    def all_keys_answer(self) -> None:
+        """Until each key was written and read after now."""
+        since = time.monotonic()
+        wanted = {(operation, f"{self._name}:{n}") for operation in ("get", "put") for n in range(self._keys)}
+
+        def answered() -> bool:
+            return wanted <= {(op, key) for _, op, key, _, begin, end, *_ in self._history() if end is not None and begin > since}
+
+        wait_until(answered, "each key written and read again")
+
+    def verdict(self) -> Verdict:
+        """What is to be said about all calls, once they have ended."""
+        history = self._history()
+        keys: dict[str, list[Operation]] = defaultdict(list)
+        for who, operation, key, value, begin, end, *_ in history:
+            kind = Kind.WRITE if operation == "put" else Kind.READ
+            keys[key].append(Operation(kind=kind, value=value, begin=begin, end=inf if end is None else end, who=who))
+        done = [call for call in history if call[5] is not None]
+        faults = violations(keys)
+        faults.update(fenced_but_heard(done))
+        return Verdict(
+            calls=len(history),
+            acknowledged=sum(call[1] == "put" for call in done),
+            outcomes=dict(self.outcomes),
+            members=len({call[7] for call in done}),
+            fences=len({tuple(call[6]) for call in done}),
+            longest=_longest(done),
+            faults=faults,
+        )
+
+
+def fenced_but_heard(done: list[Any]) -> dict[str, str]:
+    """Calls that were served under a fence after one under a higher fence of the same shard had been answered before they began."""
+    faults: dict[str, str] = {}
+    ends: dict[int, list[tuple[float, tuple[int, int], str]]] = defaultdict(list)
+    for _, _, _, _, _, end, fence, by, shard in done:
+        ends[shard].append((end, tuple(fence), by))
+    highest: dict[int, list[tuple[float, tuple[int, int], str]]] = {}
+    for shard, seen in ends.items():
+        seen.sort()
+        rising, top = [], (-1, -1)
+        for end, fence, by in seen:
+            if fence > top:
+                top = fence
+                rising.append((end, fence, by))
+        highest[shard] = rising
+    for who, operation, key, _, begin, _, fence, by, shard in done:
+        for end, higher, other in highest[shard]:
+            if end < begin and higher > tuple(fence):
+                late = f"{operation} {key} of {who} was served by {by} under {fence}"
+                faults[f"shard {shard}"] = f"{late} after {other} had served under {higher}"
+    return faults
+
+
+def _longest(done: list[Any]) -> float:
+    """The longest time in which a key that was asked for got no answer."""
+    ends: dict[str, list[float]] = defaultdict(list)
+    for call in done:
+        ends[call[2]].append(call[5])
+    gaps = [later - earlier for times in ends.values() for earlier, later in zip(sorted(times), sorted(times)[1:], strict=False)]
+    return max(gaps, default=0.0)
