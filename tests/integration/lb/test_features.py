@@ -506,3 +506,41 @@ async def test_all_words_of_a_server_are_taken_at_run_time(tmp_path: Path, port:
     async with carrying(tmp_path, route("web", http(port=port), **settings), port=port) as front:
         await front.set("web", endpoint("a", ports={"admin": 9}), endpoint("b", address="2001:db8::1", ports={"admin": 9}))
         assert {s.name for s in await front.api.servers(["shop.web:http"])} == {"a", "b"}
+
+
+async def test_when_every_check_fails_a_server_that_answers_is_better_than_none(
+    tmp_path: Path, port: int, backends: Callable[..., Any]
+) -> None:
+    check = {**QUICK, "type": "Http", "path": "/health"}
+    routes = [
+        route("web", http("web.example", port=port), healthCheck=check),
+        route("choosy", http("choosy.example", port=port), healthCheck={**check, "whenAllFail": "Refuse"}, age=2),
+    ]
+    async with carrying(tmp_path, *routes, port=port) as front:
+        a, b = await backends("a"), await backends("b")
+        given = {x.name: endpoint(x.name, address="127.0.0.1", port=x.port) for x in (a, b)}
+        for name in ("web", "choosy"):
+            await front.set(name, *given.values())
+        for backend in (a, b):
+            backend.health = 503
+        await front.up("shop.web:http")
+        await front.up("shop.choosy:http")
+        assert {(await front.get(host="web.example"))[2].split()[0] for _ in range(6)} == {"a", "b"}
+        assert (await front.get(host="choosy.example"))[0] == 503
+        # one that is drained is asked no more, one that is gone is passed over: what one server of three can answer is answered
+        await front.set("web", endpoint("a", address="127.0.0.1", port=a.port, state=EndpointState.DRAINING), given["b"])
+        assert {(await front.get(host="web.example"))[2].split()[0] for _ in range(4)} == {"b"}
+        c = await backends("c")
+        c.health = 503
+        await front.set("web", *given.values(), endpoint("c", address="127.0.0.1", port=c.port))
+        await front.up("any:shop.web:http", "a", "b", "c")
+        for dead in (a, c):
+            await dead.kill()
+        client = front.client("web.example")
+        assert {(await client.request(body=b"x"))[2].split()[0] for _ in range(30)} == {b"b"}
+        client.close()
+        # and a check that passes again is what counts
+        await front.set("web", given["b"])
+        b.health = 200
+        await front.up("shop.web:http", "b")
+        assert (await front.get(host="web.example"))[0] == 200

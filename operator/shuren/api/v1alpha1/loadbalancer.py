@@ -68,6 +68,13 @@ class CheckMethod(StrEnum):
     OPTIONS = "OPTIONS"
 
 
+class WhenAllFail(StrEnum):
+    """What becomes of HTTP requests while every endpoint's check fails."""
+
+    SERVE = "Serve"
+    REFUSE = "Refuse"
+
+
 class RetryOn(StrEnum):
     """What is tried again."""
 
@@ -279,6 +286,9 @@ class HealthCheck(Node):
     """Good checks in a row until it is up."""
     fall: Annotated[int, Field(ge=1, le=100)] = 3
     """Bad checks in a row until it is down."""
+    when_all_fail: Annotated[WhenAllFail, Field(strict=False)] = WhenAllFail.SERVE
+    """What becomes of HTTP requests while the checks of all ready endpoints fail. Serve: they go to some of them all the same, since a 503
+    of the load balancer's own would be certain. Refuse: 503, for services whose checks choose one endpoint among many. TCP: refused."""
 
 
 class Retries(Node):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shuren.domain.haproxy.claims import Carried
-from shuren.domain.haproxy.document import Line, Section
+from shuren.domain.haproxy.document import SPARE, Line, Section
 from shuren.domain.haproxy.materials import Materials, authority, users
 from shuren.domain.haproxy.settings import (
     Access,
@@ -36,6 +36,11 @@ from shuren.domain.service.values import ServiceName
 PEERS = "shuren"
 """Section of the local peer, through which a reload hands stick tables on."""
 
+_SPARE_CHECK = (
+    "check inter 10s fastinter 500ms downinter 1s rise 1 fall 1",
+    # most of the time nobody asks a spare; when somebody does, the first refused connection is enough
+    "observe layer4 error-limit 1 on-error mark-down",
+)
 _IDEMPOTENT = "GET HEAD OPTIONS PUT DELETE"
 
 _EJECT = {
@@ -64,21 +69,40 @@ _PLAIN_BALANCE = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackendKey:
-    """A service has one backend for HTTP and one for TCP, and one more for each further port that a listener sends to."""
+    """A service has one backend for HTTP and one for TCP, and one more for each further port that a listener sends to.
+
+    Each for HTTP has a `spare` beside it, which takes the requests while every check fails: see `spare_of`.
+    """
 
     carried: Carried
     http: bool
     target_port: str = ""
+    spare: bool = False
 
     @property
     def name(self) -> str:
-        """`<ns>.<svc>:http`, `<ns>.<svc>:tcp`, `…:<target port>`."""
-        return f"{self.carried.service}:{'http' if self.http else 'tcp'}{f':{self.target_port}' if self.target_port else ''}"
+        """`<ns>.<svc>:http`, `<ns>.<svc>:tcp`, `…:<target port>`; of the spare `any:…`."""
+        plain = f"{self.carried.service}:{'http' if self.http else 'tcp'}{f':{self.target_port}' if self.target_port else ''}"
+        return spare_of(plain) if self.spare else plain
+
+
+def spare_of(backend: str) -> str:
+    """Name of the backend with some of the same servers, which takes the requests while no server of `backend` is up. There counts only
+    whether a port is open.
+
+    When all checks fail, a 503 of ours is certain and an answer of a server's may still be good: an app that is rolled answers its check
+    with 503 and serves on until it is asked no more, and who comes after it may not be known here yet.
+    """
+    return f"{SPARE}{backend}"
+
+
+REDIRECTS = "redirect:"
+"""How the names of backends that redirect begin."""
 
 
 def redirect_name(redirect: Redirect) -> str:
     """Backend that answers with a redirect; services share it."""
-    return f"redirect:{redirect.code}:{redirect.port}"
+    return f"{REDIRECTS}{redirect.code}:{redirect.port}"
 
 
 def redirect_section(redirect: Redirect) -> Section:
@@ -105,12 +129,12 @@ def section(key: BackendKey, materials: Materials) -> Section:
     settings, owner = key.carried.settings, key.carried.service
     lines = [
         f"mode {'http' if key.http else 'tcp'}",
-        *_balance(settings.balance),
+        *(_balance(settings.balance) if not key.spare else ("balance roundrobin",)),
         *_trusted(settings, owner, materials),
         *_timeouts(settings),
         *_retries(settings.retries, http=key.http),
-        *_check(settings.health_check),
-        *(_sticky(settings.sticky, key.carried.route.uid or str(owner)) if settings.sticky is not None else ()),
+        *(_check(settings.health_check) if not key.spare else ()),
+        *(_sticky(settings.sticky, key.carried.route.uid or str(owner)) if settings.sticky is not None and not key.spare else ()),
         *_access(settings.access, key, materials),
         *(_http(settings.http) if key.http else ()),
         *((f"http-reuse {settings.connections.reuse.value.lower()}",) if key.http else ()),
@@ -268,7 +292,7 @@ def server_options(key: BackendKey, materials: Materials) -> tuple[str, ...]:
         words.append(f"maxconn {settings.connections.per_endpoint}")
     if settings.connections.queue:
         words.append(f"maxqueue {settings.connections.queue}")
-    words += _check_words(settings, http=key.http)
+    words += _check_words(settings, http=key.http) if not key.spare else _SPARE_CHECK
     return tuple(" ".join(words).split())
 
 

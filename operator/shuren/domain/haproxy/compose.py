@@ -21,8 +21,8 @@ from shuren.domain.haproxy.document import Document, Line, MapEntry, Section
 from shuren.domain.haproxy.fronts import NOBODY, backend_of, fronted
 from shuren.domain.haproxy.materials import Material, Materials, missing_for
 from shuren.domain.haproxy.parse import named_well, parse
-from shuren.domain.haproxy.servers import Server, servers_of
-from shuren.domain.haproxy.settings import LoadBalancing, StickyBy
+from shuren.domain.haproxy.servers import Server, servers_of, spares
+from shuren.domain.haproxy.settings import HealthCheck, LoadBalancing, StickyBy, WhenAllFail
 from shuren.domain.haproxy.words import quoted
 from shuren.domain.service.values import EndpointSet, Route, ServiceName
 
@@ -152,13 +152,18 @@ def plans(
 
 def _plan(composition: Composition, key: BackendKey, endpoints: EndpointSet | None, resolved: Mapping[str, Sequence[str]]) -> BackendPlan:
     settings = key.carried.settings
+    if key.spare and not _serves_unchecked(settings.health_check):
+        return BackendPlan(name=key.name, servers=(), options=composition.document.options[key.name], spare=True)
     servers = servers_of(
         endpoints.endpoints if endpoints is not None else (),
         target_port=key.target_port,
         check_port=settings.health_check.port,
-        sticky=settings.sticky is not None,
+        sticky=settings.sticky is not None and not key.spare,
         resolved=resolved,
     )
+    if key.spare:
+        options = composition.document.options[key.name]
+        return BackendPlan(name=key.name, servers=spares(servers), options=options, checked=True, spare=True)
     return BackendPlan(
         name=key.name,
         servers=tuple(_checked_in_clear(server) for server in servers) if _clear_check(settings) else servers,
@@ -166,6 +171,10 @@ def _plan(composition: Composition, key: BackendKey, endpoints: EndpointSet | No
         checked=settings.health_check.enabled,
         sticky=sticky_by_cookie(settings, http=key.http),
     )
+
+
+def _serves_unchecked(check: HealthCheck) -> bool:
+    return check.enabled and check.when_all_fail is WhenAllFail.SERVE
 
 
 def _clear_check(settings: LoadBalancing) -> bool:
@@ -184,7 +193,8 @@ def _keys(fronts: Sequence[Front], by_service: Mapping[ServiceName, Carried]) ->
         for rule in front.rules
         if rule.redirect is None
     }
-    return tuple(keys[name] for name in sorted(keys))
+    found = [keys[name] for name in sorted(keys)]
+    return (*found, *(replace(key, spare=True) for key in found if key.http))
 
 
 def _userlists(materials: Materials) -> Iterable[Section]:

@@ -73,7 +73,8 @@ class BackendPlan:
     """A backend as it shall be.
 
     `options` are the words that every server of it carries (HAProxy's default-server does not reach servers that are added at run time);
-    `checked` tells whether they hold `check`; `sticky` whether clients hold a cookie of their server.
+    `checked` tells whether they hold `check`; `sticky` whether clients hold a cookie of their server; `spare` that its servers are those of
+    another backend once more.
     """
 
     name: str
@@ -81,6 +82,7 @@ class BackendPlan:
     options: tuple[str, ...] = ()
     checked: bool = False
     sticky: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

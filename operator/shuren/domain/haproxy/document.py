@@ -16,6 +16,8 @@ from shuren.domain.haproxy.servers import Admin, assign_ids
 from shuren.domain.service.values import ServiceName
 
 CONFIG_FILE = "haproxy.cfg"
+SPARE = "any:"
+"""How names of backends begin that hold servers of another backend once more: `backends.spare_of`."""
 
 
 class Line(NamedTuple):
@@ -159,6 +161,8 @@ def compare(old: Document | None, new: Document) -> Change:
     reasons += [f"servers of {name} get other options" for name, words in new.options.items() if old.options.get(name, words) != words]
     reasons += [f"certificates of {name} changed" for name in sorted(new.files.keys() | old.files.keys()) if _differs(name, old, new)]
     reasons += [f"new {name}" for name in new.maps if name not in old.maps]
+    # what befalls a backend befalls its spare as well: said once, unless the spare alone is another
+    reasons = [reason for reason in reasons if f" {SPARE}" not in reason] or reasons
     return Change(reasons=tuple(reasons), maps=tuple(n for n, entries in new.maps.items() if n in old.maps and entries != old.maps[n]))
 
 

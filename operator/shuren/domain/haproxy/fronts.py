@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shuren.domain.haproxy.backends import redirect_name
+from shuren.domain.haproxy.backends import REDIRECTS, redirect_name, spare_of
 from shuren.domain.haproxy.claims import Front, Kind, Rule
 from shuren.domain.haproxy.document import Line, MapEntry, Section
 from shuren.domain.haproxy.materials import Materials, authority, certificate
@@ -63,7 +63,7 @@ def fronted(front: Front, timeouts: Mapping[ServiceName, Timeouts], materials: M
             maps[map_name] = entries
             lines += [Line(text) for text in _by_path(map_name, entries)]
             lines += _chain_lines(chains, front.kind)
-            lines += [Line("use_backend %[var(txn.key)] if { var(txn.key) -m found }"), Line(f"default_backend {NOBODY}")]
+            lines += [Line(text) for text in _BY_KEY] + [Line(f"default_backend {NOBODY}")]
     return Fronted(
         section=Section(header=f"frontend {front.name}", lines=tuple(lines)),
         maps=maps,
@@ -216,6 +216,13 @@ def _by_path(map_name: str, entries: Sequence[MapEntry]) -> Iterable[str]:
         yield f"http-request set-var(txn.key) str(*),{look_up} {unless}"
 
 
+_SERVICE = f"{{ var(txn.key) -m found }} !{{ var(txn.key) -m beg {REDIRECTS} }}"
+_BY_KEY = (
+    f"use_backend {spare_of('%[var(txn.key)]')} if {_SERVICE} {{ var(txn.key),nbsrv eq 0 }}",
+    "use_backend %[var(txn.key)] if { var(txn.key) -m found }",
+)
+
+
 def _chain_lines(chains: Sequence[_Chain], kind: Kind) -> Iterable[Line]:
     names: dict[tuple[ServiceName, HeaderRule], str] = {}
     for chain in chains:
@@ -228,9 +235,18 @@ def _chain_lines(chains: Sequence[_Chain], kind: Kind) -> Iterable[Line]:
                     name = names[rule.service, header] = f"header_{len(names)}"
                     yield Line(f"acl {name} {_header_condition(header)}", rule.service)
                 conditions.append(name)
-            yield Line(f"use_backend {backend_of(rule, kind)} if {here} {' '.join(conditions)}", rule.service)
-        rest = backend_of(chain.rest, kind) if chain.rest is not None else NOBODY
-        yield Line(f"use_backend {rest} if {here}", chain.rest.service if chain.rest is not None else None)
+            yield from _use(rule, kind, f"{here} {' '.join(conditions)}")
+        if chain.rest is not None:
+            yield from _use(chain.rest, kind, here)
+        else:
+            yield Line(f"use_backend {NOBODY} if {here}")
+
+
+def _use(rule: Rule, kind: Kind, condition: str) -> Iterable[Line]:
+    backend = backend_of(rule, kind)
+    if rule.redirect is None:
+        yield Line(f"use_backend {spare_of(backend)} if {condition} {{ nbsrv({backend}) eq 0 }}", rule.service)
+    yield Line(f"use_backend {backend} if {condition}", rule.service)
 
 
 def _header_condition(header: HeaderRule) -> str:

@@ -423,6 +423,7 @@ def _health_check(r: _Reader) -> HealthCheck:
         timeout=r.number("timeoutMs", standard.timeout),
         rise=r.number("rise", standard.rise, most=100),
         fall=r.number("fall", standard.fall, most=100),
+        when_all_fail=r.choice("whenAllFail", standard.when_all_fail),
     )
 
 

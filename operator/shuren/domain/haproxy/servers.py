@@ -7,7 +7,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from shuren.domain.service.values import MAX_WEIGHT, Endpoint, EndpointState
@@ -124,6 +124,22 @@ def servers_of(
                 app=endpoint.app,
             )
     return tuple(found[name] for name in sorted(found))
+
+
+SPARES = 8
+"""Servers of a backend that have a second life as its spares: enough to find one that answers, few enough to cost next to nothing."""
+
+
+def spares(servers: Sequence[Server]) -> tuple[Server, ...]:
+    """Those of a backend's servers that take its requests when all checks fail, with their base weight.
+
+    By the hash of their names, so that a change of one seldom changes the others. One that is drained is kept while somebody waits for what
+    it has.
+    """
+    able = [s for s in servers if s.admin is Admin.READY and s.weight > 0]
+    ranked = sorted((*able, *(s for s in servers if s.draining)), key=lambda s: hashlib.sha256(s.name.encode()).digest())
+    chosen = {s.name for s in [*ranked[:SPARES], *[s for s in ranked if not s.draining][:SPARES]]}
+    return tuple(replace(s, weight=BASE_WEIGHT, check_port=0) for s in servers if s.name in chosen)
 
 
 def assign_ids(names: Iterable[str], taken: Mapping[str, int]) -> dict[str, int]:

@@ -78,6 +78,13 @@ class CheckType(Enum):
     HTTP = "Http"
 
 
+class WhenAllFail(Enum):
+    """What becomes of HTTP requests while every server's check fails: sent to some server all the same, or answered with 503."""
+
+    SERVE = "Serve"
+    REFUSE = "Refuse"
+
+
 class RetryOn(Enum):
     """What is tried again."""
 
@@ -248,6 +255,7 @@ class HealthCheck:
     timeout: int = 2000
     rise: int = 2
     fall: int = 3
+    when_all_fail: WhenAllFail = WhenAllFail.SERVE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

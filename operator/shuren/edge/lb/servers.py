@@ -26,6 +26,7 @@ class _Known:
     leaving: tuple[str, ...] = ()
     waiting: int = 0
     up: int = 0
+    spare: bool = False
 
 
 @dataclass(kw_only=True)
@@ -82,6 +83,7 @@ class Servers:
             leaving=gap.leaving,
             waiting=sum(not server.up for server in ready),
             up=sum(server.up and server.state is Admin.READY for server in ready),
+            spare=plan.spare,
         )
         if gap.changes:
             log.warning("HAProxy does not carry %s as told; first: %s", plan.name, gap.commands[0])
@@ -94,7 +96,7 @@ class Servers:
 
     def up(self, backends: Iterable[str]) -> int:
         """Servers that are ready and whose check passes."""
-        return sum(known.up for name in backends if (known := self._known.get(name)) is not None)
+        return sum(known.up for name in backends if (known := self._known.get(name)) is not None and not known.spare)
 
     def unfinished(self, backends: Iterable[str]) -> bool:
         """Whether something goes on by itself: servers to be deleted, or to pass their first checks."""
@@ -105,9 +107,9 @@ class Servers:
         return {name: {server.name: server.id for server in known.servers} for name, known in self._known.items()}
 
     def count(self) -> dict[str, int]:
-        """Servers by what they are: for metrics."""
+        """Servers by what they are, spares left out: for metrics."""
         totals = {"up": 0, "waiting": 0, "leaving": 0, "all": 0}
-        for known in self._known.values():
+        for known in [known for known in self._known.values() if not known.spare]:
             totals["up"] += known.up
             totals["waiting"] += known.waiting
             totals["leaving"] += len(known.leaving)

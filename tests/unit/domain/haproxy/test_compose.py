@@ -17,8 +17,9 @@ from shuren.domain.haproxy.compose import Composition, Globals, Options, plans, 
 from shuren.domain.haproxy.document import MapEntry, write
 from shuren.domain.haproxy.materials import Material, Materials, authority, certificate, needs, parse_users, users
 from shuren.domain.haproxy.parse import parse
+from shuren.domain.haproxy.servers import Admin
 from shuren.domain.haproxy.words import literal, quoted
-from shuren.domain.service.values import Route
+from shuren.domain.service.values import EndpointState, Route
 
 
 def _materials(*there: Material, **more: Any) -> Materials:
@@ -68,7 +69,9 @@ def test_a_rule_with_headers_falls_back_to_shorter_paths() -> None:
     assert _map(got, "http_any_80.map") == {"x/": "shop.base:http", "x/api/": "chain:0", "y/": "chain:1"}
     lines = section(got, "frontend http:any:80")
     assert [line for line in lines if "chain:0" in line] == [
+        "use_backend any:shop.api:http if { var(txn.key) -m str chain:0 } header_0 { nbsrv(shop.api:http) eq 0 }",
         "use_backend shop.api:http if { var(txn.key) -m str chain:0 } header_0",
+        "use_backend any:shop.base:http if { var(txn.key) -m str chain:0 } { nbsrv(shop.base:http) eq 0 }",
         "use_backend shop.base:http if { var(txn.key) -m str chain:0 }",
     ]
     assert "use_backend shuren:nobody if { var(txn.key) -m str chain:1 }" in lines
@@ -78,7 +81,7 @@ def test_rules_with_more_headers_are_tried_first() -> None:
     two = [*CANARY, {"name": "x-user", "match": "Prefix", "value": "-t"}]
     got = composed(route("base", http("x")), route("one", http("x", headers=CANARY), age=2), route("two", http("x", headers=two), age=3))
     lines = [line for line in section(got, "frontend http:any:80") if "chain:0" in line]
-    assert [line.split()[1] for line in lines] == ["shop.two:http", "shop.one:http", "shop.base:http"]
+    assert [line.split()[1] for line in lines if "nbsrv" not in line] == ["shop.two:http", "shop.one:http", "shop.base:http"]
     assert "acl header_1 req.fhdr(x-user) -m beg -- -t" in section(got, "frontend http:any:80")
 
 
@@ -103,7 +106,37 @@ def test_each_target_port_has_a_backend() -> None:
     assert {p.name: [(s.name, s.port) for s in p.servers] for p in made} == {
         "shop.web:http": [("a", 31000), ("b", 31000)],
         "shop.web:http:admin": [("a", 9000)],
+        "any:shop.web:http": [("a", 31000), ("b", 31000)],
+        "any:shop.web:http:admin": [("a", 9000)],
     }
+
+
+def test_spares_are_few_ready_and_of_equal_weight() -> None:
+    ready = [endpoint(f"r{number}", weight=number) for number in range(20)]
+    leaving = [endpoint(f"d{number}", state=EndpointState.DRAINING) for number in range(20)]
+    others = [endpoint("s", state=EndpointState.STARTING), endpoint("u", state=EndpointState.UNHEALTHY)]
+    got = composed(route("web", http("x"), sticky={}, slowStartSeconds=9))
+    before = plans(got, WEB, endpoints(*ready, *others), {})[1]
+    after = plans(got, WEB, endpoints(*ready, *leaving, *others), {})[1]
+    assert (before.name, before.spare, before.checked, before.sticky) == ("any:shop.web:http", True, True, False)
+    assert before.options[:3] == ("check", "inter", "10s")
+    assert len(before.servers) == 8
+    assert {(s.admin, s.weight) for s in before.servers} == {(Admin.READY, 100)}
+    assert "r0" not in {s.name for s in before.servers}, "a weight of 0 asks for no traffic"
+    assert set(before.servers) <= set(after.servers)
+    drained = {s.name for s in after.servers} - {s.name for s in before.servers}
+    assert drained
+    assert {s.admin for s in after.servers if s.name in drained} == {Admin.DRAIN}
+    lines = section(got, "backend any:shop.web:http")
+    assert not [line for line in lines if line.startswith(("cookie", "option httpchk", "stick"))]
+
+
+def test_who_wants_no_spares_gets_none() -> None:
+    refused = composed(route("web", http("x"), healthCheck={"whenAllFail": "Refuse"}))
+    unchecked = composed(route("web", http("x"), healthCheck={"enabled": False}))
+    for got in (refused, unchecked):
+        assert [p.servers for p in plans(got, WEB, endpoints(endpoint("a")), {}) if p.spare] == [()]
+    assert [key.name for key in composed(route("db", tcp(5432))).backends[service("db")]] == ["shop.db:tcp"]
 
 
 def test_timeouts_with_clients_are_the_longest_of_those_that_share_the_port() -> None:
