@@ -10,14 +10,18 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from engine_process import free_port
+from kube_rest import Rest
 from lines import Line
 from shuren.devenv.background import Sandbox
 from shuren.devenv.parts import CLUSTER, OPERATOR_NAMESPACE
+from tenant import PATIENCE, lease_holder
+from waiting import eventually
 
 ENDED = 30.0
 """Seconds for a process that was told to end."""
@@ -81,6 +85,7 @@ class Replica:
             "SHUREN_METRICS_PORT": str(self.metrics),
             "SHUREN_METRICS_ADDRESS": "127.0.0.1",
             "SHUREN_IDENTITY": self.name,
+            "SHUREN_LOG_LEVEL": "DEBUG",
         }
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "shuren.cli", "operator"]
@@ -102,6 +107,39 @@ class Replica:
     def said(self, pattern: str) -> bool:
         """Whether a line of its log has this in it."""
         return re.search(pattern, self.log.read_text(errors="replace")) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A sandbox without operators of its own, and two replicas on lines."""
+
+    sandbox: Sandbox
+    both: tuple[Replica, Replica]
+    rest: Rest
+
+    def leader(self) -> Replica:
+        """Who leads, once somebody does by the Lease and by its own word."""
+        eventually(lambda: self._settled() is not None, seconds=PATIENCE)
+        found = self._settled()
+        assert found is not None
+        return found
+
+    def up(self) -> None:
+        """Both run, one leads, and both have seen everything once."""
+        for one in self.both:
+            if not one.running:
+                one.start()
+        self.leader()
+        for one in self.both:
+            eventually(one.ready, seconds=PATIENCE)
+
+    def other(self, one: Replica) -> Replica:
+        """The one of the two that it is not."""
+        return next(replica for replica in self.both if replica is not one)
+
+    def _settled(self) -> Replica | None:
+        holder = lease_holder(self.rest)
+        return next((one for one in self.both if one.running and one.name == holder and one.leads()), None)
 
 
 @contextmanager

@@ -13,15 +13,30 @@ from pathlib import Path
 import pytest
 
 from kube_rest import Rest
-from real_parts import fresh_namespace
+from real_parts import fresh_namespace, owner, running
+from replicas import World, replicas
 from shuren.devenv.background import Sandbox
+from shuren.devenv.options import Options
 from shuren.devenv.state import PartStatus
-from tenant import Engine, Tenant, refusals
+from tenant import PATIENCE, Engine, Tenant, lease_holder, refusals
+from waiting import eventually
 
 _BAD_LINE = re.compile(r"^Traceback|^\S+ (ERRO|CRIT) |exception was never retrieved|was never awaited")
 
 
 EVERYWHERE = "*"
+
+
+@pytest.fixture(scope="session")
+def cut_off(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Two replicas on lines that can be cut; both say all they can."""
+    directory = tmp_path_factory.mktemp("cut")
+    with running(Options(state_dir=directory / "sandbox", operators=0, owner=owner())) as sandbox, replicas(sandbox, directory) as both:
+        rest = Rest(sandbox.endpoints.kubeconfig)
+        both[0].start()
+        eventually(lambda: lease_holder(rest) == both[0].name, seconds=PATIENCE)
+        yield World(sandbox=sandbox, both=both, rest=rest)
+        rest.close()
 
 
 @pytest.fixture

@@ -12,17 +12,15 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from kube_rest import GROUP, Rest
-from real_parts import fresh_namespace, owner, running
-from replicas import Replica, replicas
+from kube_rest import GROUP
+from real_parts import fresh_namespace
+from replicas import Replica, World
 from shuren.devenv.background import Sandbox
-from shuren.devenv.options import Options
 from shuren.devenv.parts import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, ZOOKEEPER_ROOT
 from tenant import PATIENCE, Tenant, epoch, lease_holder, now, sleeper
 from waiting import eventually
@@ -31,50 +29,15 @@ from zookeeper_log import transactions
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class World:
-    """A sandbox without operators of its own, and two replicas on lines."""
-
-    sandbox: Sandbox
-    both: tuple[Replica, Replica]
-    rest: Rest
-
-    def leader(self) -> Replica:
-        """Who leads, once somebody does by the Lease and by its own word."""
-        eventually(lambda: self._settled() is not None, seconds=PATIENCE)
-        found = self._settled()
-        assert found is not None
-        return found
-
-    def other(self, one: Replica) -> Replica:
-        """The one of the two that it is not."""
-        return next(replica for replica in self.both if replica is not one)
-
-    def _settled(self) -> Replica | None:
-        holder = lease_holder(self.rest)
-        return next((one for one in self.both if one.running and one.name == holder and one.leads()), None)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    directory = tmp_path_factory.mktemp("cut")
-    with running(Options(state_dir=directory / "sandbox", operators=0, owner=owner())) as sandbox, replicas(sandbox, directory) as both:
-        rest = Rest(sandbox.endpoints.kubeconfig)
-        both[0].start()
-        eventually(lambda: lease_holder(rest) == both[0].name, seconds=PATIENCE)
-        yield World(sandbox=sandbox, both=both, rest=rest)
-        rest.close()
+@pytest.fixture
+def world(cut_off: World) -> World:
+    return cut_off
 
 
 @pytest.fixture
 def user(world: World) -> Iterator[Tenant]:
     """A user of a world in which both replicas run and one leads; afterwards every write to ZooKeeper is looked at."""
-    for one in world.both:
-        if not one.running:
-            one.start()
-    world.leader()
-    for one in world.both:
-        eventually(one.ready, seconds=PATIENCE)
+    world.up()
     with fresh_namespace(world.sandbox) as namespace:
         yield Tenant(sandbox=world.sandbox, namespace=namespace, rest=world.rest)
     assert unfenced(world.sandbox) == []
