@@ -55,11 +55,31 @@ class Effort:
         return self.left <= 0
 
 
-def settle(network: Network, source: int, effort: Effort) -> bool:
-    """Send the unit at `source` to the sink the cheapest way. False, and nothing changed, when the effort is spent or there is no way."""
-    distance, came_from = {source: 0}, {source: source}
+def settle(network: Network, sources: Sequence[int], effort: Effort) -> list[int]:
+    """Send the units at `sources` (a node as often as it has units) to the sink, all together the cheapest way.
+
+    Gives those that are left when the effort is spent or there is no way; what was sent is the cheapest for its number of units.
+
+    One search from all sources tells how far the sink is; then as many units as can be go along arcs that cost nothing more than that
+    (the primal-dual method, loc. cit. ch. 9.8). Costs are so small that a few searches do for any number of units.
+    """
+    left = list(sources)
+    while left:
+        path = _cheapest(network, left, effort)
+        if path is None:
+            return left
+        network.push(path)
+        left.remove(path[0])
+        left = _along_free_arcs(network, left, effort)
+    return left
+
+
+def _cheapest(network: Network, sources: Iterable[int], effort: Effort) -> list[int] | None:
+    """A cheapest path from any of the sources to the sink; potentials are set so that its arcs cost nothing."""
+    distance = dict.fromkeys(sources, 0)
+    came_from = {source: source for source in distance}
     network.begin(distance)
-    waiting: list[list[int]] = [[source]]
+    waiting: list[list[int]] = [list(distance)]
     for at, here in enumerate(waiting):
         while here:
             node = here.pop()
@@ -67,10 +87,9 @@ def settle(network: Network, source: int, effort: Effort) -> bool:
                 continue
             if node == network.sink:
                 _lower(network, distance, at)
-                network.push(_path(came_from, node))
-                return True
+                return _path(came_from, node)
             if effort.spent:
-                return False
+                return None
             base = at + network.potential(node)
             for to, cost in network.arcs(node):
                 effort.left -= 1
@@ -80,7 +99,48 @@ def settle(network: Network, source: int, effort: Effort) -> bool:
                     while len(waiting) <= length:
                         waiting.append([])
                     waiting[length].append(to)
-    return False
+    return None
+
+
+def _along_free_arcs(network: Network, sources: Iterable[int], effort: Effort) -> list[int]:
+    """Push units along paths that cost nothing by the present potentials. Gives those that found none.
+
+    A node from which nothing was found is not looked at again. (A path pushed later might open it anew: the next search finds that.)
+    """
+    left, seen = list[int](), dict[int, int]()
+    network.begin(seen)
+    for source in sources:
+        path = None if source in seen or effort.spent else _free_path(network, source, seen, effort)
+        if path is None:
+            left.append(source)
+        else:
+            network.push(path)
+    return left
+
+
+def _free_path(network: Network, source: int, seen: dict[int, int], effort: Effort) -> list[int] | None:
+    """A path of free arcs from the source to the sink, always straight on. Nodes from which there is no way stay in `seen`."""
+    path, ways, bases = [source], [iter(network.arcs(source))], [network.potential(source)]
+    seen[source] = 0
+    while path:
+        for to, cost in ways[-1]:
+            effort.left -= 1
+            if to not in seen and bases[-1] + cost == network.potential(to):
+                break
+        else:
+            path.pop()
+            ways.pop()
+            bases.pop()
+            continue
+        path.append(to)
+        if to == network.sink:
+            for node in path:
+                seen.pop(node, None)
+            return path
+        seen[to] = 0
+        ways.append(iter(network.arcs(to)))
+        bases.append(network.potential(to))
+    return None
 
 
 def reach(network: Network, source: int) -> bool:

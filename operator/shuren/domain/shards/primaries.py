@@ -17,6 +17,9 @@ from shuren.domain.shards.flow import UNREACHED, Counts, Effort, reach, settle
 from shuren.domain.shards.mixing import strided
 from shuren.domain.shards.shares import Shares, targets
 
+_SOME = 64
+"""Nodes that a search may reach before it looks over what is still worth a look."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Led:
@@ -41,11 +44,10 @@ def lead(holders: list[int], former: Assignment | None, shares: Shares, effort: 
     proven = not left and changed == bound
     if left:
         network = PrimaryNetwork(work)
-        proven = True
-        for source in left:
-            node = network.vacancy(source) if source >= 0 else ~source
-            proven = proven and settle(network, node, effort)
-            if not proven and not reach(network, node):
+        unsettled = settle(network, [network.vacancy(source) if source >= 0 else ~source for source in left], effort)
+        proven = not unsettled
+        for node in unsettled:
+            if not reach(network, node):
                 raise AssertionError("no choice of primaries fits these shares")
         changed = work.changed()
     return Led(holders=work.rows(), changed=changed, bound=bound, proven=proven or changed == bound)
@@ -147,24 +149,32 @@ class _Work:
 
         Members from which no way was found are passed over from then on: there will be none (as in Kuhn's matching algorithm).
         """
-        came_from: dict[int, tuple[int, int]] = {}
-        waiting = []
-        for member in self.row(slot):
-            if member not in self._dead and member != self.leads[slot]:
-                came_from[member] = (slot, VACANT)
-                waiting.append(member)
+        came_from = {m: (slot, VACANT) for m in self.row(slot) if m not in self._dead and m != self.leads[slot]}
+        end = next(filter(self._wants, came_from), VACANT)
+        waiting = list(came_from)
         for member in waiting:
-            if self._wants(member):
-                self._pass_on(member, came_from)
+            if end != VACANT:
+                self._pass_on(end, came_from)
                 return True
-            for given in self._given.get(member, ()):
-                if self.leads[given] == member:
-                    for other in self.row(given):
-                        if other not in came_from and other not in self._dead:
-                            came_from[other] = (given, member)
-                            waiting.append(other)
+            end = self._further(member, came_from, waiting)
+        if end != VACANT:
+            self._pass_on(end, came_from)
+            return True
         self._dead.update(waiting)
         return False
+
+    def _further(self, member: int, came_from: dict[int, tuple[int, int]], waiting: list[int]) -> int:
+        """Those to whom a member could pass on what it was given, into `waiting`; the first who wants it, or VACANT."""
+        dead, count = self._dead, self.replicas
+        for given in self._given.get(member, ()):
+            if self.leads[given] == member:
+                for other in self.holders[given * count : given * count + count]:
+                    if other not in came_from and other not in dead:
+                        came_from[other] = (given, member)
+                        if self._wants(other):
+                            return other
+                        waiting.append(other)
+        return VACANT
 
     def _pass_on(self, member: int, came_from: Mapping[int, tuple[int, int]]) -> None:
         while member != VACANT:
@@ -205,7 +215,7 @@ class PrimaryNetwork:
         self._slot_base = self.sink + 1
         self._own = {self._pool: 0 if pools else 1}
         self._distance: Mapping[int, int] = {}
-        self._far: dict[int, set[int]] = {}
+        self._far: dict[int, tuple[set[int], int]] = {}
         self._leading: list[set[int]] = [set() for _ in range(self.counts.size)]
         for slot, member in enumerate(work.leads):
             self._leading[member].add(slot)
@@ -242,10 +252,16 @@ class PrimaryNetwork:
                 yield self._slot_base + slot, 0
 
     def _brought_nearer(self, cost: int) -> set[int]:
-        """The members that this search has reached at no such cost yet: only slots that lead to one are worth a look."""
+        """The members that this search has reached at no such cost yet: only slots that lead to one are worth a look.
+
+        Looked over anew when the search has come some way further; until then some may be in it that were reached.
+        """
         known = self._distance
-        far = {m for m in self._far.get(cost, self._work.order) if known.get(m, UNREACHED) + self.potential(m) > cost}
-        self._far[cost] = far
+        far, seen = self._far.get(cost, (None, 0))
+        if far is None or len(known) > seen + seen // 4 + _SOME:
+            candidates = far if far is not None else self._work.order
+            far = {m for m in candidates if known.get(m, UNREACHED) + self.potential(m) > cost}
+            self._far[cost] = far, len(known)
         return far
 
     def potential(self, node: int) -> int:

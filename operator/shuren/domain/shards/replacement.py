@@ -8,7 +8,7 @@ along exact cheapest paths (`replica_flow`), which prove their result themselves
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import combinations, compress
@@ -60,21 +60,18 @@ def _exact(start: Sequence[int], counted: Counter[int], shares: Shares, effort: 
     """Along cheapest paths only, where rows had to be broken up: then single moves are no safe beginning. None when that takes too long."""
     work = _Work(start, counted, shares)
     network = work.network(start, begun=False)
-    for source in work.left_over():
-        if not settle(network, _node(network, source, shares), effort):
-            return None
+    if settle(network, [_node(network, source, shares) for source in work.left_over()], effort):
+        return None
     return Replaced(holders=work.holders, moves=work.moves(), bound=work.bound, proven=True)
 
 
 def _settle_all(network: ReplicaNetwork, left: Iterable[int], shares: Shares, effort: Effort) -> bool:
     """Place what is left over. True when the result is a cheapest one, False when the effort was not enough to make sure."""
-    cheapest = True
-    for source in left:
-        node = _node(network, source, shares)
-        cheapest = cheapest and settle(network, node, effort)
-        if not cheapest and not reach(network, node):
+    unsettled = settle(network, [_node(network, source, shares) for source in left], effort)
+    for node in unsettled:
+        if not reach(network, node):
             raise AssertionError("no table fits these shares")
-    return cheapest
+    return not unsettled
 
 
 def _node(network: ReplicaNetwork, source: int, shares: Shares) -> int:
@@ -94,6 +91,11 @@ def _resized(table: Assignment, shares: Shares) -> tuple[list[int], Counter[int]
         return holders, counted
     holders = list(resized(Assignment(replicas=table.replicas, holders=tuple(holders)), shares.replicas).holders)
     return holders, Counter(holders)
+
+
+def _wishes(counts: Iterable[int]) -> list[int]:
+    """How many places to choose from, for so many to give."""
+    return [2 * count + _SPARE if count else 0 for count in counts]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -127,10 +129,15 @@ class _Receivers:
             self._families.setdefault(self._uppers[queue[0]], []).append((-len(queue), zone))
         for family in self._families.values():
             heapify(family)
+        self._only = self._families.get(()) if len(self._families) == 1 else None
 
     def take(self, row: Sequence[int]) -> int:
         """A receiver for a row with a vacant place; VACANT when none fits."""
-        met = {self._zone[member] for member in row}
+        met = list(map(self._zone.__getitem__, row))
+        if self._only is not None:
+            member = self._take_from(self._only, met)
+            self.left -= member != VACANT
+            return member
         families = [family for uppers, family in self._families.items() if not uppers or self._has_room(uppers, row)]
         for family in sorted(families):
             member = self._take_from(family, met)
@@ -140,20 +147,27 @@ class _Receivers:
         return VACANT
 
     def _take_from(self, family: list[tuple[int, int]], met: Collection[int]) -> int:
+        if not family:
+            return VACANT
+        if family[0][1] not in met:
+            return self._take_first(family)
         passed = []
         while family and family[0][1] in met:
             passed.append(heappop(family))
         member = VACANT
         if family:
-            left, zone = family[0]
-            member = self._queues[zone].pop()
-            if left < -1:
-                heapreplace(family, (left + 1, zone))
-            else:
-                heappop(family)
+            member = self._take_first(family)
         for entry in passed:
             heappush(family, entry)
         return member
+
+    def _take_first(self, family: list[tuple[int, int]]) -> int:
+        left, zone = family[0]
+        if left < -1:
+            heapreplace(family, (left + 1, zone))
+        else:
+            heappop(family)
+        return self._queues[zone].pop()
 
     def _has_room(self, uppers: Sequence[int], row: Sequence[int]) -> bool:
         return all(sum(group in self._uppers[member] for member in row) < self._caps[group] for group in uppers)
@@ -264,7 +278,11 @@ class _Work:
 
     def _vacant(self) -> list[int]:
         """Places that nobody holds."""
-        return [place for place, member in enumerate(self.holders) if member == VACANT] if self._vacancies else []
+        places, at = list[int](), -1
+        for _ in range(self.holders.count(VACANT) if self._vacancies else 0):
+            at = self.holders.index(VACANT, at + 1)
+            places.append(at)
+        return places
 
     def _offers(self) -> dict[int, _Offer]:
         """Some places of each member that holds too much: enough to choose from."""
@@ -272,14 +290,25 @@ class _Work:
         if not any(over):
             return {}
         too_many = [max(0, now - wanted) for now, wanted in zip(self._led, self._to_lead, strict=True)]
-        offers = {m: _Offer(leading=min(over[m], too_many[m])) for m in self.shares.order if over[m]}
-        for column in range(self.replicas):
-            wish = [2 * count + _SPARE if count else 0 for count in over]
-            for place, member in zip(range(column, len(self.holders), self.replicas), self.holders[column :: self.replicas], strict=True):
-                if wish[member]:
-                    wish[member] -= 1
-                    (offers[member].others if column else offers[member].led).append(place)
+        leading = list(map(min, over, too_many))
+        offers = {m: _Offer(leading=leading[m]) for m in self.shares.order if over[m]}
+        self._collect(0, _wishes(leading), {member: offer.led for member, offer in offers.items()})
+        wishes, others = _wishes(over), {member: offer.others for member, offer in offers.items()}
+        for column in (*range(1, self.replicas), 0):
+            self._collect(column, wishes, others)
         return offers
+
+    def _collect(self, column: int, wishes: list[int], into: Mapping[int, list[int]]) -> None:
+        """Places of a column for those who wish for some, in their order; what could be had is taken from `wishes`."""
+        wishing = sum(map(bool, wishes))
+        for place, member in zip(range(column, len(self.holders), self.replicas), self.holders[column :: self.replicas], strict=True):
+            if wishes[member]:
+                into[member].append(place)
+                wishes[member] -= 1
+                if not wishes[member]:
+                    wishing -= 1
+                    if not wishing:
+                        return
 
     def _fill(self, place: int) -> bool:
         """Give a vacant place to a receiver that its slot may meet."""
@@ -295,9 +324,17 @@ class _Work:
     def _give(self, giver: int, offer: _Offer) -> list[int]:
         """Move as many of the giver's replicas as it holds too many; gives back places of which one should have moved and could not."""
         end = self.held[giver] - offer.leading
-        refused = [place for place in offer.led if self.held[giver] > end and not self._hand_over(giver, place)]
-        chosen = [place for place in (*offer.others, *offer.led) if self.holders[place] == giver]
-        refused += [place for place in chosen if self.held[giver] > self.target[giver] and not self._hand_over(giver, place)]
+        refused = []
+        for place in offer.led:
+            if self.held[giver] <= end:
+                break
+            if not self._hand_over(giver, place):
+                refused.append(place)
+        for place in dict.fromkeys((*offer.others, *offer.led)):
+            if self.held[giver] <= self.target[giver]:
+                break
+            if self.holders[place] == giver and not self._hand_over(giver, place):
+                refused.append(place)
         return refused if self.held[giver] > self.target[giver] else []
 
     def _hand_over(self, giver: int, place: int) -> bool:
