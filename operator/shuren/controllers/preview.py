@@ -14,7 +14,7 @@ from shuren.controllers.paasapp.gather import Adviser
 from shuren.controllers.paasservice import triggers
 from shuren.controllers.paasservice import world as service_world
 from shuren.controllers.paasservice.controller import PaasServiceController
-from shuren.domain.app.snapshot import PENDING, ClusterView
+from shuren.domain.app.snapshot import PENDING, ClusterView, Snapshot
 from shuren.domain.errors import Denied, Fenced
 from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.state import ActualApp
@@ -26,7 +26,7 @@ from shuren.domain.preview.apps import AppForecast
 from shuren.domain.preview.balancers import BalancerForecast, Carrying
 from shuren.domain.preview.services import ServiceForecast
 from shuren.domain.preview.whole import ClusterNames, Unknown, WholePlan
-from shuren.domain.service.snapshot import Published
+from shuren.domain.service.snapshot import Published, ServiceSnapshot
 from shuren.domain.service.values import EndpointSet, Route, ServiceName
 from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import CONFIG_MAPS, PAAS_APPS, PAAS_SERVICES, SECRETS, Kubernetes, Object
@@ -123,6 +123,20 @@ class Preview:
     def services_of(self, keys: Iterable[ObjectKey]) -> frozenset[ObjectKey]:
         """PaasServices that these PaasApps stand behind."""
         return frozenset().union(*(triggers.of_app(self._store, key) for key in keys if key.kind == PAAS_APPS.kind))
+
+    async def look(self, keys: Collection[ObjectKey]) -> tuple[dict[ObjectKey, Snapshot], dict[ObjectKey, ServiceSnapshot]]:
+        """What decisions about these resources see, and of the services of these apps, and of the apps behind these services."""
+        services = {key for key in keys if key.kind == PAAS_SERVICES.kind} | self.services_of(keys)
+        seen = {key: (await self._services.plan(key, item))[0].snapshot for key in sorted(services) if (item := self._store.get(key))}
+        behind = {
+            ObjectKey(kind=PAAS_APPS.kind, namespace=key.namespace, name=app.name)
+            for key, snapshot in seen.items()
+            for backend in snapshot.apps
+            for app in backend
+            if app.exists
+        }
+        apps = await self._plan_apps(sorted({key for key in keys if key.kind == PAAS_APPS.kind} | behind))
+        return {key: forecast.snapshot for key, forecast in apps.items()}, seen
 
     async def plan(self, keys: Collection[ObjectKey]) -> WholePlan:
         """Everything that the operator will do about these resources, and about services of these apps."""

@@ -57,7 +57,7 @@ class History:
         """All revisions of a resource, oldest first."""
         keys = self._store.lookup(CONTROLLER_REVISIONS.kind, INDEX, uid)
         found = [item for key in keys if (item := self._store.get(key)) is not None]
-        return tuple(sorted((_revision(item) for item in found), key=lambda r: r.number))
+        return tuple(sorted((revision_of(item) for item in found), key=lambda r: r.number))
 
     async def spec_of(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """The spec that a revision recorded, read from the API server."""
@@ -132,7 +132,8 @@ def _key(namespace: str, name: str) -> ObjectKey:
     return ObjectKey(kind=CONTROLLER_REVISIONS.kind, namespace=namespace, name=name)
 
 
-def _revision(item: Object) -> Revision:
+def revision_of(item: Object) -> Revision:
+    """A ControllerRevision of ours, read."""
     metadata = item["metadata"]
     notes = metadata.get("annotations") or {}
     states = {state.value: state for state in RevisionState}
