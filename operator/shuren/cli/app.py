@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import shuren
-from shuren.cli import demo, dns, lb, operator, plan, sandbox, status
+from shuren.cli import demo, dns, importing, lb, operator, plan, sandbox, status
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +20,7 @@ app.command("demo")(demo.demo)
 app.command("lb")(lb.lb)
 app.command("dns")(dns.dns)
 app.command("plan")(plan.plan)
+app.command("import")(importing.import_)
 for command in (status.status, status.why, status.diff, status.history):
     app.command()(command)
 

@@ -14,7 +14,7 @@ from shuren.domain.preview.apps import AppForecast, TaskFate
 from shuren.domain.preview.balancers import BalancerForecast
 from shuren.domain.preview.names import NameChange
 from shuren.domain.preview.services import ServiceForecast
-from shuren.domain.preview.whole import WholePlan
+from shuren.domain.preview.whole import RUNNING, WholePlan
 from shuren.domain.service.plan import Publish, ServiceAction, ServicePlan
 from shuren.domain.service.snapshot import Published
 
@@ -158,7 +158,7 @@ def _sum(plan: WholePlan) -> str:
         return "Nothing can be told for sure."
     if not plan.changes:
         return "Nothing will change."
-    changed = sum(1 for _, f in plan.apps if f.steps) + sum(1 for _, f in plan.services if f.changes)
+    changed = sum(1 for _, f in plan.apps if any(isinstance(a, RUNNING) for a in f.actions)) + sum(1 for _, f in plan.services if f.changes)
     reloads = sum(1 for b in plan.balancers if b.reload)
     words = [
         f"{changed} of {len(plan.apps) + len(plan.services)} resources change",

@@ -115,6 +115,28 @@ class MarathonClient:
         """See the port."""
         return parse.queue(await self._read("/v2/queue"))
 
+    async def pods(self) -> tuple[str, ...]:
+        """Ids of all pods; empty where Marathon knows none."""
+        try:
+            found = await self._read("/v2/pods")
+        except Gone:
+            return ()
+        return tuple(str(pod["id"]) for pod in found if isinstance(pod, Mapping) and "id" in pod) if isinstance(found, list) else ()
+
+    async def group_settings(self) -> Mapping[str, Document]:
+        """What groups say themselves, by id: `dependencies` and `enforceRole`, of those that say any of it."""
+        found: dict[str, Document] = {}
+        waiting = [await self._read("/v2/groups", (("embed", "group.groups"),))]
+        while waiting:
+            group = waiting.pop()
+            if not isinstance(group, Mapping):
+                continue
+            own = {key: group[key] for key in ("dependencies", "enforceRole") if group.get(key)}
+            if own:
+                found[str(group.get("id"))] = own
+            waiting += group.get("groups") or []
+        return found
+
     async def app_at(self, app_id: str, version: str) -> Document | None:
         """See the port."""
         try:

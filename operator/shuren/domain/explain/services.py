@@ -138,10 +138,8 @@ def _carries(seen: BalancerSeen) -> str:
 
 def names_are_published(s: ServiceSnapshot) -> Link | None:
     """DNS names, as name servers have them from ZooKeeper."""
-    if s.spec is None or not s.spec.names or s.published is None:
-        return None
-    if not s.zone:
-        return broken("DNS", f"MesosCluster {s.cluster.name} has no spec.dns.zone, so names are not served", "set it")
+    if s.spec is None or not s.spec.names or s.published is None or not s.zone:
+        return None  # every service has a default name; without a zone nobody serves it
     if s.published.names is None:
         return broken(
             "DNS", "the names are not published", "the operator publishes them with its next pass; see the conditions of the service"

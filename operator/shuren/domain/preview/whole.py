@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shuren.domain.app.plan import CancelDeployment, DeleteApp, Drain, KillTasks, PutApp, RestartApp, RestoreVersion, ScaleApp
 from shuren.domain.identity import ObjectKey
 from shuren.domain.preview.apps import AppForecast
 from shuren.domain.preview.balancers import BalancerForecast
 from shuren.domain.preview.names import NameChange
 from shuren.domain.preview.services import ServiceForecast
+
+RUNNING = (PutApp, ScaleApp, KillTasks, Drain, RestartApp, RestoreVersion, CancelDeployment, DeleteApp)
+"""Actions that touch what runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +43,8 @@ class WholePlan:
 
     @property
     def changes(self) -> bool:
-        """Whether anything outside Kubernetes, or what is published, will change."""
-        apps = any(step.actions for _, forecast in self.apps for step in forecast.steps)
+        """Whether anything that runs, or what is published, will change. Bookkeeping (claims, revisions, finalizers) is no change."""
+        apps = any(isinstance(action, RUNNING) for _, forecast in self.apps for action in forecast.actions)
         services = any(forecast.changes for _, forecast in self.services)
         return apps or services or any(b.changes for b in self.balancers) or any(n.changes for n in self.names)
 

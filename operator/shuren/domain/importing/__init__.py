@@ -1,0 +1,1 @@
+"""From what runs in a Marathon today to resources that ask for exactly that. Pure."""
