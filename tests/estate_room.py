@@ -18,6 +18,7 @@ from shuren.controllers.estate.pace import Pace
 from shuren.domain.cluster import ClusterSettings, Credentials, MarathonSettings, MesosAgent, MesosSummary, ZooKeeperSettings
 from shuren.domain.errors import Fenced, ShurenError
 from shuren.domain.service.values import ServiceName
+from shuren.domain.shardmap.snapshot import MapName
 from shuren.ports.mesos import Mesos
 
 ROOT = "/shuren/test"
@@ -45,6 +46,7 @@ class Heard:
     all: list[str] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
     services: list[frozenset[ServiceName] | None] = field(default_factory=list)
+    maps: list[frozenset[MapName] | None] = field(default_factory=list)
 
     def apps_changed(self, cluster: str, app_ids: frozenset[str]) -> None:
         assert cluster
@@ -59,6 +61,10 @@ class Heard:
     def services_changed(self, cluster: str, services: frozenset[ServiceName] | None) -> None:
         assert cluster
         self.services.append(services)
+
+    def shards_changed(self, cluster: str, maps: frozenset[MapName] | None) -> None:
+        assert cluster
+        self.maps.append(maps)
 
     def forget(self) -> None:
         self.apps.clear()

@@ -10,6 +10,8 @@ from shuren.api.v1alpha1.mesoscluster import MesosCluster, MesosClusterSpec, Mes
 from shuren.api.v1alpha1.paasapp import PaasApp, PaasAppSpec, PaasAppStatus, ReadOnlyParts
 from shuren.api.v1alpha1.paasservice import PaasService, PaasServiceSpec
 from shuren.api.v1alpha1.paasservice_status import PaasServiceStatus
+from shuren.api.v1alpha1.shardmap import ShardMap, ShardMapSpec
+from shuren.api.v1alpha1.shardmap_status import ShardMapStatus
 
 if TYPE_CHECKING:
     from shuren.api.nodes import Node
@@ -143,6 +145,27 @@ KINDS = (
             Column(name="Name", path=".status.names[0]", description="DNS name"),
             Column(name="Address", path=".status.addresses[0]", priority=1, description="Where load balancers listen for it"),
             Column(name="Generation", path=".status.generation", type="integer", priority=1, description="Published endpoints"),
+            REASON,
+            MESSAGE,
+            AGE,
+        ),
+        selectable=(".spec.clusterRef.name",),
+    ),
+    Kind(
+        model=ShardMap,
+        spec=ShardMapSpec,
+        status=ShardMapStatus,
+        plural="shardmaps",
+        short="shm",
+        scope=Scope.NAMESPACED,
+        columns=(
+            READY,
+            Column(name="Settled", path=".status.progress", description="Shards that are where they should be, of all"),
+            Column(name="Members", path=".status.members.live", type="integer", description="Registered members"),
+            Column(name="Moving", path=".status.moves.active", type="integer", description="Shards that move"),
+            Column(name="Cluster", path=".spec.clusterRef.name", description="MesosCluster"),
+            Column(name="Generation", path=".status.generations.published", type="integer", priority=1, description="Published table"),
+            Column(name="Path", path=".status.path", priority=1, description="Where the map lies in ZooKeeper"),
             REASON,
             MESSAGE,
             AGE,

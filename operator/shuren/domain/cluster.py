@@ -158,7 +158,7 @@ class MesosSummary:
 class MesosAgent:
     """One agent as the leading master has it.
 
-    `address` is its IP address, `zone` its fault domain's zone, or else its attribute `zone`; both may be empty.
+    `address` is its IP address, `zone` its fault domain's zone, or else its attribute `zone`; both may be empty. `attributes` as text.
     """
 
     id: str
@@ -166,6 +166,7 @@ class MesosAgent:
     address: str = ""
     zone: str = ""
     active: bool = True
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,6 +37,9 @@ class ConditionType(Enum):
     IN_SYNC = "InSync"
     PANIC = "Panic"
     LOAD_BALANCER_SILENT = "LoadBalancerSilent"
+    REBALANCING = "Rebalancing"
+    DEGRADED = "Degraded"
+    PAUSED = "Paused"
     SUSPENDED = "Suspended"
     ADVICE = "Advice"
 
@@ -51,6 +54,9 @@ _ONLY_WHILE_TRUE = frozenset(
         ConditionType.DELETIONS_HELD,
         ConditionType.PANIC,
         ConditionType.LOAD_BALANCER_SILENT,
+        ConditionType.REBALANCING,
+        ConditionType.DEGRADED,
+        ConditionType.PAUSED,
     }
 )
 _LONGEST_MESSAGE = 1024

@@ -20,14 +20,18 @@ from shuren.controllers.paasapp import triggers
 from shuren.controllers.paasapp.controller import PaasAppController
 from shuren.controllers.paasservice import triggers as service_triggers
 from shuren.controllers.paasservice.controller import PaasServiceController
+from shuren.controllers.shardmap import triggers as map_triggers
+from shuren.controllers.shardmap.controller import ShardMapController
 from shuren.domain.app.snapshot import OWNER_LABEL, Problem
 from shuren.domain.errors import Invalid
 from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.advice import advise
 from shuren.domain.service.slices import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_MANAGED_BY_LABEL
 from shuren.domain.service.values import ServiceName
+from shuren.domain.shardmap.snapshot import MapName
 from shuren.operator.connections import Factory
 from shuren.operator.endpoints import Endpoints
+from shuren.operator.gates import AllGates
 from shuren.operator.health import LoopWatch
 from shuren.operator.intake import Intake
 from shuren.operator.metrics import NO_STATUS, STATE, Metrics
@@ -43,6 +47,7 @@ from shuren.ports.kubernetes import (
     PAAS_APPS,
     PAAS_SERVICES,
     SERVICES,
+    SHARD_MAPS,
     Object,
     Resource,
 )
@@ -57,7 +62,7 @@ from shuren.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
 
-KINDS = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES)
+KINDS = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS)
 """What this operator reconciles."""
 
 _LEASE = "shuren-operator"
@@ -170,6 +175,15 @@ class Application:
             looked_at=lambda namespace: not namespaces or namespace in namespaces,
             signal=self._signal,
         )
+        self.shard_maps = ShardMapController(
+            kubernetes=self.kubernetes,
+            store=self.store,
+            clusters=clusters,
+            leadership=self.election,
+            clock=self.clock,
+            events=self.recorder,
+            signal=self._signal,
+        )
         return {
             MESOS_CLUSTERS.kind: MesosClusterController(
                 kubernetes=self.kubernetes,
@@ -190,12 +204,13 @@ class Application:
                 signal=self._signal,
                 events=self.recorder,
                 changed=self.metrics.change,
-                gates=self.services.gates,
+                gates=AllGates(self.services.gates, self.shard_maps.gates),
                 adviser=lambda definition, view: [
                     Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents, total=view.total)
                 ],
             ),
             PAAS_SERVICES.kind: self.services,
+            SHARD_MAPS.kind: self.shard_maps,
         }
 
     def _source(self, access: Access) -> EventSource:
@@ -290,6 +305,7 @@ class Application:
 
     def _start_leading(self) -> None:
         self.services.gates.forget()
+        self.shard_maps.forget()
         self.estate.start_leading()
         for resource in KINDS:
             # an object without status looks finished to kstatus: it must not wait behind those that have one
@@ -325,9 +341,10 @@ class Application:
         if status_only and key.kind == MESOS_CLUSTERS.kind:
             return ()
         apps = triggers.on_object(self.store, key, item)
-        # services look at tasks, not at what is said of an app
-        services = frozenset() if status_only else service_triggers.on_object(self.store, key, item)
-        return (apps | services) - {key}
+        if status_only:
+            return apps - {key}
+        # services and maps look at tasks, not at what is said of an app
+        return (apps | service_triggers.on_object(self.store, key, item) | map_triggers.on_object(self.store, key, item)) - {key}
 
     def _signal(self, keys: Iterable[ObjectKey]) -> None:
         for key in keys:
@@ -343,12 +360,13 @@ class Application:
                 if claim is not None:
                     owners.append(ObjectKey(kind=PAAS_APPS.kind, namespace=claim.namespace, name=claim.name))
         self._signal(key for key in triggers.on_apps(self.store, cluster, app_ids, owners) if key in self.store)
-        for key in service_triggers.on_apps(self.store, cluster, app_ids):
+        for key in service_triggers.on_apps(self.store, cluster, app_ids) | map_triggers.on_apps(self.store, cluster, app_ids):
             self.queue.add(key, priority=Priority.EXTERNAL, after=_BURST)
 
     def all_changed(self, cluster: str) -> None:
         """See the estate's Listener."""
-        for key in triggers.on_cluster(self.store, cluster) | service_triggers.on_cluster(self.store, cluster):
+        keys = triggers.on_cluster(self.store, cluster) | service_triggers.on_cluster(self.store, cluster)
+        for key in keys | map_triggers.on_cluster(self.store, cluster):
             self.queue.add(key, priority=Priority.RESYNC)
 
     def services_changed(self, cluster: str, services: frozenset[ServiceName] | None) -> None:
@@ -358,8 +376,18 @@ class Application:
             for key in service_triggers.on_cluster(self.store, cluster) | self.services.left_behind(cluster):
                 self.queue.add(key, priority=Priority.RESYNC)
             return
+        self._signal(map_triggers.services_of(self.store, cluster, services))
         named = (ObjectKey(kind=PAAS_SERVICES.kind, namespace=name.namespace, name=name.name) for name in services)
         self._signal(key for key in named if self.store.get(key) is not None)
+
+    def shards_changed(self, cluster: str, maps: frozenset[MapName] | None) -> None:
+        """See the estate's Listener."""
+        self._signal(self.shard_maps.gates.waiting(cluster))
+        if maps is None:
+            for key in map_triggers.on_cluster(self.store, cluster):
+                self.queue.add(key, priority=Priority.RESYNC)
+            return
+        self._signal(map_triggers.on_maps(self.store, cluster, maps))
 
     def cluster_changed(self, cluster: str) -> None:
         """See the estate's Listener."""

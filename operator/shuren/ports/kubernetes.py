@@ -27,6 +27,7 @@ class Resource:
 MESOS_CLUSTERS = Resource(group="paas.shurenyun.com", version="v1alpha1", plural="mesosclusters", kind="MesosCluster", namespaced=False)
 PAAS_APPS = Resource(group="paas.shurenyun.com", version="v1alpha1", plural="paasapps", kind="PaasApp")
 PAAS_SERVICES = Resource(group="paas.shurenyun.com", version="v1alpha1", plural="paasservices", kind="PaasService")
+SHARD_MAPS = Resource(group="paas.shurenyun.com", version="v1alpha1", plural="shardmaps", kind="ShardMap")
 SECRETS = Resource(group="", version="v1", plural="secrets", kind="Secret")
 CONFIG_MAPS = Resource(group="", version="v1", plural="configmaps", kind="ConfigMap")
 NAMESPACES = Resource(group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False)

@@ -89,7 +89,7 @@ def test_a_bad_definition_is_refused_with_the_same_field_and_words(rest: Rest, n
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_samples_are_accepted_without_a_warning(rest: Rest, path: Path) -> None:
     for obj in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-        if obj["kind"] in ("PaasApp", "PaasService", "MesosCluster"):
+        if obj["kind"] in ("PaasApp", "PaasService", "ShardMap", "MesosCluster"):
             answer = rest.create(obj)
             assert (answer.status, answer.warnings) == (201, ())
 

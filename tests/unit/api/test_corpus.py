@@ -12,7 +12,7 @@ import app_corpus
 from shuren.api.nodes import Node, Rule
 from shuren.api.problems import problems
 from shuren.api.schema import reachable
-from shuren.api.v1alpha1 import mesoscluster, paasapp, paasservice
+from shuren.api.v1alpha1 import mesoscluster, paasapp, paasservice, shardmap
 
 GOOD = app_corpus.good()
 BAD = app_corpus.bad()
@@ -70,5 +70,7 @@ def test_samples_are_good(path: Path) -> None:
                 assert mesoscluster.read(obj).metadata.name == obj["metadata"]["name"]
             case "PaasService":
                 assert paasservice.read(obj).metadata.name == obj["metadata"]["name"]
+            case "ShardMap":
+                assert shardmap.read(obj).metadata.name == obj["metadata"]["name"]
             case other:
                 assert other in ("Secret", "ConfigMap")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -113,7 +113,15 @@ def _agent(item: Mapping[str, Any]) -> MesosAgent:
         address=place.rpartition(":")[0].strip("[]"),
         zone=str(zone or ""),
         active=item.get("active") is not False,
+        attributes=dict(_texts(attributes)),
     )
+
+
+def _texts(attributes: object) -> Iterable[tuple[str, str]]:
+    """Scalars are numbers in Mesos' JSON (`{"rack": 7.0}`), all else is text."""
+    for name, value in attributes.items() if isinstance(attributes, dict) else ():
+        if isinstance(value, (str, int, float)):
+            yield str(name), value if isinstance(value, str) else f"{value:g}"
 
 
 def _number(metrics: Mapping[str, Any], name: str) -> float:

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from shuren.controllers.estate.guarded import GuardedMarathon, target
 from shuren.controllers.estate.mirror import Mirror
 from shuren.controllers.estate.pace import Pace
 from shuren.controllers.estate.publications import Publications
+from shuren.controllers.estate.shards import ShardMaps
 from shuren.domain.app.snapshot import ClusterView, Problem
 from shuren.domain.cluster import Blocked, ClusterSettings, Counts, Credentials, MesosAgent, MesosSummary, Obstacle, PartView
 from shuren.domain.errors import Denied, NotOurs, ShurenError
@@ -31,6 +33,7 @@ from shuren.domain.service.plan import Publish
 from shuren.domain.service.records import RecordFolder
 from shuren.domain.service.snapshot import BalancerSeen, Published
 from shuren.domain.service.values import MesosNames, ServiceName, TaskNames
+from shuren.domain.shardmap.snapshot import MapName
 from shuren.domain.tenancy import Tenancy
 from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import MESOS_CLUSTERS
@@ -63,6 +66,9 @@ class Listener(Protocol):
 
     def services_changed(self, cluster: str, services: frozenset[ServiceName] | None) -> None:
         """What is published or acknowledged of these services (None: of all), or where agents are, looks different."""
+
+    def shards_changed(self, cluster: str, maps: frozenset[MapName] | None) -> None:
+        """What lies in ZooKeeper of these shard maps (None: of all), or where agents are, looks different."""
 
 
 class Cluster:
@@ -111,6 +117,7 @@ class Cluster:
             wanted=lambda: bool(self.settings.dns_zone),
         )
         self.edge = Edge(zookeeper=connection.zookeeper, clock=clock, changed=self._services_changed)
+        self.shards = ShardMaps(zookeeper=connection.zookeeper, clock=clock, changed=partial(listener.shards_changed, settings.name))
         self.agent_places: Mapping[str, Agent] = {}
         """Address and zone of agents by Mesos' id, as Mesos last said."""
         self.obstacle: Obstacle | None = None
@@ -121,6 +128,7 @@ class Cluster:
         """Release of the ZooKeeper server of this session, as far as it tells."""
         self._mesos_silent_since: float | None = clock.monotonic()
         self._mesos_error = ""
+        self._agents_read = False
         self._session_lost_since: float | None = None
         self._began_at = clock.monotonic()
         self._deletions: deque[float] = deque(maxlen=100_000)
@@ -356,6 +364,18 @@ class Cluster:
         """Load balancers of a group with what each has acknowledged of a service."""
         return self.edge.balancers(group, service)
 
+    # ------------------------------------------------------------------------------------------------ what shard maps use
+
+    @property
+    def agents_known(self) -> bool:
+        """Whether Mesos has told where its agents are, or is not asked at all."""
+        return self.connection.mesos is None or self._agents_read
+
+    @property
+    def agents_going(self) -> frozenset[str]:
+        """Host names of agents for which Mesos has a maintenance scheduled."""
+        return frozenset()
+
     # ------------------------------------------------------------------------------------------------ the guard on deletions
 
     @property
@@ -387,6 +407,7 @@ class Cluster:
             "reachability": self._tell_reachability(),
             "publications": self.publications.run(),
             "load balancers": self.edge.run(),
+            "shard maps": self.shards.run(),
             "names of tasks": self.directory.run(),
             "version of ZooKeeper": self._read_zookeeper_version(),
         }
@@ -468,6 +489,7 @@ class Cluster:
                 if self.obstacle is not None and self.obstacle.reason in {_FOREIGN, _DENIED}:
                     self.obstacle = None
             self.publications.look()
+            self.shards.look()
             self.directory.changed()
             self._listener.cluster_changed(self.name)
             self._listener.all_changed(self.name)
@@ -489,10 +511,12 @@ class Cluster:
             await self._clock.sleep(_MESOS_BEAT)
 
     def _place_agents(self, agents: Iterable[MesosAgent]) -> None:
-        places = {agent.id: Agent(address=agent.address, zone=agent.zone) for agent in agents}
-        if places != self.agent_places:
+        places = {a.id: Agent(address=a.address, zone=a.zone, hostname=a.hostname, attributes=a.attributes) for a in agents}
+        known, self._agents_read = self._agents_read, True
+        if places != self.agent_places or not known:
             self.agent_places = places
             self._services_changed(None)
+            self._listener.shards_changed(self.name, None)
             self.directory.changed()
 
     async def _read_zookeeper_version(self) -> None:

@@ -134,6 +134,26 @@ class Unconnected:
         """Raise Unreachable."""
         raise Unreachable(f"MesosCluster {self.name} is not connected yet")
 
+    @property
+    def epoch(self) -> int:
+        """None held."""
+        return 0
+
+    @property
+    def agents_known(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def agents_going(self) -> frozenset[str]:
+        """None known."""
+        return frozenset()
+
+    @property
+    def shards(self) -> None:
+        """Not known."""
+        return
+
     def balancers(self, group: str, service: ServiceName) -> tuple[BalancerSeen, ...]:  # noqa: ARG002 - nothing is known
         """None known."""
         return ()

@@ -25,6 +25,8 @@ class Agent:
 
     address: str = ""
     zone: str = ""
+    hostname: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
