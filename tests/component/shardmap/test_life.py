@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shardmap_world import MAP, World, read_moves
@@ -10,7 +12,7 @@ from shuren.clients.fakes.crash import CrashPoint
 HOSTS = ("n1", "n2", "n3")
 
 
-async def mapped(hosts: tuple[str, ...] = HOSTS, *, crash: CrashPoint | None = None, **spec: object) -> World:
+async def mapped(hosts: tuple[str, ...] = HOSTS, *, crash: CrashPoint | None = None, **spec: Any) -> World:
     """A map over an app whose tasks run on these hosts."""
     world = World(crash=crash)
     world.app()

@@ -25,6 +25,9 @@ LIST_MAPS = {
     "backends": ["name"],
     "listeners": ["name"],
     "loadBalancers": ["id"],
+    "partitionings": ["name"],
+    "static": ["id"],
+    "weights": ["id"],
 }
 
 

@@ -118,7 +118,7 @@ class Members(Node):
             message="give exactly one of appRef, serviceRef and static",
         ),
         Rule(
-            cel="!has(self.static) || self.static.exists(m, m.weight > 0)",
+            cel="!has(self.static) || self.static.exists(m, !has(m.weight) || m.weight > 0)",
             holds=lambda m: m.static is None or any(one.weight > 0 for one in m.static),
             message="no member has a weight above 0: nobody may hold a shard",
             at="static",
@@ -156,7 +156,7 @@ class Members(Node):
         Annotated[list[MemberWeight], Field(max_length=1024, json_schema_extra=kubernetes(list_type="map", list_map_keys=["id"]))] | None
     ) = None
     """Weights of members of an app or a service that differ from 100."""
-    drain: Annotated[list[MemberId], Field(max_length=1024, json_schema_extra=kubernetes(list_type="set"))] | None = None
+    drain: Annotated[list[MemberId], Field(max_length=1024)] | None = None
     """Ids of members, or host names of agents, that are to be emptied: their shards move before anything else does."""
 
 
@@ -258,7 +258,7 @@ class ShardMapSpec(Node):
             at="partitionings",
         ),
         Rule(
-            cel="!has(self.members.static) || self.members.static.filter(m, m.weight > 0).size() >= self.replicas",
+            cel="!has(self.members.static) || self.members.static.filter(m, !has(m.weight) || m.weight > 0).size() >= self.replicas",
             holds=lambda s: s.members.static is None or sum(m.weight > 0 for m in s.members.static) >= s.replicas,
             message="there are fewer members with a weight above 0 than replicas of each shard: add members or lower replicas",
             at="replicas",

@@ -49,7 +49,7 @@ class Sources:
         if cluster_of(spec) != cluster.view.name:
             message = f"PaasApp {key.name} is in MesosCluster {cluster_of(spec)}, the map in {cluster.view.name}; both must be in one"
             return _unknown("OtherCluster", message, stalls=True)
-        app_id = app_id_of(key, spec)
+        app_id = app_id_of(key.namespace, key.name, spec)
         if not cluster.view.synced or not self.gates.settled(cluster.view.name, app_id):
             return _unknown(PENDING, f"PaasApp {key.name} has not been looked at yet", stalls=False)
         app = cluster.app(app_id)

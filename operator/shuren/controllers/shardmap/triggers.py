@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shuren.controllers.identity import app_id_of, cluster_of
+from shuren.controllers.identity import apps_by_id, cluster_of, declare_app_indexes
 from shuren.domain.identity import ObjectKey
 from shuren.domain.service.values import ServiceName
 from shuren.domain.shardmap.snapshot import MapName
@@ -16,7 +16,6 @@ _CLUSTER = "shardmap-cluster"
 _NAMESPACE = "shardmap-namespace"
 _APP = "shardmap-app"
 _SERVICE = "shardmap-service"
-_APP_ID = "shardmap-app-id"
 _SERVICE_APP = "shardmap-service-app"
 
 
@@ -26,7 +25,7 @@ def declare_indexes(store: Store) -> None:
     store.index(SHARD_MAPS.kind, _NAMESPACE, lambda item: (str(item["metadata"].get("namespace", "")),))
     store.index(SHARD_MAPS.kind, _APP, lambda item: _named(item, "appRef"))
     store.index(SHARD_MAPS.kind, _SERVICE, lambda item: _named(item, "serviceRef"))
-    store.index(PAAS_APPS.kind, _APP_ID, _app_ids)
+    declare_app_indexes(store)
     store.index(PAAS_SERVICES.kind, _SERVICE_APP, _service_apps)
 
 
@@ -54,8 +53,7 @@ def on_cluster(store: Store, cluster: str) -> frozenset[ObjectKey]:
 
 def on_apps(store: Store, cluster: str, app_ids: Iterable[str]) -> frozenset[ObjectKey]:
     """ShardMaps to look at after apps have changed in a cluster."""
-    apps = frozenset().union(*(store.lookup(PAAS_APPS.kind, _APP_ID, f"{cluster}{app_id}") for app_id in app_ids))
-    return frozenset().union(*(of_app(store, key) for key in apps))
+    return frozenset().union(*(of_app(store, key) for key in apps_by_id(store, cluster, app_ids)))
 
 
 def on_maps(store: Store, cluster: str, names: Iterable[MapName]) -> frozenset[ObjectKey]:
@@ -100,9 +98,3 @@ def _service_apps(item: Object) -> Iterable[str]:
         reference = backend.get("appRef") if isinstance(backend, dict) else None
         if isinstance(reference, dict):
             yield f"{namespace}/{reference.get('name')}"
-
-
-def _app_ids(item: Object) -> Iterable[str]:
-    spec = item.get("spec") or {}
-    key = ObjectKey(kind=PAAS_APPS.kind, namespace=str(item["metadata"].get("namespace", "")), name=item["metadata"]["name"])
-    return (f"{cluster_of(spec)}{app_id_of(key, spec)}",)
