@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -31,17 +30,18 @@ def dns(
 ) -> None:
     """Answer DNS for services and tasks of one cluster, from ZooKeeper alone.
 
-    A user and password for ZooKeeper (scheme digest) come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD.
+    A user and password for ZooKeeper (scheme digest) come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD; TLS to it
+    from SHUREN_ZOOKEEPER_TLS=true, with SHUREN_ZOOKEEPER_CA, _CERTIFICATE, _KEY (PEM files, read for each connection) and _SERVER_NAME.
     """
     import asyncio  # noqa: PLC0415 - what only this command needs
 
-    from shuren.clients.zookeeper.client import Digest  # noqa: PLC0415
+    from shuren.cli.zookeeper import identity  # noqa: PLC0415
     from shuren.domain.errors import ShurenError  # noqa: PLC0415
     from shuren.edge import logs  # noqa: PLC0415
     from shuren.edge.dns.serve import Settings, serve  # noqa: PLC0415
 
     logs.set_up(logs.LogFormat(log_format.value), log_level.upper())
-    username = os.environ.get("SHUREN_ZOOKEEPER_USERNAME", "")
+    us = identity()
     settings = Settings(
         hosts=zookeeper,
         root=root,
@@ -52,7 +52,8 @@ def dns(
         ttl=ttl,
         negative_ttl=negative_ttl,
         state_dir=state_dir,
-        digest=Digest(username=username, password=os.environ.get("SHUREN_ZOOKEEPER_PASSWORD", "")) if username else None,
+        digest=us.digest,
+        tls=us.tls,
         metrics_address=metrics_address,
         metrics_port=metrics_port,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from enum import StrEnum
 from pathlib import Path
@@ -63,12 +62,13 @@ def lb(
 ) -> None:
     """Drive HAProxy from ZooKeeper: routes and endpoints of one group, without a reload for endpoints.
 
-    A user and password for ZooKeeper (scheme digest) come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD; access to the
-    Secrets that hold certificates from KUBECONFIG, or from the pod's ServiceAccount.
+    A user and password for ZooKeeper (scheme digest) come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD; TLS to it
+    from SHUREN_ZOOKEEPER_TLS=true, with SHUREN_ZOOKEEPER_CA, _CERTIFICATE, _KEY (PEM files, read for each connection) and _SERVER_NAME.
+    Access to the Secrets that hold certificates comes from KUBECONFIG, or from the pod's ServiceAccount.
     """
     import asyncio  # noqa: PLC0415 - what only this command needs
 
-    from shuren.clients.zookeeper.client import Digest  # noqa: PLC0415
+    from shuren.cli.zookeeper import identity  # noqa: PLC0415
     from shuren.domain.errors import ShurenError  # noqa: PLC0415
     from shuren.domain.haproxy.claims import PortSet  # noqa: PLC0415
     from shuren.edge import logs  # noqa: PLC0415
@@ -81,7 +81,7 @@ def lb(
         lines = tuple(line for line in global_lines.read_text().splitlines() if line.strip()) if global_lines is not None else ()
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    username = os.environ.get("SHUREN_ZOOKEEPER_USERNAME", "")
+    us = identity()
     settings = Settings(
         id=name or socket.gethostname(),
         group=group,
@@ -104,7 +104,8 @@ def lb(
     )
     connection = Connection(
         hosts=zookeeper,
-        digest=Digest(username=username, password=os.environ.get("SHUREN_ZOOKEEPER_PASSWORD", "")) if username else None,
+        digest=us.digest,
+        tls=us.tls,
         metrics_address=metrics_address,
         metrics_port=metrics_port,
     )

@@ -58,8 +58,14 @@ def parts_of(settings: ClusterSettings, credentials: Credentials, *, observe: Ob
         tls=Tls(context=zookeeper_tls, server_name=zookeeper_name) if zookeeper_tls is not None else None,
     )
     mesos = None
-    if settings.mesos:
-        mesos = MesosClient(settings.mesos, transport=transport(target="mesos", observe=observe, tls=None, connections=_CONNECTIONS))
+    if settings.mesos is not None:
+        mesos_tls = _context(settings.mesos.tls, credentials.mesos_tls, where="spec.mesos.tls")
+        mesos_name = settings.mesos.tls.server_name if settings.mesos.tls is not None else None
+        to_mesos = transport(target="mesos", observe=observe, tls=mesos_tls, connections=_CONNECTIONS, server_name=mesos_name)
+        login = credentials.mesos
+        mesos = MesosClient(
+            settings.mesos.masters, login=(login.username, login.password) if login is not None else None, transport=to_mesos
+        )
     root = FencedRoot(zookeeper, settings.zookeeper.root, dns_zone=settings.dns_zone)
     return Parts(marathon=marathon, mesos=mesos, zookeeper=zookeeper, root=root)
 

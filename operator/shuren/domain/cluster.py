@@ -52,6 +52,15 @@ class MarathonSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MesosSettings:
+    """`spec.mesos`. `masters` are base URLs of all masters, of which one leads."""
+
+    masters: tuple[str, ...]
+    auth: SecretName | None = None
+    tls: TlsSettings | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ZooKeeperSettings:
     """`spec.zookeeper`. `hosts` are host:port; everything of ours lies under `root`."""
 
@@ -63,12 +72,12 @@ class ZooKeeperSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterSettings:
-    """`spec` of a MesosCluster, with defaults. `mesos` are base URLs of the masters, empty when Mesos is not read. Seconds."""
+    """`spec` of a MesosCluster, with defaults. `mesos` is None when Mesos is not read. Seconds."""
 
     name: str
     marathon: MarathonSettings
     zookeeper: ZooKeeperSettings
-    mesos: tuple[str, ...] = ()
+    mesos: MesosSettings | None = None
     tenancy: Tenancy = field(default_factory=Tenancy)
     dns_zone: str = ""
     unreachable_grace: float = 60.0
@@ -79,12 +88,10 @@ class ClusterSettings:
     def secrets(self) -> tuple[SecretName, ...]:
         """All Secrets that the connection needs, sorted."""
         found: set[SecretName] = set()
-        for reference in (self.marathon.auth, self.zookeeper.auth):
-            if reference is not None:
-                found.add(reference)
-        for tls in (self.marathon.tls, self.zookeeper.tls):
-            if tls is not None:
-                found |= {s for s in (tls.ca, tls.client) if s is not None}
+        for part in (self.marathon, self.zookeeper, self.mesos):
+            if part is not None:
+                named = (part.auth, *((part.tls.ca, part.tls.client) if part.tls is not None else ()))
+                found |= {s for s in named if s is not None}
         return tuple(sorted(found))
 
     def same_connection(self, other: ClusterSettings) -> bool:
@@ -122,6 +129,8 @@ class Credentials:
 
     marathon: Login | None = None
     marathon_tls: TlsMaterial = TlsMaterial()
+    mesos: Login | None = None
+    mesos_tls: TlsMaterial = TlsMaterial()
     zookeeper: Login | None = None
     zookeeper_tls: TlsMaterial = TlsMaterial()
 

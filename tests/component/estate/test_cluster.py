@@ -21,7 +21,18 @@ from shuren.controllers.estate.connection import Identity
 from shuren.controllers.estate.registry import Estate
 from shuren.controllers.estate.roster import Roster, Unconnected
 from shuren.domain.app.snapshot import ClusterView
-from shuren.domain.cluster import Amounts, Blocked, Credentials, Login, MarathonSettings, MesosSummary, Obstacle, PartView, TlsMaterial
+from shuren.domain.cluster import (
+    Amounts,
+    Blocked,
+    Credentials,
+    Login,
+    MarathonSettings,
+    MesosSettings,
+    MesosSummary,
+    Obstacle,
+    PartView,
+    TlsMaterial,
+)
 from shuren.domain.errors import Denied, Fenced, Invalid, NotOurs, Unreachable
 from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import ObjectKey
@@ -226,7 +237,7 @@ async def test_a_new_connection_begins_when_nothing_of_the_old_one_works_any_mor
 
         old._tasks.append(asyncio.create_task(slow_to_end()))
         await turns()
-        renewing = asyncio.create_task(world.ensure(mesos=("http://another",)))
+        renewing = asyncio.create_task(world.ensure(mesos=MesosSettings(masters=("http://another",))))
         await turns()
         assert world.estate.get("test") is old
         may_end.set()
@@ -473,7 +484,7 @@ async def test_a_silent_mesos_is_shown_but_stops_nothing() -> None:
 async def test_a_cluster_whose_mesos_is_not_read_works_without_it() -> None:
     async with _world() as world:
         world.factory.mesos = None
-        cluster = await world.ensure(mesos=())
+        cluster = await world.ensure(mesos=None)
         await world.pass_time(60)
         assert cluster.obstacle is None
         assert (cluster.mesos_view, cluster.agents) == (None, None)

@@ -165,7 +165,7 @@ async def connected(marathon: FakeMarathon, clock: ManualClock, *, rate: float) 
         listener=Heard(),
         clock=clock,
     )
-    basis = settings(mesos=())
+    basis = settings(mesos=None)
     wanted = replace(basis, marathon=replace(basis.marathon, requests_per_second=rate))
     cluster = await estate.ensure(wanted, Credentials())
     await pass_time(clock, 30)

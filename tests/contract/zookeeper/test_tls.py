@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 
 import pytest
 
 from shuren.clients.zookeeper.client import ZooKeeperClient
-from shuren.clients.zookeeper.tls import Tls
+from shuren.clients.zookeeper.tls import Tls, TlsFiles
 from shuren.domain.errors import Unreachable
 from shuren.ports.zookeeper import Create, Session
 from tls_room import Certificates, forwarding, serving
@@ -68,3 +69,18 @@ async def test_a_server_that_demands_a_certificate_gets_ours(server: str, certif
         context = trusting(certificates)
         context.load_cert_chain(certificates.client.certificate, certificates.client.key)
         assert await connects("localhost", port, Tls(context=context))
+
+
+async def test_renewed_files_count_from_the_next_connection_on(server: str, certificates: Certificates, tmp_path: Path) -> None:
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(Certificates(tmp_path / "another").ca)
+    tls = Tls(context=TlsFiles(ca=authority, certificate=certificates.client.certificate, key=certificates.client.key).context)
+    async with serving(forwarding(int(server.split(":")[1])), certificates.server_context(mutual=True)) as port:
+        client = ZooKeeperClient(f"localhost:{port}", session_timeout=4.0, tls=tls)
+        with pytest.raises(Unreachable, match="certificate verify failed"):
+            await client.connect(within=_REFUSED)
+        authority.write_bytes(certificates.ca)
+        async with asyncio.timeout(20):
+            while client.session is not Session.CONNECTED:
+                await asyncio.sleep(0.05)
+        await client.close()

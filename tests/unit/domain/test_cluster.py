@@ -16,6 +16,7 @@ from shuren.domain.cluster import (
     Counts,
     Login,
     MarathonSettings,
+    MesosSettings,
     MesosSummary,
     Obstacle,
     PartView,
@@ -136,7 +137,7 @@ def test_secrets_are_named_once_and_never_shown() -> None:
     shown = repr(Login(username="u", password="hush", token="hush")) + repr(TlsMaterial(ca=b"hush", certificate=b"hush", key=b"hush"))
     assert "hush" not in shown
     assert settings.same_connection(replace(settings, unreachable_grace=1.0))
-    assert not settings.same_connection(replace(settings, mesos=("http://mesos",)))
+    assert not settings.same_connection(replace(settings, mesos=MesosSettings(masters=("http://mesos",))))
 
 
 def test_whatever_length_the_words_of_servers_have_the_status_can_be_written() -> None:

@@ -14,6 +14,7 @@ from shuren.domain.cluster import (
     Credentials,
     Login,
     MarathonSettings,
+    MesosSettings,
     SecretName,
     TlsMaterial,
     TlsSettings,
@@ -34,12 +35,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
-def settings(url: str, *, tls: TlsSettings | None = None, zookeeper_tls: TlsSettings | None = None, mesos: str = "") -> ClusterSettings:
+def settings(
+    url: str, *, tls: TlsSettings | None = None, zookeeper_tls: TlsSettings | None = None, mesos: MesosSettings | None = None
+) -> ClusterSettings:
     return ClusterSettings(
         name="bj1",
         marathon=MarathonSettings(urls=(url,), tls=tls),
         zookeeper=ZooKeeperSettings(hosts=(NOWHERE,), root="/shuren/bj1", tls=zookeeper_tls),
-        mesos=(mesos,) if mesos else (),
+        mesos=mesos,
     )
 
 
@@ -91,6 +94,24 @@ async def test_a_marathon_that_demands_a_certificate_gets_ours(certificates: Cer
         assert not await answers(of, Credentials(marathon_tls=TlsMaterial(ca=certificates.ca)))
 
 
+async def test_masters_under_tls_are_trusted_by_their_authority_and_get_the_password(certificates: Certificates) -> None:
+    seen: list[str] = []
+    document = INFO | {"master/elected": 1.0}
+    async with serving(answering(document, seen), certificates.server_context()) as port:
+        of = settings(
+            "http://127.0.0.1:9", mesos=MesosSettings(masters=(f"https://localhost:{port}",), auth=SECRET, tls=TlsSettings(ca=SECRET))
+        )
+        login = Login(username="u", password="p")
+        async with connection(of, Credentials(mesos=login, mesos_tls=TlsMaterial(ca=certificates.ca))) as made:
+            assert made.mesos is not None
+            assert (await made.mesos.summary()).version == "1.11.24"
+        async with connection(of, Credentials(mesos=login)) as made:
+            assert made.mesos is not None
+            with pytest.raises(Unreachable):
+                await made.mesos.summary()
+    assert [any(line.lower() == "authorization: basic dtpw" for line in head.lower().split("\r\n")) for head in seen] == [True, True]
+
+
 async def test_material_that_cannot_be_used_is_told_with_its_field(certificates: Certificates) -> None:
     pair = certificates.client
     broken = {
@@ -132,7 +153,7 @@ async def test_requests_are_observed_by_target() -> None:
     document = INFO | {"master/elected": 1.0}
     async with serving(answering(document), None) as port:
         url = f"http://127.0.0.1:{port}"
-        async with connection(settings(url, mesos=url), factory=Factory(observe=observe)) as made:
+        async with connection(settings(url, mesos=MesosSettings(masters=(url,))), factory=Factory(observe=observe)) as made:
             await made.marathon.info()
             assert made.mesos is not None
             assert (await made.mesos.summary()).version == "1.11.24"

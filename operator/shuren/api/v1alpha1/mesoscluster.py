@@ -94,6 +94,10 @@ class MesosEndpoint(Node):
 
     masters: Annotated[list[Url], Field(min_length=1, max_length=16)]
     """Base URLs of all masters."""
+    auth_secret_ref: SecretRef | None = None
+    """Secret with the keys username and password (basic), for masters with --authenticate_http_readonly. Default: no authentication."""
+    tls: Tls | None = None
+    """TLS for https URLs."""
 
 
 class ZooKeeperEndpoint(Node):

@@ -22,18 +22,23 @@ _REFUSED = frozenset({401, 403})
 
 
 class MesosClient:
-    """See the port. Masters are asked in the order given until one says that it leads; that one is asked first the next time."""
+    """See the port. Masters are asked in the order given until one says that it leads; that one is asked first the next time.
+
+    `login` is a user and a password for HTTP's basic authentication, which Mesos asks for with --authenticate_http_readonly.
+    """
 
     def __init__(
         self,
         masters: Sequence[str],
         *,
+        login: tuple[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         timeout: float = 5.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._masters = [base_url(url) for url in masters]
         self._http = httpx.AsyncClient(
+            auth=login,
             verify=tls if tls is not None else True,
             timeout=httpx.Timeout(timeout, connect=3.0),
             headers={"User-Agent": "shuren", "Accept": "application/json"},

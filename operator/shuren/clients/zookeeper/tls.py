@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kazoo.handlers.threading import SequentialThreadingHandler
@@ -16,10 +18,34 @@ from kazoo.handlers.threading import SequentialThreadingHandler
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """`context` says whom to trust and who we are; `server_name` is expected in the certificate (None: the host that is connected to)."""
+    """`context` says whom to trust and who we are; `server_name` is expected in the certificate (None: the host that is connected to).
 
-    context: ssl.SSLContext
+    A context that comes from a function is asked for at each connection, so that renewed files count from the next one on.
+    """
+
+    context: ssl.SSLContext | Callable[[], ssl.SSLContext]
     server_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsFiles:
+    """PEM files: `ca` None trusts the system's authorities; `certificate` (its key in the same file or in `key`) says who we are."""
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """As the files are now. OSError (ssl.SSLError is one) when one of them cannot be used: kazoo then tries again."""
+        context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+        if self.certificate is not None:
+            context.load_cert_chain(self.certificate, self.key, password=_no_password)
+        return context
+
+
+def _no_password() -> str:
+    """Asked for the password of an encrypted key; without it OpenSSL would ask at the terminal, for ever."""
+    raise OSError("the key is encrypted; store it without a password")
 
 
 class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
@@ -45,7 +71,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         if self._tls is None:
             return plain
         try:
-            return self._tls.context.wrap_socket(plain, server_hostname=self._tls.server_name or host)
+            context = self._tls.context if isinstance(self._tls.context, ssl.SSLContext) else self._tls.context()
+            return context.wrap_socket(plain, server_hostname=self._tls.server_name or host)
         except BaseException:
             plain.close()
             raise

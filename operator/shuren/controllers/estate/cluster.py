@@ -584,7 +584,7 @@ class Cluster:
 
     def _mesos_names(self) -> MesosNames:
         leader = self.summary.leader if self.summary is not None else ""
-        masters = [urlsplit(url).netloc for url in self.settings.mesos]
+        masters = [urlsplit(url).netloc for url in (self.settings.mesos.masters if self.settings.mesos is not None else ())]
         return mesos_names(leader=leader, masters=masters, agents=self.agent_places.values())
 
     def _services_changed(self, services: frozenset[ServiceName] | None) -> None:

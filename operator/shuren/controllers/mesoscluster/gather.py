@@ -19,6 +19,7 @@ from shuren.domain.cluster import (
     Credentials,
     Login,
     MarathonSettings,
+    MesosSettings,
     Obstacle,
     SecretName,
     TlsMaterial,
@@ -67,13 +68,19 @@ def settings(item: Object) -> ClusterSettings:
             auth=_secret(spec.zookeeper.auth_secret_ref),
             tls=_tls(spec.zookeeper.tls),
         ),
-        mesos=tuple(spec.mesos.masters) if spec.mesos is not None else (),
+        mesos=_mesos(spec.mesos),
         tenancy=_tenancy(spec.tenancy),
         dns_zone=spec.dns.zone if spec.dns is not None else "",
         unreachable_grace=float(spec.unreachable_grace_seconds),
         deletions=DeletionLimit(share=guard.max_percent_per_minute / 100, floor=guard.always_allowed),
         record_roots=tuple(spec.tenancy.record_roots or ()) if spec.tenancy is not None else (),
     )
+
+
+def _mesos(mesos: api.MesosEndpoint | None) -> MesosSettings | None:
+    if mesos is None:
+        return None
+    return MesosSettings(masters=tuple(mesos.masters), auth=_secret(mesos.auth_secret_ref), tls=_tls(mesos.tls))
 
 
 def _secret(reference: SecretRef | None) -> SecretName | None:
@@ -119,6 +126,8 @@ def credentials(of: ClusterSettings, secrets: Mapping[ObjectKey, Object | None])
     found = Credentials(
         marathon=reader.login(of.marathon.auth, "spec.marathon.authSecretRef", token=True),
         marathon_tls=reader.tls(of.marathon.tls, "spec.marathon.tls"),
+        mesos=reader.login(of.mesos.auth if of.mesos is not None else None, "spec.mesos.authSecretRef", token=False),
+        mesos_tls=reader.tls(of.mesos.tls if of.mesos is not None else None, "spec.mesos.tls"),
         zookeeper=reader.login(of.zookeeper.auth, "spec.zookeeper.authSecretRef", token=False),
         zookeeper_tls=reader.tls(of.zookeeper.tls, "spec.zookeeper.tls"),
     )

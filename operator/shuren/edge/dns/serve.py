@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
+from shuren.clients.zookeeper.tls import Tls
 from shuren.domain.errors import Invalid, ShurenError, Unreachable
 from shuren.edge.dns.answers import Answers, Authority
 from shuren.edge.dns.packets import Rcode
@@ -44,13 +45,14 @@ class Settings:
     negative_ttl: int = 5
     state_dir: Path | None = None
     digest: Digest | None = None
+    tls: Tls | None = None
     metrics_address: str = "127.0.0.1"
     metrics_port: int = 0
 
 
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what is wrong with the settings or this host."""
-    zookeeper = ZooKeeperClient(settings.hosts, digest=settings.digest)
+    zookeeper = ZooKeeperClient(settings.hosts, digest=settings.digest, tls=settings.tls)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -16,6 +16,7 @@ from shuren.clients.clock import SystemClock
 from shuren.clients.kubernetes.client import KubernetesClient
 from shuren.clients.kubernetes.config import from_environment
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
+from shuren.clients.zookeeper.tls import Tls
 from shuren.domain.errors import ShurenError, Unreachable
 from shuren.domain.service.values import LoadBalancer
 from shuren.edge.exposition import Exposition
@@ -40,6 +41,7 @@ class Connection:
 
     hosts: str
     digest: Digest | None = None
+    tls: Tls | None = None
     session_timeout: float = 10.0
     metrics_address: str = "127.0.0.1"
     metrics_port: int = 0
@@ -54,7 +56,7 @@ async def serve(settings: Settings, connection: Connection, environ: Mapping[str
     program = HAProxyProgram(settings.haproxy, disk)
     version = await program.version()
     metrics = Metrics()
-    zookeeper = ZooKeeperClient(connection.hosts, session_timeout=connection.session_timeout, digest=connection.digest)
+    zookeeper = ZooKeeperClient(connection.hosts, session_timeout=connection.session_timeout, digest=connection.digest, tls=connection.tls)
     balancer = LoadBalancer(id=settings.id, group=settings.group, host=settings.host, version=f"{shuren.__version__} (HAProxy {version})")
     registrar = Registrar(
         zookeeper=zookeeper, root=settings.root, balancer=balancer, instance=Instance(host=settings.host), metrics=metrics
