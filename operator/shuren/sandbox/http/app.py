@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _BODY_LIMIT = 256 * 2**20
-_ZIP_FROM, _ZIP_ASIDE_FROM = 1024, 256 * 1024  # bytes: what is worth packing, and what would hold up others while it is packed
+_ZIP_FROM, _ZIP_ASIDE_FROM = 16, 256 * 1024  # bytes: what Jetty packs, and what would hold up others while it is packed
 _NO_CACHE = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
 
 
@@ -144,9 +144,10 @@ def _describe(request: web.Request, allow: str) -> web.Response:
 
 
 async def _packed(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """The answer in gzip for who takes it, as the real one does by default."""
-    if request.method in ("GET", "HEAD") and response.status == 200 and not response.prepared:  # noqa: PLR2004 - HTTP
-        response.headers["Vary"] = "Accept-Encoding, User-Agent"
+    """The answer in gzip for who takes it: by default Jetty looks at no other method than GET, and packs only what went well."""
+    if request.method != "GET" or response.status != 200 or response.prepared:  # noqa: PLR2004 - HTTP
+        return response
+    response.headers["Vary"] = "Accept-Encoding, User-Agent"
     if not isinstance(response, web.Response) or not isinstance(response.body, bytes) or len(response.body) < _ZIP_FROM:
         return response
     if "gzip" not in request.headers.get("Accept-Encoding", ""):

@@ -78,6 +78,12 @@ ROUTES = (
     _route("/v2/info", GET=system_routes.show_info),
     _route("/v2/leader", GET=system_routes.show_leader, DELETE=system_routes.abdicate),
     _route("/v2/plugins", GET=system_routes.show_plugins),
+    _route(
+        "/v2/plugins/([^/]+)/(.+?)",
+        reads_json=False,
+        negotiated=False,
+        **dict.fromkeys(("GET", "PUT", "POST", "DELETE"), system_routes.no_plugin),
+    ),
     _route("/v2/events", negotiated=False, reads_json=False, servlet=True, GET=event_stream.stream_events),
     _route("/ping", negotiated=False, GET=system_routes.ping),
     _route("/metrics", negotiated=False, GET=system_routes.show_metrics),
@@ -85,7 +91,10 @@ ROUTES = (
     _route("/config", negotiated=False, GET=system_routes.show_config),
     _route("/logging", negotiated=False, GET=system_routes.show_logging, POST=system_routes.change_logging),
     _route("", negotiated=False, GET=system_routes.go_to_ui),
-    _route("/ui", negotiated=False, GET=system_routes.show_ui),
+    _route("/(?:ui|api-console)/", negotiated=False, reads_json=False, servlet=True, GET=system_routes.show_ui),
+    _route("/(?:ui|api-console)/(.+)", negotiated=False, reads_json=False, servlet=True, GET=system_routes.web_resource),
+    _route("/(?:ui|api-console|help)(?!/)", negotiated=False, reads_json=False, servlet=True, GET=system_routes.add_slash),
+    _route("/public(?:/.*)?", negotiated=False, reads_json=False, servlet=True, GET=system_routes.not_there),
 )
 
 

@@ -14,7 +14,7 @@ from shuren.sandbox.definition import apps, paths
 from shuren.sandbox.definition.errors import Violation, not_valid, refused
 from shuren.sandbox.definition.shape import Enum, Int, Obj, Text, optional, required
 
-from .answers import deployed, json_answer, text_answer
+from .answers import deployed, json_answer, page, text_answer
 from .negotiation import accepted
 
 if TYPE_CHECKING:
@@ -83,6 +83,13 @@ async def show_plugins(call: Call) -> web.StreamResponse:
     """GET /v2/plugins: none are loaded."""
     del call
     return json_answer({"plugins": []})
+
+
+async def no_plugin(call: Call) -> web.StreamResponse:
+    """Any verb on `/v2/plugins/{id}/{path}` is the plugin's affair, and none is loaded. No content type is declared."""
+    error = refused(404, f"No plugin with this pluginId: {call.args[0]}", details=True)
+    error.headers["Content-Type"] = "application/octet-stream"
+    raise error
 
 
 async def ping(call: Call) -> web.StreamResponse:
@@ -179,8 +186,24 @@ async def go_to_ui(call: Call) -> web.StreamResponse:
 
 
 async def show_ui(call: Call) -> web.StreamResponse:
-    """GET /ui/: a word for who comes with a browser."""
+    """GET /ui/ (and of the API's console): a word for who comes with a browser."""
     del call
     return text_answer(
         "<html><body><h1>Marathon-compatible engine</h1><p>See <a href='/v2/info'>/v2/info</a>.</p></body></html>", "text/html"
     )
+
+
+async def add_slash(call: Call) -> web.StreamResponse:
+    """GET of what is taken for a directory, because its name has no dot."""
+    return web.Response(status=302, headers={"Location": call.request.path + "/"})
+
+
+async def web_resource(call: Call) -> web.StreamResponse:
+    """GET below /ui/: there are no files."""
+    name = call.args[0].rstrip("/").rpartition("/")[2]
+    return await not_there(call) if "." in name or call.request.path.endswith("/") else await add_slash(call)
+
+
+async def not_there(call: Call) -> web.StreamResponse:
+    """404 of the servlet container."""
+    return page(404, "Not Found", path=call.request.path)

@@ -227,3 +227,45 @@ async def test_too_many_at_a_time_are_sent_away() -> None:
         leave.set()
         assert (await first).status == 200
         assert (await wire.get("/ping")).body == b"pong"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "where"),
+    [
+        ("GET", "/ui", 302, "/ui/"),
+        ("GET", "/help", 302, "/help/"),
+        ("GET", "/help/", 500, None),
+        ("GET", "/api-console", 302, "/api-console/"),
+        ("GET", "/api-console/", 200, None),
+        ("GET", "/ui/apps", 302, "/ui/apps/"),
+        ("GET", "/ui/main.js", 404, None),
+        ("GET", "/ui/apps/", 404, None),
+        ("GET", "/public/api/v2/apps.raml", 404, None),
+        ("POST", "/ui/", 405, None),
+    ],
+)
+async def test_what_is_served_beside_the_api(wire: Wire, method: str, path: str, status: int, where: str | None) -> None:
+    reply = await wire.send(method, path)
+    assert (reply.status, reply.headers.get("Location")) == (status, where)
+    if status in {404, 405}:
+        assert reply.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+async def test_no_plugin_is_there_to_answer(wire: Wire, method: str) -> None:
+    reply = await wire.send(method, "/v2/plugins/auth/some/path")
+    assert (reply.status, json.loads(reply.body)) == (404, {"message": "No plugin with this pluginId: auth", "details": []})
+    assert (await wire.send(method, "/v2/plugins/auth")).status == 500
+    assert (await wire.send("PATCH", "/v2/plugins/auth/x")).status == 405
+
+
+async def test_only_answers_to_get_are_packed_from_sixteen_bytes_on(wire: Wire) -> None:
+    gzipped = {"Accept-Encoding": "gzip"}
+    assert "Content-Encoding" not in (await wire.get("/v2/apps", headers=gzipped)).headers, "eleven bytes"
+    assert (await wire.get("/v2/plugins", headers=gzipped)).headers.get("Content-Encoding") is None
+    assert (await wire.get("/v2/leader", headers=gzipped)).headers["Content-Encoding"] == "gzip"
+    assert "Vary" not in (await wire.send("HEAD", "/v2/leader", headers=gzipped)).headers
+    posted = await wire.send("POST", "/v2/apps", {"id": "/a", "cmd": "x" * 5000, "instances": 0}, headers=gzipped)
+    assert (posted.status, "Content-Encoding" in posted.headers, "Vary" in posted.headers) == (201, False, False)
+    missing = await wire.get("/v2/apps/nosuch", headers=gzipped)
+    assert (missing.status, "Content-Encoding" in missing.headers) == (404, False)
