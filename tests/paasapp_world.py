@@ -23,13 +23,14 @@ from shuren.clients.fakes.marathon import FakeMarathon
 from shuren.clients.fakes.marathon_world import MarathonWorld
 from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
 from shuren.clients.zookeeper.fenced import FencedRoot
+from shuren.controllers.estate.deletions import Deletions
 from shuren.controllers.paasapp import triggers
 from shuren.controllers.paasapp.controller import PaasAppController
 from shuren.domain import claims
 from shuren.domain.app.snapshot import FINALIZER, ClusterView, Gates, Problem
 from shuren.domain.claims import ClaimChange
-from shuren.domain.errors import Conflict, Denied, Fenced, ShurenError, Transient, Unreachable
-from shuren.domain.guard import DeletionLimit, wait_before_deleting
+from shuren.domain.errors import Conflict, Denied, Fenced, ShurenError, Throttled, Transient, Unreachable
+from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, QueueItem, Task
 from shuren.domain.tenancy import Tenancy
@@ -86,7 +87,7 @@ class LiveCluster:
         self.root = FencedRoot(self._zookeeper, f"/shuren/{site.name}")
         self.holder = holder
         self.writes = DirectWrites(marathon=self.marathon, leadership=lead, written=self.look_at)
-        self.recent: list[float] = []
+        self.deletions = Deletions(zookeeper=self.root, clock=site.clock)
         self.looked_at: list[str] = []
 
     async def take_over(self) -> None:
@@ -113,11 +114,13 @@ class LiveCluster:
 
     @property
     def deletion_wait(self) -> float:
-        now = self.site.clock.monotonic()
-        return wait_before_deleting(self.site.deletions, apps=len(self.site.marathon.definitions), recent=self.recent, now=now)
+        return self.deletions.wait(self.site.deletions, apps=len(self.site.marathon.definitions))
 
-    def deleted(self) -> None:
-        self.recent.append(self.site.clock.monotonic())
+    async def permit_deletion(self) -> None:
+        await self.deletions.recall()
+        if (left := self.deletion_wait) > 0:
+            raise Throttled("too many apps were deleted within a minute", retry_after=left)
+        await self.deletions.note()
 
     def app(self, app_id: str) -> ActualApp | None:
         return self.site.stale[app_id][1] if app_id in self.site.stale else self.site.marathon.actual(app_id)

@@ -183,7 +183,7 @@ async def test_the_guard_remembers_across_connections() -> None:
     async with _world() as world:
         cluster = await world.ensure(deletions=DeletionLimit(share=0, floor=1))
         await world.pass_time(2)
-        cluster.deleted()
+        await cluster.permit_deletion()
         assert cluster.deletion_wait > 0
         fresh = await world.ensure(Credentials(zookeeper=Login(username="u", password="p")), deletions=DeletionLimit(share=0, floor=1))
         assert fresh.deletion_wait > 0
@@ -511,7 +511,7 @@ async def test_deletions_beyond_the_guard_wait_and_the_cluster_says_so() -> None
         world.heard.forget()
         for _ in range(2):
             assert cluster.deletion_wait == 0
-            cluster.deleted()
+            await cluster.permit_deletion()
         assert 59 <= cluster.deletion_wait <= 60
         assert world.heard.clusters == ["test"]
         await world.pass_time(61)
@@ -587,9 +587,9 @@ async def test_nothing_is_known_of_and_written_to_a_cluster_that_is_not_connecte
     assert cluster.tenancy == Tenancy()
     assert cluster.deletion_limit == DeletionLimit()
     cluster.look_at("/a")
-    cluster.deleted()
     writes = cluster.writes
     for attempt in (
+        cluster.permit_deletion(),
         cluster.take("/a", uid="u", key=_KEY),
         cluster.release("/a", uid="u"),
         writes.create({"id": "/a"}),

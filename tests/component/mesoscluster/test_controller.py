@@ -422,7 +422,7 @@ async def test_deletions_that_are_held_back_are_told() -> None:
         await world.passes(4)
         cluster = world.estate.get("bj1")
         assert cluster is not None
-        cluster.deleted()
+        await cluster.permit_deletion()
         await world.passes(1)
         assert world.truth("DeletionsHeld") == ("True", "TooManyDeletions")
         assert world.truth("Ready") == ("True", "Connected")

@@ -114,11 +114,12 @@ async def test_zero_instances_is_ready_and_says_stopped() -> None:
     assert world.status()["ready"] == "0/0"
 
 
-async def test_deleting_takes_app_then_claim_then_finalizer() -> None:
+async def test_deleting_is_counted_then_takes_app_then_claim_then_finalizer() -> None:
     world = await running()
     world.delete()
     await world.settle()
     assert [s for s in world.steps if "status" not in s] == [
+        "zookeeper Create /shuren/bj1/deletions",
         "marathon delete_app /shop/web",
         "zookeeper SetData /shuren/bj1/owners/86",
         "patch paasapps/web",

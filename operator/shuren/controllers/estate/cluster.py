@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 from shuren.controllers.estate.claims import Claims
 from shuren.controllers.estate.committer import CommitPolicy, Committer
 from shuren.controllers.estate.connection import Connection, Identity
+from shuren.controllers.estate.deletions import Deletions
 from shuren.controllers.estate.directory import Directory
 from shuren.controllers.estate.edge import Edge
 from shuren.controllers.estate.guarded import GuardedMarathon, target
@@ -23,8 +23,8 @@ from shuren.controllers.estate.publications import Publications
 from shuren.controllers.estate.shards import ShardMaps
 from shuren.domain.app.snapshot import ClusterView, Problem
 from shuren.domain.cluster import Blocked, ClusterSettings, Counts, Credentials, MesosAgent, MesosSummary, Obstacle, PartView
-from shuren.domain.errors import Denied, NotOurs, ShurenError
-from shuren.domain.guard import DeletionLimit, wait_before_deleting
+from shuren.domain.errors import Denied, NotOurs, ShurenError, Throttled
+from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
 from shuren.domain.service.directory import mesos_names, task_names
@@ -131,7 +131,7 @@ class Cluster:
         self._agents_read = False
         self._session_lost_since: float | None = None
         self._began_at = clock.monotonic()
-        self._deletions: deque[float] = deque(maxlen=100_000)
+        self._deletions = Deletions(zookeeper=connection.zookeeper, clock=clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._asked_while_away: set[str] = set()
         self._take_over_wanted = asyncio.Event()
@@ -381,20 +381,24 @@ class Cluster:
     @property
     def deletion_wait(self) -> float:
         """Seconds that the guard makes the next deletion of an app wait; 0 when it may go."""
-        now = self._clock.monotonic()
-        while self._deletions and now - self._deletions[0] >= 60:  # noqa: PLR2004 - the guard's window, a minute
-            self._deletions.popleft()
-        return wait_before_deleting(self.settings.deletions, apps=self.mirror.app_count, recent=self._deletions, now=now)
+        return self._deletions.wait(self.settings.deletions, apps=self.mirror.app_count)
 
-    def deleted(self) -> None:
-        """Count a deletion that was just sent."""
-        self._deletions.append(self._clock.monotonic())
+    async def permit_deletion(self) -> None:
+        """Count a deletion that is about to be sent, for this process and every leader after it.
+
+        Throttled when too many were within a minute; Unreachable and Fenced when it cannot be written down.
+        """
+        await self._deletions.recall()
+        left = self.deletion_wait
+        if left > 0:
+            raise Throttled(f"too many apps of {self.name} were deleted within a minute", retry_after=left)
+        await self._deletions.note()
         if self.deletion_wait > 0:
             self._listener.cluster_changed(self.name)
 
     def inherit(self, former: Cluster) -> None:
         """Take over what the guard remembers of the connection that this one replaces."""
-        self._deletions.extend(former._deletions)
+        self._deletions.inherit(former._deletions)
 
     # ------------------------------------------------------------------------------------------------ running
 

@@ -60,8 +60,9 @@ class Unconnected:
         """Every write raises Unreachable."""
         return Unwritable(name=self.name)
 
-    def deleted(self) -> None:
-        """Nothing was deleted here."""
+    async def permit_deletion(self) -> None:
+        """Raises Unreachable."""
+        raise Unreachable(f"MesosCluster {self.name} is not connected")
 
     def app(self, app_id: str) -> ActualApp | None:  # noqa: ARG002 - nothing is known
         """None."""

@@ -34,7 +34,7 @@ from shuren.domain.app.plan import (
 )
 from shuren.domain.app.secrecy import Veil
 from shuren.domain.app.snapshot import FINALIZER, Memory, Refusal, Taken
-from shuren.domain.errors import Conflict, Gone, Invalid, ShurenError, Throttled, Transient, Unreachable
+from shuren.domain.errors import Conflict, Gone, Invalid, ShurenError, Transient, Unreachable
 from shuren.domain.marathon.render import full_body, scale_body
 from shuren.domain.marathon.state import DeploymentRef
 from shuren.ports.clock import Clock
@@ -189,10 +189,7 @@ class Applier:
         name = action.cluster if isinstance(action, DeleteApp) else seen.reading.cluster
         cluster = self._cluster(name)
         if isinstance(action, DeleteApp):
-            left = cluster.deletion_wait  # asked again: many passes may have seen the same last free place
-            if left > 0:
-                raise Throttled(f"too many apps of {name} were deleted within a minute", retry_after=left)
-            cluster.deleted()
+            await cluster.permit_deletion()  # asked again: many passes may have seen the same last free place
         try:
             return await self._send(seen, cluster, action)
         finally:

@@ -62,8 +62,8 @@ class Cluster(Protocol):
     def deletion_wait(self) -> float:
         """Seconds that the guard on deletions makes the next one wait; 0 when it may go."""
 
-    def deleted(self) -> None:
-        """Count a deletion that is about to be sent."""
+    async def permit_deletion(self) -> None:
+        """Count a deletion that is about to be sent. Throttled while the guard makes it wait."""
 
     @property
     def writes(self) -> Writes:
