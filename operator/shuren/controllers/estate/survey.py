@@ -95,8 +95,9 @@ class Survey:
         """As the guard would make the first deletion wait."""
         return wait_before_deleting(self.settings.deletions, apps=len(self.findings.apps), recent=(), now=0.0)
 
-    def deleted(self) -> None:
-        """Nothing was."""
+    async def permit_deletion(self) -> None:
+        """Raise Unreachable: nothing is changed through here."""
+        raise Unreachable(f"{self.name} is only looked at")
 
     @property
     def writes(self) -> Unwritable:
