@@ -254,6 +254,8 @@ def _remembered(memory: Memory, action: Action, began: DeploymentRef) -> Memory:
             return replace(memory, taken=Taken(asked=action.asked, over=action.over, version=began.version))
         case RestoreVersion():
             return replace(memory, taken=None)
+        case RestartApp() if action.asked:
+            return replace(memory, restarted=action.asked)
         case _:
             return memory
 

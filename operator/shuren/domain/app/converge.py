@@ -25,7 +25,7 @@ def towards(s: Snapshot, desired: Desired) -> AppPlan:
         if refused is not None:
             return report(s, refused)
     record = work.record
-    if record is not None and record.state is RevisionState.FAILED and s.rollout.on_failure is not OnFailure.IGNORE:
+    if record is not None and _given_up(s, record):
         return _after_failure(work, record, s.app)
     if work.drifted and s.management.drift is not DriftPolicy.CORRECT:
         return _leave_drift(work, s.app)
@@ -37,6 +37,13 @@ def towards(s: Snapshot, desired: Desired) -> AppPlan:
             return _scale(work, s.app)
         case DifferenceKind.CONFIG:
             return _change(work, s.app)
+
+
+def _given_up(s: Snapshot, record: Revision) -> bool:
+    """Whether a revision is not to be tried any more."""
+    if record.state is RevisionState.WITHDRAWN:
+        return True
+    return record.state is RevisionState.FAILED and s.rollout.on_failure is not OnFailure.IGNORE
 
 
 def _observe(work: Work) -> AppPlan:
@@ -72,7 +79,7 @@ def _unready_dependencies(s: Snapshot) -> Finding | None:
 
 def _create(work: Work) -> AppPlan:
     s = work.s
-    if work.record is not None and work.record.state is RevisionState.FAILED and s.rollout.on_failure is not OnFailure.IGNORE:
+    if work.record is not None and _given_up(s, work.record):
         return report(s, supervise.failed_finding(work, work.record.failure))
     if work.applied and s.management.drift is not DriftPolicy.CORRECT:
         message = f"{work.desired.app_id} was deleted in Marathon and spec.management.drift is {s.management.drift.value}"

@@ -164,12 +164,15 @@ class Drain:
 
 @dataclass(frozen=True, kw_only=True)
 class RestartApp:
-    """Replace all tasks with the definition unchanged: finishes a roll-out whose deployment was cancelled."""
+    """Replace all tasks with the definition unchanged: a person asks for it (`asked` is the value of the annotation), or a roll-out whose
+    deployment was cancelled is finished (`asked` is empty).
+    """
 
     app_id: str
+    asked: str = ""
 
     def __str__(self) -> str:
-        return f"restart {self.app_id}, whose roll-out was broken off"
+        return f"restart {self.app_id}, as asked for" if self.asked else f"restart {self.app_id}, whose roll-out was broken off"
 
 
 @dataclass(frozen=True, kw_only=True)

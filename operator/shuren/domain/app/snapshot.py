@@ -16,6 +16,11 @@ from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, Qu
 
 FINALIZER = "paas.shurenyun.com/marathon-app"
 FORCE_ORPHAN = "paas.shurenyun.com/force-orphan"
+RESTART = "paas.shurenyun.com/restart"
+"""Annotation that asks for all tasks to be replaced once: those of a configuration older than this moment (RFC 3339).
+
+Marathon's own version of the app, out of the status, is the safest value, since then one clock alone counts.
+"""
 OWNER_LABEL = "paas.shurenyun.com/app-uid"
 """Label of what a PaasApp owns in Kubernetes; its value is the uid, since names may be longer than a label's value."""
 
@@ -140,11 +145,15 @@ class Dependency:
 
 
 class RevisionState(Enum):
-    """TRYING: its roll-out has begun. GOOD: it ended well. FAILED: it did not, and is not tried again."""
+    """TRYING: its roll-out has begun. GOOD: it ended well. FAILED: it did not, and is not tried again.
+
+    WITHDRAWN: a person has taken it back (`shuren rollback`), however well it ran; neither is it tried again.
+    """
 
     TRYING = "Trying"
     GOOD = "Good"
     FAILED = "Failed"
+    WITHDRAWN = "Withdrawn"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +171,12 @@ class Revision:
     app_id: str = ""
     marathon_version: str = ""
     failure: str = ""
+
+    @property
+    def why_not(self) -> str:
+        """Why it is not tried again, as the beginning of a sentence."""
+        verb = "was taken back" if self.state is RevisionState.WITHDRAWN else "failed"
+        return f"revision {self.hash} {verb}: {self.failure}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +255,8 @@ class Memory:
     deployments: tuple[str, ...] = ()
     refusal: Refusal | None = None
     taken: Taken | None = None
+    restarted: str = ""
+    """The value of the annotation `RESTART` that was followed last."""
 
 
 @dataclass(frozen=True, kw_only=True)

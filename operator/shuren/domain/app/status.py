@@ -298,7 +298,7 @@ def _revisions(s: Snapshot, finding: Finding) -> dict[str, JsonValue]:
         "current": finding.current or before.get("current"),
         "target": s.desired.revision,
         "lastGood": good.hash if good is not None else None,
-        "failed": record.hash if record is not None and record.state is RevisionState.FAILED else None,
+        "failed": record.hash if record is not None and record.state in {RevisionState.FAILED, RevisionState.WITHDRAWN} else None,
     }
     return {key: value for key, value in result.items() if value}
 

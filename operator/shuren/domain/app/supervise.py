@@ -17,7 +17,7 @@ from shuren.domain.app.plan import (
     RestoreVersion,
 )
 from shuren.domain.app.rollout import Standing, Verdict
-from shuren.domain.app.snapshot import Deletion, OnFailure, Policy, Revision, RevisionState, Snapshot
+from shuren.domain.app.snapshot import RESTART, Deletion, OnFailure, Policy, Revision, RevisionState, Snapshot
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.app.work import SETTLE, Work, footing, is_ours, preparations, report
 from shuren.domain.marathon.state import ActualApp
@@ -33,6 +33,10 @@ def watch(work: Work, app: ActualApp) -> AppPlan:
     s = work.s
     now = rollout.standing(app, desired=app.instances)
     before = preparations(work)
+    asked = _restart_asked(s, app)
+    if asked and not app.deployments:
+        finding = Finding(phase=Phase.PROGRESSING, reason="Restarting", message="replacing all tasks, as asked for", in_sync=True)
+        return report(s, finding, actions=(*before, RestartApp(app_id=app.id, asked=asked)), requeue_after=SETTLE)
     if now.complete and not app.deployments:
         return _complete(work, app, now, before)
     trying = work.is_newest and work.record is not None and work.record.state is RevisionState.TRYING
@@ -59,6 +63,19 @@ def watch(work: Work, app: ActualApp) -> AppPlan:
     )
     requeue = min(max(judged.left, 0.1), _LOOK_AGAIN) if judged.verdict is Verdict.MOVING else _LOOK_AGAIN
     return report(s, finding, actions=before, requeue_after=requeue, memory=judged.memory)
+
+
+def _restart_asked(s: Snapshot, app: ActualApp) -> str:
+    """The value of the annotation that asks for a restart which has not happened yet; else empty.
+
+    Tasks of a configuration that is newer are what was asked for, so that a restart happens once, whoever crashes in between. What this
+    process has followed it does not follow again, even where Marathon's clock is behind.
+    """
+    asked = s.resource.annotations.get(RESTART, "")
+    if not asked or asked == s.memory.restarted:
+        return ""
+    at, since = rollout.moment(asked), rollout.moment(app.last_config_change_at)
+    return asked if at is not None and since is not None and since <= at else ""
 
 
 # ---------------------------------------------------------------------------------------------------- it runs
@@ -154,7 +171,8 @@ def _fail(work: Work, app: ActualApp, verdict: Verdict, record: Revision) -> App
 def _restore(work: Work, app: ActualApp) -> RestoreVersion | None:
     """The step back, if that is the policy and there is a revision to go back to."""
     good = revisions.last_good(work.s.revisions, app_id=app.id, other_than=work.desired.revision)
-    if good is None or work.s.rollout.on_failure is not OnFailure.ROLLBACK:
+    withdrawn = work.record is not None and work.record.state is RevisionState.WITHDRAWN
+    if good is None or not (withdrawn or work.s.rollout.on_failure is OnFailure.ROLLBACK):
         return None
     return RestoreVersion(app_id=app.id, marathon_version=good.marathon_version, revision=good.hash, instances=app.instances)
 
@@ -167,7 +185,10 @@ def _pause(work: Work, app: ActualApp) -> tuple[Action, ...]:
 
 def failed_finding(work: Work, why: str) -> Finding:
     """What is said of a revision that failed and stays."""
-    message = f"revision {work.desired.revision} failed: {why}; change the spec to try again"
+    told = (
+        work.record.why_not if work.record is not None and work.record.failure == why else f"revision {work.desired.revision} failed: {why}"
+    )
+    message = f"{told}; change the spec to try again"
     return Finding(phase=Phase.STALLED, reason="RolloutFailed", message=message, in_sync=True)
 
 
@@ -175,11 +196,11 @@ def failed_runs_on(work: Work, record: Revision, app: ActualApp) -> AppPlan:
     """The failed revision is what Marathon has: it may have healed meanwhile, or the step back was interrupted."""
     s = work.s
     now = rollout.standing(app, desired=app.instances)
-    if now.complete and not app.deployments:
+    if now.complete and not app.deployments and record.state is RevisionState.FAILED:
         return _complete(work, app, now, preparations(work))
     restore = _restore(work, app)
     if restore is not None:
-        message = f"revision {record.hash} failed: {record.failure}; going back to {restore.revision}"
+        message = f"{record.why_not}; going back to {restore.revision}"
         finding = Finding(phase=Phase.PROGRESSING, reason="RollingBack", message=message, in_sync=False)
         return report(s, finding, actions=(*footing(work), restore), requeue_after=SETTLE)
     pause = _pause(work, app)
@@ -196,8 +217,7 @@ def rolled_back(work: Work, record: Revision, app: ActualApp) -> Finding:
     return Finding(
         phase=Phase.PROGRESSING if back else Phase.STALLED,
         reason="RollingBack" if back else "RolledBack",
-        message=f"revision {record.hash} failed: {record.failure}; "
-        + (f"going back to {name}" if back else f"{name} runs again; change the spec to try another"),
+        message=f"{record.why_not}; " + (f"going back to {name}" if back else f"{name} runs again; change the spec to try another"),
         in_sync=False,
         current=name if good is not None and not back else "",
     )

@@ -164,7 +164,7 @@ def signature(body: Mapping[str, JsonValue]) -> str:
 
 # ---------------------------------------------------------------------------------------------------- locks
 
-_OURS = frozenset({"Creating", "Updating", "CorrectingDrift", "Scaling", "RollingOut", "RollingBack"})
+_OURS = frozenset({"Creating", "Updating", "CorrectingDrift", "Scaling", "RollingOut", "RollingBack", "Restarting"})
 """Reasons under which the deployment in the status is one that we began."""
 
 

@@ -127,10 +127,10 @@ def marathon_has_what_is_asked_for(s: Snapshot) -> Link:
             name, f"Marathon has no such app ({reason}: {message})", "see that message; the operator creates it with its next pass"
         )
     record = next((r for r in s.revisions if s.desired is not None and r.hash == s.desired.revision), None)
-    if record is not None and record.state is RevisionState.FAILED:
+    if record is not None and record.state in {RevisionState.FAILED, RevisionState.WITHDRAWN}:
         return broken(
             name,
-            f"revision {record.hash} failed: {record.failure}",
+            record.why_not,
             "change the spec (kubectl shuren history NAME shows what ran before); the same revision is not tried again",
         )
     ahead = [a for a in decide(s).actions if isinstance(a, (PutApp, ScaleApp))]

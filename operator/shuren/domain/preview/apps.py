@@ -157,7 +157,7 @@ class _Stage:
             app=app,
             deployment=s.deployment if app is not None and app.deployments else None,
             queue=None if plan.actions else s.queue,
-            memory=replace(plan.memory, taken=s.memory.taken) if s.memory.taken is not None else plan.memory,
+            memory=replace(plan.memory, taken=s.memory.taken or plan.memory.taken, restarted=s.memory.restarted),
             now=s.now + timedelta(seconds=_STEP),
             monotonic=s.monotonic + _STEP,
         )
@@ -241,6 +241,7 @@ class _Stage:
                 self._show(replace(app, definition=definition, instances=left, version=self._version(), tasks=tasks))
                 self.s = replace(self.s, gates=replace(s.gates, draining=s.gates.draining - gone, released=s.gates.released - gone))
             case RestartApp() if app is not None:
+                self.s = replace(s, memory=replace(s.memory, restarted=action.asked or s.memory.restarted))
                 version = self._version()
                 self._replace_all(str(action), app_id=app.id, definition=app.definition, version=version, instances=app.instances)
             case RestoreVersion() if app is not None:
