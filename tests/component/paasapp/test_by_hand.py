@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def withdraw(world: World, revision: str) -> None:
         if item["metadata"]["labels"]["paas.shurenyun.com/revision"] == revision:
             notes = item["metadata"]["annotations"]
             notes |= {"paas.shurenyun.com/state": "Withdrawn", "paas.shurenyun.com/failure": "by hand"}
-            world._outside(lambda item=item: world.kubernetes.user_apply(CONTROLLER_REVISIONS, item))
+            world._outside(partial(world.kubernetes.user_apply, CONTROLLER_REVISIONS, item))
 
 
 async def test_a_restart_that_is_asked_for_replaces_all_tasks_once() -> None:
