@@ -2,7 +2,7 @@
 #
 #   make demo          the whole product on this machine, stays up until Ctrl-C     (ONCE=1: verify, take down, exit with the result)
 #   make test          every test with coverage                                    (T=tests/unit: only these, without thresholds)
-#   make check         lint, format, types, layers, generated files up to date
+#   make check         lint, format, types, layers, generated files up to date, licences and advisories of dependencies
 #   make generate      write crds/, docs/reference/ and what charts/ takes from them
 #   make bench         performance against a floor in the same run; tables and JSON    (B=events: only this; N=1000: fewer apps)
 #   make clean         remove what the above made here (the cache of binaries stays: `rm -r ~/.cache/shuren` removes that)
@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
 
-.PHONY: help setup packages containers accelerator binaries demo test check generate bench clean
+.PHONY: help setup packages containers accelerator binaries demo test check audit generate bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -113,9 +113,20 @@ check: $(STAMPS)/installed
 	@echo "check: layers"; $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@echo "check: generated files"; $(BIN)/python -m shuren.api.crdgen --check && $(BIN)/python -m shuren.api.docgen --check \
 	  && $(BIN)/python -m shuren.api.chartgen --check && $(BIN)/python tests/sharding_vectors.py --check
+	@echo "check: licences of dependencies"; $(BIN)/python tests/dependencies.py licences --check
+	@$(MAKE) audit
+
+# The tool has a virtual environment of its own: what it needs is none of ours. Where no advisory can be looked up, that is said.
+AUDIT := $(VENV)/audit
+audit: $(STAMPS)/installed
+	@[ -x $(AUDIT)/bin/pip-audit ] || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet pip-audit==2.10.1; }
+	@echo "check: advisories on dependencies"; rm -f $(AUDIT)/report.json
+	@$(AUDIT)/bin/pip-audit --requirement constraints.txt --disable-pip --require-hashes --progress-spinner off --format json --output $(AUDIT)/report.json \
+	  2>$(AUDIT)/log || [ -s $(AUDIT)/report.json ] || grep -q ConnectionError $(AUDIT)/log || { tail -5 $(AUDIT)/log; exit 1; }
+	@[ -s $(AUDIT)/report.json ] && $(BIN)/python tests/dependencies.py advisories $(AUDIT)/report.json || { [ ! -s $(AUDIT)/report.json ] && echo "the index does not answer: nothing was audited"; }
 
 generate: $(STAMPS)/installed
-	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen && $(BIN)/python -m shuren.api.chartgen && $(BIN)/python tests/sharding_vectors.py
+	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen && $(BIN)/python -m shuren.api.chartgen && $(BIN)/python tests/sharding_vectors.py && $(BIN)/python tests/dependencies.py licences
 
 bench: setup
 	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))
