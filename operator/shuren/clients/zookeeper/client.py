@@ -38,6 +38,8 @@ _LOST = (
     exceptions.OperationTimeoutError,
     KazooTimeoutError,
 )
+_FAREWELL = 2.0
+"""Seconds for a server to confirm the end of a session."""
 _TOGETHER = 256
 """Requests that are on their way at the same time while rights are handed over."""
 _DENIED = (exceptions.NoAuthError, exceptions.AuthFailedError, exceptions.InvalidACLError)
@@ -107,9 +109,15 @@ class ZooKeeperClient:
             raise Unreachable(f"ZooKeeper does not answer at {self._hosts}{self._why()}") from error
 
     async def close(self) -> None:
-        """See the port."""
+        """See the port. A server that does not answer is waited for no longer than `_FAREWELL`: kazoo itself would wait 10 s and more."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._stop)
+        patience = loop.time() + (_FAREWELL if self._session is Session.CONNECTED else 0.0)
+        stopping = loop.run_in_executor(None, self._stop)
+        while not stopping.done():
+            await asyncio.wait({stopping}, timeout=0.05)
+            if not stopping.done() and loop.time() > patience:
+                self._handler.hang_up()
+        await stopping
         for task in list(self._tasks):
             task.cancel()
 

@@ -6,6 +6,7 @@ the reason of a failure to its log.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -54,7 +55,14 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
     def __init__(self, tls: Tls | None = None) -> None:
         super().__init__()
         self._tls = tls
+        self._last: socket.socket | None = None
         self.failure = ""
+
+    def hang_up(self) -> None:
+        """Break the connection off, so that nobody waits for an answer over it any more. From any thread."""
+        if self._last is not None:
+            with contextlib.suppress(OSError):  # it was closed meanwhile
+                self._last.shutdown(socket.SHUT_RDWR)
 
     def create_connection(self, address: tuple[str, int], hostname: object = None, timeout: float | None = None, **_: Any) -> socket.socket:
         """One connection, its handshake done. What goes wrong is an OSError, which kazoo takes as a server that is away."""
@@ -64,6 +72,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
             self.failure = f"{address[0]}:{address[1]}: {error}"
             raise
         self.failure = ""
+        self._last = connection
         return connection
 
     def _open(self, address: tuple[str, int], host: str, timeout: float | None) -> socket.socket:
