@@ -156,8 +156,8 @@ class Bench:
         return {f"{s.backend}/{s.name}": s for s in await self.balancer.api.servers(names)}
 
     async def all_at_once(self, wanted: dict[int, list[Endpoint]], *, pattern: str, count: int) -> float:
-        """Write all services, and wait until HAProxy has it: so many lines of its state with this admin state and weight."""
-        line = re.compile(rf"^\d+ \S+ \d+ \S+ \S+ \d {pattern} ", re.MULTILINE)
+        """Write all services, and wait until HAProxy has it: so many lines of its state, spares aside, with this admin state and weight."""
+        line = re.compile(rf"^\d+ (?!any:)\S+ \d+ \S+ \S+ \d {pattern} ", re.MULTILINE)
         began = time.perf_counter()
         await asyncio.gather(*(self.publish.endpoints(self.services[n], *endpoints) for n, endpoints in wanted.items()))
         while len(line.findall(await self.balancer.api.servers_as_text())) != count:

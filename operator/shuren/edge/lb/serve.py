@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -80,6 +81,9 @@ async def serve(settings: Settings, connection: Connection, environ: Mapping[str
     )
     metrics.watch(lambda: {**agent.gauges(), "zookeeper_connected": float(zookeeper.session is Session.CONNECTED)})
     exposition = Exposition(registry=metrics.registry, alive=lambda: "", ready=lambda: _not_ready(agent))
+    # what was imported is never garbage: looking through it again and again held passes up for longer than anything else
+    gc.collect()
+    gc.freeze()
     try:
         if connection.metrics_port:
             await exposition.start(connection.metrics_address, connection.metrics_port)
