@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
 
-.PHONY: help setup packages containers accelerator binaries demo test check audit generate bench clean
+.PHONY: help setup packages containers readers askers accelerator binaries demo test check audit generate bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -61,6 +61,43 @@ containers: packages
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io busybox-static iproute2 >/dev/null
 
+# Programs nobody here wrote that read what we publish: Prometheus, PowerDNS, Curator (from Maven Central, into the cache). Installed, never
+# started as services. Who is not root goes without those that are missing; the tests of them then say so.
+CACHE := $(or $(SHUREN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/shuren)
+readers: $(CACHE)/curator-5.9.0
+	@missing=(); \
+	command -v prometheus >/dev/null || missing+=(prometheus); \
+	command -v pdns_server >/dev/null || missing+=(pdns-server pdns-backend-sqlite3); \
+	$(install)
+$(CACHE)/curator-5.9.0: tests/readers/pom.xml | packages
+	@missing=(); \
+	command -v javac >/dev/null || missing+=(default-jdk-headless); \
+	command -v mvn >/dev/null || missing+=(maven); \
+	$(install); \
+	command -v mvn >/dev/null || exit 0; \
+	echo "set-up: Curator"; \
+	mvn -q --batch-mode --no-transfer-progress -f tests/readers/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$@.part; \
+	rm -rf $@; mv $@.part $@; touch $@
+
+# dnsperf asks faster than any name server answers: for `make bench`.
+askers: | packages
+	@missing=(); command -v dnsperf >/dev/null || missing+=(dnsperf); $(install)
+
+# Installs the packages in $missing without starting what they bring.
+define install
+if [ $${#missing[@]} -gt 0 ]; then \
+	  if [ "$$(id -u)" != 0 ]; then \
+	    echo "set-up: left out, as root: apt-get install $${missing[*]}"; \
+	  else \
+	    echo "set-up: Debian packages $${missing[*]}"; \
+	    policy=/usr/sbin/policy-rc.d; \
+	    if [ ! -e $$policy ]; then printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; trap "rm -f $$policy" EXIT; fi; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	  fi; \
+	fi
+endef
+
 # ------------------------------------------------------------------------------------------------------------ virtual environment
 $(STAMPS)/venv: | packages
 	@$(PYTHON) -c 'import sys; sys.exit("shuren needs Python 3.11 or newer, " + sys.executable + " is " + sys.version.split()[0] + ": make PYTHON=…" if sys.version_info < (3, 11) else 0)'
@@ -97,7 +134,7 @@ demo: setup
 
 # The order of rooms is from quick to slow. pytest's closing line must stay the last line of this target.
 TESTED := $(wildcard tests/unit tests/model tests/contract tests/component tests/integration tests/chart)
-test: setup containers
+test: setup containers readers
 ifdef T
 	@$(BIN)/pytest $(T)
 else
@@ -128,7 +165,7 @@ audit: $(STAMPS)/installed
 generate: $(STAMPS)/installed
 	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen && $(BIN)/python -m shuren.api.chartgen && $(BIN)/python tests/sharding_vectors.py && $(BIN)/python tests/dependencies.py licences
 
-bench: setup
+bench: setup askers
 	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))
 ifndef B
 	@for one in mirror lb sharding planner; do echo; $(BIN)/python tests/bench/bench_$$one.py; done

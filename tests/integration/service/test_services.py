@@ -3,65 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
 
+from service_bodies import app, put, service
 from shuren.devenv.background import Sandbox
 from shuren.devenv.errors import DevenvError
 from waiting import eventually
 
 ROOT = "/shuren/sandbox"
-
-
-@pytest.fixture
-def zookeeper(operated: Sandbox) -> Iterator[KazooClient]:
-    client = KazooClient(operated.endpoints.zookeeper_hosts)
-    client.start()
-    yield client
-    client.stop()
-    client.close()
-
-
-@pytest.fixture
-def records(operated: Sandbox) -> Iterator[str]:
-    """A ZooKeeper path below which the sandbox' services may keep records."""
-    allow = {"spec": {"tenancy": {"recordRoots": ["/discovery"]}, "dns": {"zone": "mesos.test"}}}
-    operated.kubectl("patch", "mesoscluster", "sandbox", "--type=merge", "-p", json.dumps(allow))
-    yield "/discovery"
-    operated.kubectl("patch", "mesoscluster", "sandbox", "--type=merge", "-p", json.dumps({"spec": {"tenancy": None, "dns": None}}))
-
-
-def app(name: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "paas.shurenyun.com/v1alpha1",
-        "kind": "PaasApp",
-        "metadata": {"name": name},
-        "spec": {
-            "clusterRef": {"name": "sandbox"},
-            "cmd": 'exec python3 -m http.server "$PORT0" --bind "$HOST"',
-            "cpus": 0.05,
-            "mem": 16,
-            "instances": 2,
-            "portDefinitions": [{"port": 0, "name": "http"}],
-        },
-    }
-
-
-def service(name: str, **spec: Any) -> dict[str, Any]:
-    given = {"clusterRef": {"name": "sandbox"}, "backends": [{"name": "main", "appRef": {"name": name}, "portName": "http"}]}
-    return {
-        "apiVersion": "paas.shurenyun.com/v1alpha1",
-        "kind": "PaasService",
-        "metadata": {"name": name},
-        "spec": given | spec,
-    }
-
-
-def put(sandbox: Sandbox, namespace: str, body: dict[str, Any]) -> None:
-    sandbox.apply({**body, "metadata": {**body["metadata"], "namespace": namespace}})
 
 
 def head(client: KazooClient, namespace: str, name: str) -> dict[str, Any]:

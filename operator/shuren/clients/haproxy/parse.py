@@ -51,7 +51,10 @@ def _server(*f: str) -> ObservedServer:
     )
 
 
-_WANTED = "type,# pxname,svname,scur,qcur,req_tot,stot,econ,eresp,wretr,wredis,hrsp_5xx,ttime,bin,bout,status".split(",")
+_WANTED = (
+    *("type", "# pxname", "svname", "scur", "qcur", "req_tot", "stot", "econ", "eresp", "wretr", "wredis", "hrsp_5xx", "ttime"),
+    *("bin", "bout", "status"),
+)
 """Columns in the order in which `_row` takes them."""
 
 
