@@ -27,7 +27,8 @@ from shuren.controllers.estate.deletions import Deletions
 from shuren.controllers.paasapp import triggers
 from shuren.controllers.paasapp.controller import PaasAppController
 from shuren.domain import claims
-from shuren.domain.app.snapshot import FINALIZER, ClusterView, Gates, Problem
+from shuren.domain.app.progress import Split, split
+from shuren.domain.app.snapshot import FINALIZER, Carrier, ClusterView, Count, Gates, Problem
 from shuren.domain.claims import ClaimChange
 from shuren.domain.errors import Conflict, Denied, Fenced, ShurenError, Throttled, Transient, Unreachable
 from shuren.domain.guard import DeletionLimit
@@ -347,12 +348,32 @@ class BalancedGates:
         there = {i.id for i in self.world.marathon_tasks(app_id)}
         self.since[app_id] = {task: at for task, at in self.since.get(app_id, {}).items() if task in there}
 
+    def carriers(self, cluster: str, app_ids: tuple[str, str], owner: ObjectKey) -> tuple[Carrier, ...]:
+        assert cluster
+        self.world.publish_split(owner)
+        told, at = self.world.splits[owner]
+        share = told.weight if told.beside == app_ids[1] else None
+        behind = "" if self.world.clock.monotonic() - at >= self.world.follows_after else "load balancer lb-1 has yet to follow shop.web"
+        counts = {"lb-1": self.world.counted(app_ids[1], at if told.weight and not behind else None)}
+        return tuple(Carrier(service=name, share=share, behind=behind, counts=counts) for name in self.world.services)
+
+    def split(self, owner: ObjectKey) -> None:
+        self.world.publish_split(owner)
+
+    def settled(self, owner: ObjectKey) -> None:
+        assert owner.name
+
 
 class World:
     """See the module. `balanced`: every app is behind a load balancer, which its tasks must have let go of before they are removed."""
 
     balanced = False
     lets_go_after = 12.0
+    follows_after = 3.0
+    """Seconds in which load balancers bring about another split of traffic."""
+    requests_per_second = 20.0
+    services: tuple[str, ...] = ("shop.web",)
+    """Names of the services that carry each app, where it is balanced."""
 
     def __init__(self, *, crash: CrashPoint | None = None, seed: int | None = None, sites: tuple[str, ...] = ("bj1",)) -> None:
         self.clock = ManualClock()
@@ -368,6 +389,8 @@ class World:
         """What load balancers were told of each app."""
         self.drained: frozenset[str] = frozenset()
         """All tasks that were ever asked to drain."""
+        self.splits: dict[ObjectKey, tuple[Split, float]] = {}
+        """How traffic is split, by owner, and since when it is published so."""
         self.process: Process | None = None
         self.processes = 0
         self.steps: list[str] = []
@@ -407,6 +430,14 @@ class World:
             metadata["labels"] = {}
         body = {"metadata": metadata, "spec": {"cmd": "sleep 1000", "instances": 1, "clusterRef": {"name": cluster}, **spec}}
         self._outside(lambda: self.kubernetes.user_apply(PAAS_APPS, json.loads(json.dumps(body))))
+
+    def annotate(self, name: str = "web", **annotations: str) -> None:
+        """Somebody adds annotations and leaves the rest."""
+        known = self.resource(name)
+        assert known is not None
+        kept = known["metadata"].get("annotations") or {}
+        metadata = {"name": name, "namespace": "shop", "annotations": {**kept, **annotations}, "labels": {}}
+        self._outside(lambda: self.kubernetes.user_apply(PAAS_APPS, {"metadata": metadata, "spec": known["spec"]}))
 
     def delete(self, name: str = "web", *, namespace: str = "shop") -> None:
         self._outside(lambda: self.kubernetes.user_delete(PAAS_APPS, namespace, name))
@@ -453,6 +484,21 @@ class World:
             i["metadata"]["labels"]["paas.shurenyun.com/revision"]: i["metadata"]["annotations"]["paas.shurenyun.com/state"] for i in items
         }
 
+    def counted(self, app_id: str, since: float | None) -> Count:
+        """What the load balancer counts of an app that has had traffic since then: commands that say `bad` answer every other request with
+        an error, and those that say `slow` take their time.
+        """
+        words = str(self.marathon.definitions.get(app_id, {}).get("cmd", "")).split()
+        requests = int((self.clock.monotonic() - since) * self.requests_per_second) if since is not None else 0
+        return Count(requests=requests, errors=requests // 2 if "bad" in words else 0, latency=900 if "slow" in words else 5)
+
+    def publish_split(self, owner: ObjectKey) -> None:
+        """What services do: they publish the split that the status tells."""
+        item = self.resource(owner.name, owner.namespace)
+        told = split((item or {}).get("status") or {})
+        if self.splits.get(owner, (None, 0.0))[0] != told:
+            self.splits[owner] = (told, self.clock.monotonic())
+
     def claims(self, site: str = "bj1") -> dict[str, str]:
         root = f"/shuren/{site}/owners"
         tree = self.sites[site].tree
@@ -476,6 +522,8 @@ class World:
             marathon.pop("version", None)
             marathon.get("deployment", {}).pop("id", None)
             marathon.get("deployment", {}).pop("deadline", None)
+            for moving in ("since", "deadline", "deployment"):
+                status.get("rollout", {}).pop(moving, None)
             status.pop("lastTaskFailure", None)
             status.pop("waiting", None)
             apps[item["metadata"]["name"]] = {"finalizers": item["metadata"].get("finalizers"), "spec": item["spec"], "status": status}

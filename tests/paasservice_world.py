@@ -19,7 +19,7 @@ from shuren.controllers.paasservice import triggers
 from shuren.controllers.paasservice.controller import PaasServiceController
 from shuren.domain.app.snapshot import ClusterView
 from shuren.domain.errors import Conflict, Denied, Fenced, Transient
-from shuren.domain.identity import ObjectKey
+from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Health, Task, TaskState
 from shuren.domain.service.observe import Agent
 from shuren.domain.service.plan import Publish
@@ -61,6 +61,7 @@ class Site:
     tenancy: Tenancy = field(default_factory=Tenancy)
     away: float | None = None
     balancers: tuple[BalancerSeen, ...] = ()
+    claims: dict[str, Claim] = field(default_factory=dict)
 
     def run(self, app_id: str, count: int, *, health: Health = Health.HEALTHY) -> None:
         """Marathon runs this many healthy tasks of an app."""
@@ -119,6 +120,9 @@ class LiveCluster:
 
     def app(self, app_id: str) -> ActualApp | None:
         return self.site.apps.get(app_id)
+
+    def claim(self, app_id: str) -> Claim | None:
+        return self.site.claims.get(app_id)
 
     @property
     def published_services(self) -> frozenset[ServiceName]:

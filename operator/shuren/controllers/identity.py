@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shuren.domain.app.progress import split
 from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.paths import absolute, default_id
 from shuren.ports.kubernetes import PAAS_APPS, Object
@@ -37,7 +38,7 @@ def declare_app_indexes(store: Store) -> None:
 
 
 def apps_by_id(store: Store, cluster: str, app_ids: Iterable[str]) -> frozenset[ObjectKey]:
-    """PaasApps that ask for one of these ids in a cluster."""
+    """PaasApps that ask for one of these ids in a cluster, or that have an app of it by a gated roll-out."""
     return frozenset().union(*(store.lookup(PAAS_APPS.kind, _BY_ID, f"{cluster}{app_id}") for app_id in app_ids))
 
 
@@ -48,4 +49,6 @@ def apps_in(store: Store, namespace: str) -> frozenset[ObjectKey]:
 
 def _app_ids(item: Object) -> Iterable[str]:
     spec, metadata = item.get("spec") or {}, item["metadata"]
-    return (f"{cluster_of(spec)}{app_id_of(str(metadata.get('namespace', '')), metadata['name'], spec)}",)
+    named, told = app_id_of(str(metadata.get("namespace", "")), metadata["name"], spec), split(item.get("status") or {})
+    cluster = cluster_of(spec)
+    return tuple(dict.fromkeys(f"{cluster}{app_id}" for app_id in (named, told.lives_on, told.beside) if app_id))

@@ -8,28 +8,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from shuren.api.nodes import Anything, Int, Matches, Node, Reason, Rule, kubernetes, without_nulls
+from shuren.api.nodes import Anything, Matches, Node, Reason, Rule, kubernetes, without_nulls
 from shuren.api.v1alpha1.marathon.app import MARATHON_FIELDS, READ_ONLY_FIELDS, App, ReadOnlyParts, aliases
 from shuren.api.v1alpha1.marathon.rules import RESERVED
 from shuren.api.v1alpha1.metadata import ObjectMeta, lenient_status
 from shuren.api.v1alpha1.paasapp_status import PaasAppStatus
 from shuren.api.v1alpha1.references import KeyRef, NameRef
+from shuren.api.v1alpha1.rollout import OnFailure, Rollout, RolloutStep, RolloutStrategy
 
 MAX_REFS = 128
-
-
-class OnFailure(StrEnum):
-    """What follows a failed roll-out."""
-
-    ROLLBACK = "Rollback"
-    PAUSE = "Pause"
-    IGNORE = "Ignore"
-
-
-class RolloutStrategy(StrEnum):
-    """Who replaces the instances."""
-
-    MARATHON = "Marathon"
 
 
 class Policy(StrEnum):
@@ -120,24 +107,6 @@ class FileRef(Node):
     """Key of a ConfigMap."""
 
 
-class Rollout(Node):
-    """How a new revision is judged, and what follows when it fails. Marathon itself would wait for ever."""
-
-    deadline_seconds: Annotated[Int, Field(ge=1)] = 600
-    """Seconds without progress after which the roll-out has failed. Progress is a new instance that runs, becomes healthy or ready, or an
-    old one that goes."""
-    on_failure: Annotated[OnFailure, Field(strict=False)] = OnFailure.ROLLBACK
-    """Rollback: back to the last good revision. Pause: leave it as it is and stop the roll-out. Ignore: only say so."""
-    max_unhealthy_seconds: Annotated[Int, Field(ge=1)] | None = None
-    """Seconds for which an instance of the new revision may be unhealthy after its grace period before the roll-out has failed. Default: no
-    limit but deadlineSeconds."""
-    drain_seconds: Annotated[Int, Field(ge=0)] = 60
-    """Seconds for which an instance that is to be removed may take to let go of its traffic, when a PaasService with a load balancer names
-    the app: it goes as soon as every load balancer of the group says that it has no session left, and after this time in any case."""
-    strategy: Annotated[RolloutStrategy, Field(strict=False)] = RolloutStrategy.MARATHON
-    """Marathon: its rolling restart within upgradeStrategy."""
-
-
 class Management(Node):
     """What the operator may do, and what it does about others."""
 
@@ -211,6 +180,23 @@ class PaasAppSpec(App):
             message="a variable stands in env and in envRefs: keep one of the two",
             at="envRefs",
         ),
+        Rule(
+            cel="!has(self.rollout) || self.rollout.strategy != 'Gated' || !has(self.management) || self.management.policy != 'NoDelete'",
+            holds=lambda s: (
+                s.rollout is None
+                or s.rollout.strategy is not RolloutStrategy.GATED
+                or s.management is None
+                or s.management.policy is not Policy.NO_DELETE
+            ),
+            message="strategy Gated ends with the deletion of the former Marathon app, which management.policy NoDelete forbids",
+            at="rollout.strategy",
+        ),
+        Rule(
+            cel="!has(self.rollout) || self.rollout.strategy != 'Gated' || !has(self.residency)",
+            holds=lambda s: s.rollout is None or s.rollout.strategy is not RolloutStrategy.GATED or s.residency is None,
+            message="strategy Gated starts new tasks beside the old ones, which cannot take over the volumes of resident ones: use Rolling",
+            at="rollout.strategy",
+        ),
     )
 
     cluster_ref: NameRef
@@ -276,10 +262,14 @@ __all__ = [
     "MARATHON_FIELDS",
     "OWN_FIELDS",
     "READ_ONLY_FIELDS",
+    "OnFailure",
     "PaasApp",
     "PaasAppSpec",
     "PaasAppStatus",
     "ReadOnlyParts",
+    "Rollout",
+    "RolloutStep",
+    "RolloutStrategy",
     "marathon_definition",
     "read",
 ]

@@ -118,6 +118,38 @@ class Drift(Node):
     """Up to five of them."""
 
 
+class RolloutStatus(Node):
+    """A gated roll-out, and how the last one ended."""
+
+    phase: Annotated[str, Field(max_length=64)]
+    """Starting, Scaling, Shifting, Holding, Paused; Retiring (the former version goes), Aborting (the new one does, for it failed),
+    Retreating (it does, for the spec changed); Completed, Aborted."""
+    revision: Annotated[str, Field(max_length=64)] | None = None
+    """The revision that is, or was, rolled out."""
+    id: Annotated[str, Field(max_length=1024)] | None = None
+    """Marathon id of the app beside the one that the resource lives on (status.marathon.id); absent when nothing is beside."""
+    step: Count
+    """Step under way, from 0."""
+    steps: Count
+    """How many there are."""
+    weight: Count
+    """Percent of the traffic that goes to the app beside."""
+    since: Moment | None = None
+    """Since when the step holds, before that since when the phase lasts (RFC 3339)."""
+    message: Text | None = None
+    """What is waited for, or why it failed."""
+    deadline: Moment | None = None
+    """When it fails unless there is progress (RFC 3339)."""
+    deployment: Annotated[str, Field(max_length=128)] | None = None
+    """Deployment of the app beside in Marathon."""
+    paused: bool | None = None
+    """Whether the annotation paas.shurenyun.com/rollout-pause holds it."""
+    skip: bool | None = None
+    """Whether a person has let the present step pass."""
+    handled: Annotated[dict[str, Annotated[str, Field(max_length=128)]], Field(max_length=8)] | None = None
+    """Values of the annotations paas.shurenyun.com/rollout-… that have been followed, by command."""
+
+
 class PaasAppStatus(Node):
     """What the operator found and did. It holds no secret values and no lists of tasks."""
 
@@ -139,6 +171,8 @@ class PaasAppStatus(Node):
     """The app as Marathon has it."""
     revision: Revisions | None = None
     """Revisions by their role."""
+    rollout: RolloutStatus | None = None
+    """A gated roll-out."""
     last_task_failure: TaskFailure | None = None
     """The last failure of a task since the current revision was asked for."""
     waiting: Waiting | None = None

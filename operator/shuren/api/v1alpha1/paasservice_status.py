@@ -29,6 +29,21 @@ class EndpointCounts(Node):
     """Proven bad."""
 
 
+class BackendRollout(Node):
+    """A gated roll-out of an app of this backend, as far as this service carries it."""
+
+    app: Short
+    """The PaasApp."""
+    id: Annotated[str, Field(max_length=1024)]
+    """Marathon id of the app beside the one that it lives on."""
+    weight: Count
+    """Percent of the PaasApp's traffic that goes there."""
+    ready: Count
+    """Endpoints there that take traffic."""
+    acknowledged: bool
+    """Whether every live load balancer carries this weight."""
+
+
 class BackendStatus(Node):
     """One backend."""
 
@@ -40,6 +55,8 @@ class BackendStatus(Node):
     """Its endpoints."""
     weight: Count
     """Its share, as asked for."""
+    rollouts: Annotated[list[BackendRollout], Field(max_length=16)] | None = None
+    """Gated roll-outs of its apps."""
 
 
 class LoadBalancerStatus(Node):

@@ -137,18 +137,9 @@ class Applier:
         namespace = seen.reading.resource.key.namespace
         match action:
             case RecordRevision():
-                await self._history.record(
-                    seen.item,
-                    revision=action.revision,
-                    number=action.number,
-                    app_id=seen.reading.app_id,
-                    digests=seen.rendered.digests if seen.rendered is not None else {},
-                    adopted=action.adopted,
-                )
+                await self._history.record(seen.item, action, digests=seen.rendered.digests if seen.rendered is not None else {})
             case MarkRevision():
-                await self._history.mark(
-                    namespace, action.name, state=action.state, marathon_version=action.marathon_version, failure=action.failure
-                )
+                await self._history.mark(namespace, action)
             case PruneRevision():
                 await self._history.forget(namespace, action.name)
 
@@ -156,7 +147,8 @@ class Applier:
 
     async def _claim(self, seen: Seen, action: ClaimId) -> None:
         resource = seen.reading.resource
-        claim = seen.snapshot.claim
+        beside = seen.snapshot.beside
+        claim = beside.claim if beside is not None and beside.app_id == action.app_id else seen.snapshot.claim
         if action.replaces and claim is not None:
             # the store may be behind: whether the holder is really gone is asked of the API server itself
             holder = await self._kubernetes.get(PAAS_APPS, claim.namespace, claim.name)
@@ -210,7 +202,8 @@ class Applier:
             case PutApp():
                 return await writes.change(action.definition, force=action.force)
             case ScaleApp():
-                app = seen.snapshot.app
+                beside = seen.snapshot.beside
+                app = beside.app if beside is not None and beside.app_id == action.app_id else seen.snapshot.app
                 body = scale_body(app.definition if app is not None else {}, action.instances)
                 return await writes.scale(action.app_id, body, force=action.force)
             case KillTasks():

@@ -13,7 +13,8 @@ from shuren.controllers.paasapp.gather import Adviser, Gatherer, Seen
 from shuren.controllers.paasapp.world import Clusters, GateKeeper, NoGates, References
 from shuren.domain.app.decide import REFUSAL_STANDS, decide, refused
 from shuren.domain.app.plan import AppPlan
-from shuren.domain.app.snapshot import Memory
+from shuren.domain.app.progress import split
+from shuren.domain.app.snapshot import Memory, Snapshot
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.app.work import SETTLE, report
 from shuren.domain.errors import Conflict, Denied, Fenced, Gone, Invalid, Locked, NotOurs, Throttled
@@ -110,9 +111,16 @@ class PaasAppController:
             self._memory.pop(key, None)
         else:
             self._memory[key] = (seen.snapshot.resource.uid, applied.memory)
-        if seen.snapshot.owned:
-            self._gates.passed(seen.reading.cluster, seen.reading.app_id)
+        self._tell_gates(key, seen.snapshot, seen.reading.cluster)
         return await self._finish(seen, replace(plan, memory=applied.memory), applied)
+
+    def _tell_gates(self, key: ObjectKey, snapshot: Snapshot, cluster: str) -> None:
+        if snapshot.owned and snapshot.claim is not None:
+            self._gates.passed(cluster, snapshot.claim.app_id)
+        if snapshot.beside is not None and snapshot.owns_beside:
+            self._gates.passed(cluster, snapshot.beside.app_id)
+        else:
+            self._gates.settled(key)
 
     def plan(self, key: ObjectKey, item: Object) -> tuple[Seen, AppPlan]:
         """What a pass would do now, without doing it."""
@@ -122,6 +130,7 @@ class PaasAppController:
 
     def _forget(self, key: ObjectKey) -> None:
         self._memory.pop(key, None)
+        self._gates.settled(key)
         self._references.require(key, frozenset())
 
     # ------------------------------------------------------------------------------------------------ the end of a pass
@@ -161,7 +170,7 @@ class PaasAppController:
             case _:
                 raise error
 
-    async def _write_status(self, seen: Seen, snapshot: Any, plan: AppPlan) -> None:
+    async def _write_status(self, seen: Seen, snapshot: Snapshot, plan: AppPlan) -> None:
         after = status.document(snapshot, plan)
         key = seen.reading.resource.key
         item = self._store.get(key)
@@ -176,6 +185,8 @@ class PaasAppController:
         except Gone:
             return
         self._store.answered(key, answer)
+        if split(before) != split(after):
+            self._gates.split(key)
         # the store has it already, so the watch will bring no news of it to those who wait for this resource
         waiting = triggers.on_object(self._store, key, answer) - {key}
         if waiting:

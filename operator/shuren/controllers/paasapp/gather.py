@@ -13,10 +13,22 @@ from shuren.controllers.paasapp import reading
 from shuren.controllers.paasapp.history import History
 from shuren.controllers.paasapp.reading import Reading
 from shuren.controllers.paasapp.world import Cluster, Clusters, GateKeeper, NoGates, References
-from shuren.domain.app import revisions
+from shuren.domain.app import pair, revisions
 from shuren.domain.app.dependencies import circle
 from shuren.domain.app.render import Recipe, Rendered, missing, render
-from shuren.domain.app.snapshot import PENDING, ClusterView, Dependency, Desired, Elsewhere, Memory, Problem, Snapshot
+from shuren.domain.app.snapshot import (
+    PENDING,
+    Beside,
+    ClusterView,
+    Dependency,
+    Desired,
+    Elsewhere,
+    Memory,
+    Problem,
+    Revision,
+    Snapshot,
+    Strategy,
+)
 from shuren.domain.conditions import ConditionType
 from shuren.domain.errors import Denied, Invalid
 from shuren.domain.identity import Claim, ObjectKey
@@ -69,10 +81,17 @@ class Gatherer:
         """The snapshot of one resource."""
         read = reading.read(key, item)
         cluster = self._clusters.get(read.cluster)
+        known = self._history.of(read.resource.uid)
+        named = read.app_id
+        read = read.on(self._lives_on(read, cluster, known))
+        other = pair.other(named, read.app_id)
         view = self._view(read.cluster, cluster, read.app_id)
         problem, waiting, rendered = self._render(read)
         if problem is None and cluster is not None:
-            problem = self._tenancy_problem(read, cluster)
+            problem = self._tenancy_problem(read, cluster, named)
+        beside = self._beside(read, cluster, other)
+        if beside is not None and cluster is not None:
+            view = self._view(read.cluster, cluster, other) if view.synced else view
         desired = None
         if problem is None and waiting is None and rendered is not None:
             desired = self._desired(read, item, rendered, view)
@@ -91,16 +110,51 @@ class Gatherer:
             app=cluster.app(read.app_id) if cluster is not None else None,
             deployment=cluster.deployment(read.app_id) if cluster is not None else None,
             queue=cluster.queue_item(read.app_id) if cluster is not None else None,
-            revisions=self._history.of(read.resource.uid),
-            elsewhere=self._elsewhere(read),
+            revisions=known,
+            elsewhere=self._elsewhere(read, other),
             deletion_wait=cluster.deletion_wait if cluster is not None else 0.0,
             namespace_going="deletionTimestamp" in self._namespace(key.namespace).get("metadata", {}),
             gates=self._gates.look(read.cluster, read.app_id, key, limit=read.rollout.drain),
+            beside=beside,
+            carriers=self._gates.carriers(read.cluster, (read.app_id, other), key) if beside is not None else (),
             memory=memory,
             now=self._clock.now(),
             monotonic=self._clock.monotonic(),
         )
         return Seen(snapshot=snapshot, item=item, reading=read, rendered=rendered)
+
+    # ------------------------------------------------------------------------------------------------ the two ids
+
+    def _lives_on(self, read: Reading, cluster: Cluster | None, known: Sequence[Revision]) -> str:
+        """The id that serves: mostly the one that the spec names."""
+        if cluster is None:
+            return read.app_id
+        key, uid = read.resource.key, read.resource.uid
+
+        def claimed(app_id: str) -> bool:
+            claim = cluster.claim(app_id)
+            return claim is not None and (claim.uid == uid or (claim.namespace, claim.name) == (key.namespace, key.name))
+
+        return pair.lives_on(read.app_id, known, exists=lambda app_id: cluster.app(app_id) is not None, claimed=claimed)
+
+    def _beside(self, read: Reading, cluster: Cluster | None, app_id: str) -> Beside | None:
+        """The other id, of apps that are rolled out gated or have something left there."""
+        if cluster is None:
+            return None
+        uid = read.resource.uid
+        claim = cluster.claim(app_id)
+        if read.rollout.strategy is not Strategy.GATED and (claim is None or claim.uid != uid):
+            return None
+        return Beside(
+            app_id=app_id,
+            claim=claim,
+            holder_gone=claim is not None and claim.uid != uid and self._is_gone(claim),
+            app=cluster.app(app_id),
+            deployment=cluster.deployment(app_id),
+            queue=cluster.queue_item(app_id),
+            gates=self._gates.look(read.cluster, app_id, read.resource.key, limit=read.rollout.drain),
+            problem=self._tenancy_problem(read, cluster, app_id),
+        )
 
     # ------------------------------------------------------------------------------------------------ clusters
 
@@ -116,8 +170,8 @@ class Gatherer:
             return ClusterView(name=name, synced=False, grace=view.grace, info=view.info)
         return view
 
-    def _elsewhere(self, read: Reading) -> tuple[Elsewhere, ...]:
-        """Our claims besides the desired id: under former ids, and in the cluster that the status names, if that is another."""
+    def _elsewhere(self, read: Reading, beside: str) -> tuple[Elsewhere, ...]:
+        """Our claims besides the two ids: under former ids, and in the cluster that the status names, if that is another."""
         uid = read.resource.uid
         former = str(read.resource.status.get("cluster") or "")
         found: list[Elsewhere] = []
@@ -127,7 +181,8 @@ class Gatherer:
                 continue
             view = cluster.view
             reachable = view.connected and view.synced and view.problem is None and view.unreachable_for is None
-            claims = [c for c in cluster.claims_of(uid) if (name, c.app_id) != (read.cluster, read.app_id)]
+            mine = {read.app_id, beside} if name == read.cluster else set()
+            claims = [c for c in cluster.claims_of(uid) if c.app_id not in mine]
             for claim in claims:
                 fresh = cluster.shows(claim.app_id, self._written(name, claim.app_id))
                 deployment = cluster.deployment(claim.app_id)
@@ -215,10 +270,10 @@ class Gatherer:
             warnings=read.warnings,
         )
 
-    def _tenancy_problem(self, read: Reading, cluster: Cluster) -> Problem | None:
+    def _tenancy_problem(self, read: Reading, cluster: Cluster, app_id: str) -> Problem | None:
         key = read.resource.key
         labels = dict(self._namespace(key.namespace).get("metadata", {}).get("labels") or {})
-        refused = refusal(cluster.tenancy, Namespace(name=key.namespace, labels=labels), read.app_id, cluster=read.cluster)
+        refused = refusal(cluster.tenancy, Namespace(name=key.namespace, labels=labels), app_id, cluster=read.cluster)
         return Problem(reason="NotAllowed", message=refused) if refused is not None else None
 
     # ------------------------------------------------------------------------------------------------ other resources

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from shuren.domain.app.plan import MarkRevision, RecordRevision
 from shuren.domain.app.snapshot import OWNER_LABEL, Revision, RevisionState
 from shuren.domain.errors import Conflict, Exists
 from shuren.domain.identity import ObjectKey
@@ -24,6 +25,8 @@ _HASH = _PREFIX + "revision"
 _APP_ID = _PREFIX + "app-id"
 _VERSION = _PREFIX + "marathon-version"
 _FAILURE = _PREFIX + "failure"
+_BESIDE = _PREFIX + "beside"
+_ABORTED = _PREFIX + "aborted"
 _LONGEST_NAME = 220
 
 
@@ -66,30 +69,35 @@ class History:
         spec = data.get("spec")
         return spec if isinstance(spec, Mapping) else None
 
-    async def record(self, resource: Object, *, revision: str, number: int, app_id: str, digests: Mapping[str, str], adopted: str) -> None:
+    async def record(self, resource: Object, action: RecordRevision, *, digests: Mapping[str, str]) -> None:
         """Write a revision down before it is tried; one that exists is tried again under the new number.
 
-        `adopted` is Marathon's version of an app that runs exactly this already: such a revision is good.
+        With `adopted`, Marathon's version of an app that runs exactly this already, it is good.
         """
         metadata = resource["metadata"]
-        state = RevisionState.GOOD if adopted else RevisionState.TRYING
-        known = next((r for r in self.of(metadata["uid"]) if r.hash == revision), None)
+        state = RevisionState.GOOD if action.adopted else RevisionState.TRYING
+        notes: dict[str, str] = {_STATE: state.value, _APP_ID: action.app_id}
+        notes |= {key: value for key, value in ((_VERSION, action.adopted), (_BESIDE, action.beside)) if value}
+        known = next((r for r in self.of(metadata["uid"]) if r.hash == action.revision), None)
         if known is not None:
-            changes = {_STATE: state.value, _APP_ID: app_id, _FAILURE: None} | ({_VERSION: adopted} if adopted else {})
-            await self._annotate(metadata["namespace"], known.name, changes, number=number)
+            cleared: dict[str, str | None] = {_FAILURE: None, _BESIDE: None, _ABORTED: None}
+            await self._annotate(metadata["namespace"], known.name, cleared | notes, number=action.number)
             return
-        body = _object(resource, revision=revision, number=number, digests=digests)
-        body["metadata"]["annotations"] |= {_STATE: state.value, _APP_ID: app_id} | ({_VERSION: adopted} if adopted else {})
+        body = _object(resource, revision=action.revision, number=action.number, digests=digests)
+        body["metadata"]["annotations"] |= notes
         try:
             self._remember(await self._kubernetes.create(CONTROLLER_REVISIONS, metadata["namespace"], body))
         except Exists as error:
             await self._make_room(metadata["namespace"], body["metadata"]["name"], metadata["uid"])
             raise Conflict(f"ControllerRevision {body['metadata']['name']} was there already; looking again") from error
 
-    async def mark(self, namespace: str, name: str, *, state: RevisionState, marathon_version: str, failure: str) -> None:
+    async def mark(self, namespace: str, action: MarkRevision) -> None:
         """Note what a revision turned out to be."""
-        changes = {_STATE: state.value, _FAILURE: failure or None} | ({_VERSION: marathon_version} if marathon_version else {})
-        await self._annotate(namespace, name, changes)
+        changes: dict[str, str | None] = {_STATE: action.state.value, _FAILURE: action.failure or None}
+        changes[_ABORTED] = "true" if action.aborted else None
+        if action.marathon_version:
+            changes[_VERSION] = action.marathon_version
+        await self._annotate(namespace, action.name, changes)
 
     async def forget(self, namespace: str, name: str) -> None:
         """Delete an old revision."""
@@ -145,6 +153,8 @@ def revision_of(item: Object) -> Revision:
         app_id=notes.get(_APP_ID, ""),
         marathon_version=notes.get(_VERSION, ""),
         failure=notes.get(_FAILURE, ""),
+        beside=notes.get(_BESIDE, ""),
+        aborted=notes.get(_ABORTED) == "true",
     )
 
 

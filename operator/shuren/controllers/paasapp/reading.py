@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,6 +26,8 @@ from shuren.domain.app.snapshot import (
     Problem,
     Resource,
     RolloutPolicy,
+    Step,
+    Strategy,
 )
 from shuren.domain.identity import ObjectKey
 from shuren.ports.kubernetes import CONFIG_MAPS, SECRETS, Object
@@ -35,7 +37,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A resource as far as it could be read. `model` is None, and `problem` says why, when the schema refuses it."""
+    """A resource as far as it could be read. `recipe` is None, and `problem` says why, when the schema refuses it.
+
+    `app_id` is the id that the spec names; `on` gives the same for the id that it lives on.
+    """
 
     resource: Resource
     app_id: str
@@ -46,6 +51,13 @@ class Reading:
     recipe: Recipe | None = None
     problem: Problem | None = None
     warnings: tuple[str, ...] = ()
+
+    def on(self, app_id: str) -> Reading:
+        """The same for another of the ids of the resource."""
+        if app_id == self.app_id:
+            return self
+        recipe = replace(self.recipe, app_id=app_id) if self.recipe is not None else None
+        return replace(self, app_id=app_id, recipe=recipe)
 
 
 def read(key: ObjectKey, item: Object) -> Reading:
@@ -189,4 +201,19 @@ def _rollout(model: api.Rollout) -> RolloutPolicy:
         drain=float(model.drain_seconds),
         on_failure=OnFailure(model.on_failure.value),
         max_unhealthy=None if model.max_unhealthy_seconds is None else float(model.max_unhealthy_seconds),
+        strategy=Strategy(model.strategy.value),
+        steps=tuple(_step(step) for step in model.steps or ()),
+        paused=model.paused,
+    )
+
+
+def _step(model: api.RolloutStep) -> Step:
+    return Step(
+        weight=model.weight,
+        scale=model.scale,
+        pause=model.pause,
+        duration=float(model.duration_seconds),
+        max_error_rate=model.max_error_rate,
+        max_latency=model.max_latency_millis,
+        min_requests=Step.min_requests if model.min_requests is None else model.min_requests,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from shuren.domain.app.snapshot import ClusterView, Gates
+from shuren.domain.app.snapshot import Carrier, ClusterView, Gates
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.json import Document
 from shuren.domain.marathon.state import ActualApp, Deployment, DeploymentRef, QueueItem
@@ -109,6 +109,17 @@ class GateKeeper(Protocol):
     def passed(self, cluster: str, app_id: str) -> None:
         """A pass over the app has ended: whoever is not draining by now serves."""
 
+    def carriers(self, cluster: str, app_ids: tuple[str, str], owner: ObjectKey) -> tuple[Carrier, ...]:
+        """Services whose load balancers carry any of these apps of a resource, and how far they are with the split of its traffic: the
+        second app is the one beside. From now on, until `settled`, the resource gets a pass when one of them says something new.
+        """
+
+    def split(self, owner: ObjectKey) -> None:
+        """The split of the resource's traffic has changed in its status: services are to follow."""
+
+    def settled(self, owner: ObjectKey) -> None:
+        """Nothing is beside the resource's app any more."""
+
 
 class NoGates:
     """Nothing holds up the removal of tasks."""
@@ -121,6 +132,16 @@ class NoGates:
         """Nobody listens."""
 
     def passed(self, cluster: str, app_id: str) -> None:
+        """Nobody listens."""
+
+    def carriers(self, cluster: str, app_ids: tuple[str, str], owner: ObjectKey) -> tuple[Carrier, ...]:  # noqa: ARG002 - the port's
+        """None."""
+        return ()
+
+    def split(self, owner: ObjectKey) -> None:
+        """Nobody listens."""
+
+    def settled(self, owner: ObjectKey) -> None:
         """Nobody listens."""
 
 

@@ -1,5 +1,7 @@
 """The release gate that services put before the removal of a task: no load balancer sends to it any more, and none has a session with it.
 
+Also tells how far load balancers are with the split of traffic between two versions of an app (`domain.service.shift`).
+
 Fulfils `controllers.paasapp.world.GateKeeper`. Who drains is remembered here only. After a restart nobody is known to drain: until the
 app's first pass, tasks that are published as draining stay so, and that pass chooses them again, since the victims decision keeps to them.
 """
@@ -12,9 +14,10 @@ from typing import Any
 from shuren.controllers.identity import cluster_of
 from shuren.controllers.paasservice import triggers
 from shuren.controllers.paasservice.world import Cluster, Clusters
+from shuren.domain.app.snapshot import Carrier as Carriage
 from shuren.domain.app.snapshot import Gates
 from shuren.domain.identity import ObjectKey
-from shuren.domain.service import release
+from shuren.domain.service import release, shift
 from shuren.domain.service.release import Carrier
 from shuren.domain.service.snapshot import Published
 from shuren.domain.service.values import EndpointSet, EndpointState, ServiceName
@@ -35,11 +38,13 @@ class Gatekeeper:
         self._signal = signal
         self._draining: dict[_Place, dict[str, float]] = {}
         self._owners: dict[_Place, ObjectKey] = {}
+        self._rolling: dict[ObjectKey, str] = {}
 
     def forget(self) -> None:
         """A term begins: what an earlier one asked for is not known to be true any more."""
         self._draining.clear()
         self._owners.clear()
+        self._rolling.clear()
 
     # ------------------------------------------------------------------------------------------------ for apps
 
@@ -85,9 +90,26 @@ class Gatekeeper:
             self._draining[cluster, app_id] = {task: since for task, since in known.items() if task in there}
 
     def waiting(self, cluster: str) -> frozenset[ObjectKey]:
-        """PaasApps with tasks that drain."""
+        """PaasApps with tasks that drain, or with traffic that moves."""
         places = (place for place, tasks in self._draining.items() if tasks and place[0] == cluster)
-        return frozenset(self._owners[place] for place in places if place in self._owners)
+        rolling = (owner for owner, where in self._rolling.items() if where == cluster)
+        return frozenset(self._owners[place] for place in places if place in self._owners).union(rolling)
+
+    def carriers(self, cluster: str, app_ids: tuple[str, str], owner: ObjectKey) -> tuple[Carriage, ...]:
+        """See the port."""
+        found = self._clusters.get(cluster)
+        if found is None:
+            return ()
+        self._rolling[owner] = cluster
+        return shift.carried(self._carriers(found, cluster, owner), lives_on=app_ids[0], beside=app_ids[1])
+
+    def split(self, owner: ObjectKey) -> None:
+        """See the port."""
+        self._signal(triggers.of_app(self._store, owner))
+
+    def settled(self, owner: ObjectKey) -> None:
+        """See the port."""
+        self._rolling.pop(owner, None)
 
     # ------------------------------------------------------------------------------------------------ for services
 

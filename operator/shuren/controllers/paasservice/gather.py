@@ -13,6 +13,8 @@ from shuren.controllers.paasservice import reading, triggers
 from shuren.controllers.paasservice.gates import Gatekeeper
 from shuren.controllers.paasservice.reading import Reading
 from shuren.controllers.paasservice.world import Cluster, Clusters
+from shuren.domain.app import pair
+from shuren.domain.app.progress import split
 from shuren.domain.app.snapshot import ClusterView, Problem
 from shuren.domain.haproxy.claims import Carried
 from shuren.domain.identity import ObjectKey
@@ -53,7 +55,7 @@ class Gatherer:
         published = cluster.published(read.resource.name) if cluster is not None else None
         elsewhere, unreachable = self._elsewhere(read)
         apps = tuple(self._apps(key.namespace, b, spec, cluster) for b in spec.backends) if spec is not None else ()
-        app_ids = {app.app_id for backend in apps for app in backend}
+        app_ids = {app_id for backend in apps for app in backend for app_id in app.ids}
         snapshot = ServiceSnapshot(
             resource=read.resource,
             cluster=cluster.view if cluster is not None else ClusterView(name=read.cluster, exists=False, connected=False, synced=False),
@@ -110,9 +112,29 @@ class Gatherer:
         if item is None:
             return AppSeen(name=key.name, exists=False)
         spec = item.get("spec") or {}
-        app_id = app_id_of(key.namespace, key.name, spec)
-        app = cluster.app(app_id) if cluster is not None else None
-        return AppSeen(name=key.name, cluster=cluster_of(spec), app_id=app_id, app=app)
+        named, told = app_id_of(key.namespace, key.name, spec), split(item.get("status") or {})
+        mine = pair.pair(named)
+        app_id = told.lives_on if told.lives_on in mine else self._lives_on(key, named, cluster)
+        beside = told.beside if told.beside in mine and told.beside != app_id else ""
+        return AppSeen(
+            name=key.name,
+            cluster=cluster_of(spec),
+            app_id=app_id,
+            app=cluster.app(app_id) if cluster is not None else None,
+            beside_id=beside,
+            beside=cluster.app(beside) if cluster is not None and beside else None,
+            weight=told.weight,
+        )
+
+    @staticmethod
+    def _lives_on(key: ObjectKey, named: str, cluster: Cluster | None) -> str:
+        """The id of an app whose status does not tell it: not created yet, or the status was lost, and then claims tell."""
+
+        def claimed(app_id: str) -> bool:
+            claim = cluster.claim(app_id) if cluster is not None else None
+            return claim is not None and (claim.namespace, claim.name) == (key.namespace, key.name)
+
+        return pair.lives_on(named, (), exists=lambda _app_id: False, claimed=claimed)
 
     # ------------------------------------------------------------------------------------------------ others
 

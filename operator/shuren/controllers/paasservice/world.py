@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from shuren.domain.app.snapshot import ClusterView
+from shuren.domain.identity import Claim
 from shuren.domain.marathon.state import ActualApp
 from shuren.domain.service.observe import Agent
 from shuren.domain.service.plan import Publish
@@ -40,6 +41,9 @@ class Cluster(Protocol):
 
     def app(self, app_id: str) -> ActualApp | None:
         """The app in the picture of Marathon."""
+
+    def claim(self, app_id: str) -> Claim | None:
+        """Which PaasApp owns the id, as last read."""
 
     @property
     def published_services(self) -> frozenset[ServiceName]:

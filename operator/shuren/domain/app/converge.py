@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shuren.domain.app import rollout, status, supervise, victims
-from shuren.domain.app.plan import Action, AppPlan, Drain, KillTasks, PutApp, ScaleApp, WriteKind
+from shuren.domain.app import gated, resize, retire, rollout, status, supervise
+from shuren.domain.app.dependencies import unready
+from shuren.domain.app.plan import AppPlan, PutApp, WriteKind
 from shuren.domain.app.snapshot import Adoption, Desired, DriftPolicy, OnFailure, Policy, Revision, RevisionState, Snapshot
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.app.work import SETTLE, Work, assemble, footing, lock, preparations, report
@@ -18,6 +19,13 @@ def towards(s: Snapshot, desired: Desired) -> AppPlan:
     work = assemble(s, desired)
     if s.management.policy is Policy.OBSERVE_ONLY:
         return _observe(work)
+    plan = gated.towards(work) if gated.applies(work) else None
+    return plan if plan is not None else retire.beside(s, _in_place(work))
+
+
+def _in_place(work: Work) -> AppPlan:
+    """The steps on the app that it lives on."""
+    s = work.s
     if s.app is None:
         return _create(work)
     if not s.owned:
@@ -32,7 +40,7 @@ def towards(s: Snapshot, desired: Desired) -> AppPlan:
     match work.gap.kind:
         case DifferenceKind.NONE:
             plan = supervise.watch(work, s.app)
-            return replace(plan, actions=(*_serve_on(s, s.app), *plan.actions))
+            return replace(plan, actions=(*resize.serve_on(s.app, s.gates), *plan.actions))
         case DifferenceKind.SCALE:
             return _scale(work, s.app)
         case DifferenceKind.CONFIG:
@@ -68,13 +76,8 @@ def _observe(work: Work) -> AppPlan:
 
 
 def _unready_dependencies(s: Snapshot) -> Finding | None:
-    unready = [d for d in s.dependencies if not d.ready]
-    if not unready:
-        return None
-    names = ", ".join(f"{d.name}{'' if d.exists else ' (does not exist)'}" for d in unready)
-    return Finding(
-        phase=Phase.WAITING, reason="DependencyNotReady", message=f"waiting until Ready: {names} (spec.dependsOn)", in_sync=False
-    )
+    message = unready(s.dependencies)
+    return Finding(phase=Phase.WAITING, reason="DependencyNotReady", message=message, in_sync=False) if message else None
 
 
 def _create(work: Work) -> AppPlan:
@@ -128,16 +131,16 @@ def _change(work: Work, app: ActualApp) -> AppPlan:
         return held
     drifted = work.drifted
     if work.instances < app.instances and not drifted:
-        smaller = _remove(work, app, force=force)
+        smaller = resize.fewer(app, work.instances, gates=s.gates, force=force)
         if smaller or s.gates.draining:
             # a full write with fewer instances would let Marathon choose the victims: they go first, by our own choice
             finding = Finding(
                 phase=Phase.PROGRESSING,
                 reason="Scaling",
-                message="removing surplus instances before the change" + _waits_for(s),
+                message="removing surplus instances before the change" + resize.waits_for(s.gates),
                 in_sync=False,
             )
-            return report(s, finding, actions=(*preparations(work), *smaller), requeue_after=_look_again(s))
+            return report(s, finding, actions=(*preparations(work), *smaller), requeue_after=resize.look_again(s.gates))
     put = PutApp(
         app_id=work.desired.app_id,
         definition=work.body,
@@ -168,47 +171,13 @@ def _scale(work: Work, app: ActualApp, *, finding: Finding | None = None) -> App
     found = finding or Finding(
         phase=Phase.PROGRESSING,
         reason="CorrectingDrift" if drift and s.management.drift is DriftPolicy.CORRECT else "Scaling",
-        message=f"scaling to {work.instances} instances" + _waits_for(s),
+        message=f"scaling to {work.instances} instances" + resize.waits_for(s.gates),
         in_sync=False,
         drift=drift,
     )
     actions = footing(work) if finding is not None else preparations(work)
-    if work.instances < app.instances:
-        steps = _remove(work, app, force=force)
-    else:
-        steps = (*_serve_on(s, app), ScaleApp(app_id=app.id, instances=work.instances, before=app.instances, force=force))
-    return report(s, found, actions=(*actions, *steps), requeue_after=_look_again(s))
-
-
-def _remove(work: Work, app: ActualApp, *, force: bool) -> tuple[Action, ...]:
-    """The next steps of making the app smaller by the victims decision; none when every victim waits for its gates and knows it."""
-    gates = work.s.gates
-    removal = victims.choose(app, app.instances - work.instances, gates=gates)
-    asked = frozenset(removal.held + removal.kill) if gates.closed else frozenset()
-    drain = (Drain(app_id=app.id, task_ids=tuple(sorted(asked))),) if asked != gates.draining else ()
-    if removal.shrink:
-        return (*drain, ScaleApp(app_id=app.id, instances=app.instances - removal.shrink, before=app.instances, force=force))
-    if removal.kill:
-        return (*drain, KillTasks(app_id=app.id, task_ids=removal.kill, force=force))
-    return drain
-
-
-def _serve_on(s: Snapshot, app: ActualApp) -> tuple[Action, ...]:
-    """Nothing is to be removed any more: whoever was asked to drain serves on, unless it is on its way out already."""
-    active = {task.id for task in app.tasks if task.state.active}
-    if s.gates.draining & active and len(active) <= app.instances:
-        return (Drain(app_id=app.id, task_ids=()),)
-    return ()
-
-
-def _waits_for(s: Snapshot) -> str:
-    """What holds up the removal of tasks, as the end of a sentence."""
-    why = next(iter(sorted(s.gates.why.values())), "")
-    return f"; waiting until tasks have let go of their traffic: {why}" if why else ""
-
-
-def _look_again(s: Snapshot) -> float:
-    return SETTLE if s.gates.left is None else min(SETTLE, max(0.1, s.gates.left))
+    steps = resize.towards(app, work.instances, gates=s.gates, force=force)
+    return report(s, found, actions=(*actions, *steps), requeue_after=resize.look_again(s.gates))
 
 
 # ---------------------------------------------------------------------------------------------------- differences that stay

@@ -67,7 +67,24 @@ def _mine(s: Snapshot) -> tuple[Elsewhere, ...]:
                 deletion_wait=s.deletion_wait,
             ),
         )
-    return here + s.elsewhere
+    return here + _beside(s) + s.elsewhere
+
+
+def _beside(s: Snapshot) -> tuple[Elsewhere, ...]:
+    found = s.beside
+    if found is None or not s.owns_beside:
+        return ()
+    foreign = found.deployment is not None and set(found.deployment.affected_apps) - {found.app_id}
+    return (
+        Elsewhere(
+            cluster=s.cluster.name,
+            app_id=found.app_id,
+            app=found.app,
+            reachable=_usable(s),
+            locked_by_others=bool(foreign),
+            deletion_wait=s.deletion_wait,
+        ),
+    )
 
 
 def _usable(s: Snapshot) -> bool:

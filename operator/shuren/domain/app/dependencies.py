@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from shuren.domain.app.snapshot import Dependency
+
 
 def circle(start: str, depends_on: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
     """The names on a shortest circle that leads back to `start`, with `start` at both ends; empty when there is none."""
@@ -23,3 +25,12 @@ def circle(start: str, depends_on: Callable[[str], Sequence[str]]) -> tuple[str,
                 came_from[other] = name
                 ahead.append(other)
     return ()
+
+
+def unready(dependencies: Sequence[Dependency]) -> str:
+    """For whom a resource waits, as a sentence; empty when for nobody."""
+    waited = [d for d in dependencies if not d.ready]
+    if not waited:
+        return ""
+    names = ", ".join(f"{d.name}{'' if d.exists else ' (does not exist)'}" for d in waited)
+    return f"waiting until Ready: {names} (spec.dependsOn)"

@@ -54,25 +54,32 @@ class ReleaseClaim:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordRevision:
-    """Write down a revision before it is tried, or that one that exists is tried again. `adopted`: it runs already, and so is good."""
+    """Write down a revision before it is tried, or that one that exists is tried again. `adopted`: it runs already, and so is good.
+
+    `beside` is the id of the app that serves while this one is tried under `app_id`; empty: it takes that app's place.
+    """
 
     revision: str
     number: int
+    app_id: str
     adopted: str = ""
+    beside: str = ""
 
     def __str__(self) -> str:
-        return f"record revision {self.revision} as number {self.number}" + (" (adopted)" if self.adopted else "")
+        where = " (adopted)" if self.adopted else f", to be tried beside {self.beside}" if self.beside else ""
+        return f"record revision {self.revision} as number {self.number}{where}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class MarkRevision:
-    """A revision has turned out good (then `marathon_version` is given) or failed (then `failure` is)."""
+    """A revision has turned out good (then `marathon_version` is given) or failed (then `failure` is; `aborted`: traffic goes back)."""
 
     name: str
     revision: str
     state: RevisionState
     marathon_version: str = ""
     failure: str = ""
+    aborted: bool = False
 
     def __str__(self) -> str:
         return f"mark revision {self.revision} {self.state.value.lower()}"

@@ -97,18 +97,21 @@ class Judgement:
     left: float
 
 
-def judge(snapshot: Snapshot, now: Standing, *, revision: str) -> Judgement:
+def judge(snapshot: Snapshot, now: Standing, *, revision: str, reached: int | None = None, former: str | None = None) -> Judgement:
     """Has the roll-out of `revision` moved since the last look, and is any limit passed?
 
     Progress is a new high of (updated running, updated healthy, ready, old ones gone); a crash loop that starts instances again and again
     is none. The deadline counts from the last progress. After a restart of the operator it goes on from the deadline in the status.
+
+    `reached` counts what else has been got past, where there is more to a roll-out than instances; `former` is the deadline (RFC 3339) that
+    an earlier process has written down, where it does not stand with the deployment.
     """
     before, at = snapshot.memory, snapshot.monotonic
     watched = f"{revision}/{now.desired}"
     ready = len(snapshot.app.ready_tasks or ()) if snapshot.app is not None else 0
-    measure = (now.updated, now.updated_healthy, ready, -now.old)
+    measure = (now.updated, now.updated_healthy, ready, -now.old, *(() if reached is None else (reached,)))
     if before.revision != watched or before.progress_at is None or len(before.measure) != len(measure):
-        passed = _passed_before_restart(snapshot, revision, now.desired)
+        passed = _passed_before_restart(snapshot, revision, now.desired) if former is None else _passed_until(snapshot, former)
         memory = replace(before, revision=watched, measure=measure, progress_at=at - passed, unhealthy_since=None, deadline="")
     elif any(new > old for new, old in zip(measure, before.measure, strict=True)):
         highest = tuple(max(pair) for pair in zip(measure, before.measure, strict=True))
@@ -143,12 +146,23 @@ def _passed_before_restart(snapshot: Snapshot, revision: str, desired: int) -> f
     deployment = marathon.get("deployment")
     if not isinstance(deployment, Mapping):
         return 0.0
-    deadline = moment(deployment.get("deadline"))
-    if deadline is None:
+    return _passed_until(snapshot, deployment.get("deadline"))
+
+
+def _passed_until(snapshot: Snapshot, text: JsonValue) -> float:
+    deadline = moment(text)
+    if deadline is None or snapshot.memory.revision:
         return 0.0
     whole = snapshot.rollout.deadline
     left = (deadline - snapshot.now).total_seconds()
     return whole - max(min(left, whole), min(_GRACE_AFTER_RESTART, whole))
+
+
+def why(snapshot: Snapshot, verdict: Verdict) -> str:
+    """A verdict as a sentence, with the field that set the limit."""
+    if verdict is Verdict.UNHEALTHY:
+        return f"instances were unhealthy for {snapshot.rollout.max_unhealthy or 0:g} s (spec.rollout.maxUnhealthySeconds)"
+    return f"no progress for {snapshot.rollout.deadline:g} s (spec.rollout.deadlineSeconds)"
 
 
 EXCEEDED = "ProgressDeadlineExceeded"

@@ -80,6 +80,35 @@ class Management:
     suspend: bool = False
 
 
+class Strategy(Enum):
+    """ROLLING: Marathon replaces the tasks of the app. GATED: a second app beside it, and traffic moves by steps."""
+
+    ROLLING = "Rolling"
+    GATED = "Gated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One of `spec.rollout.steps`. `weight` and `scale` are percent, of traffic and of the instances asked for (None: as the weight).
+
+    The step is passed after `duration` seconds, and with `pause` only when a person says so. Limits: None means none is set. They are
+    judged by at least `min_requests` requests to the new version.
+    """
+
+    weight: int
+    scale: int | None = None
+    pause: bool = False
+    duration: float = 0.0
+    max_error_rate: float | None = None
+    max_latency: int | None = None
+    min_requests: int = 20
+
+    @property
+    def limited(self) -> bool:
+        """Whether traffic is judged."""
+        return self.max_error_rate is not None or self.max_latency is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class RolloutPolicy:
     """`spec.rollout`, with defaults. Seconds."""
@@ -88,6 +117,9 @@ class RolloutPolicy:
     drain: float = 60.0
     on_failure: OnFailure = OnFailure.ROLLBACK
     max_unhealthy: float | None = None
+    strategy: Strategy = Strategy.ROLLING
+    steps: tuple[Step, ...] = ()
+    paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +193,8 @@ class Revision:
     """One ControllerRevision of ours.
 
     `app_id` is the id under which it ran: what is good under one id cannot be restored under another. `marathon_version` is Marathon's own
-    name for it once it was good, else empty. `failure` says in a sentence why it failed, else empty.
+    name for it once it was good, else empty. `failure` says in a sentence why it failed, else empty. `beside` is the id of the app beside
+    which it was tried by a gated roll-out, else empty; `aborted`: that roll-out goes back.
     """
 
     name: str
@@ -171,6 +204,8 @@ class Revision:
     app_id: str = ""
     marathon_version: str = ""
     failure: str = ""
+    beside: str = ""
+    aborted: bool = False
 
     @property
     def why_not(self) -> str:
@@ -239,12 +274,33 @@ class Taken:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Count:
+    """What a load balancer has counted of one app since it began: requests, those that failed, and the mean latency of late (ms)."""
+
+    requests: int = 0
+    errors: int = 0
+    latency: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """One step of a roll-out under watch. `at` is when it began to hold (monotonic seconds), `counts` what had been counted by then, by
+    service and load balancer.
+    """
+
+    step: str
+    at: float
+    counts: Mapping[str, Count] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Memory:
     """What the controller remembers from pass to pass. Losing it costs a longer wait, never a wrong step.
 
     `revision` is the one that is watched, `measure` the furthest that its roll-out has come, `progress_at` when (monotonic seconds), and
     `deadline` the moment for people (RFC 3339) at which it fails without further progress. `unhealthy_since` is when a new instance was
     first seen unhealthy in a row. `deployments` are ids that our own writes got, newest last. `taken` is what Marathon last took from us.
+    `watch` is the step of a gated roll-out that holds.
     """
 
     revision: str = ""
@@ -257,6 +313,7 @@ class Memory:
     taken: Taken | None = None
     restarted: str = ""
     """The value of the annotation `RESTART` that was followed last."""
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,12 +332,45 @@ class Gates:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """The other of the two ids of a resource (`domain.app.pair`), and what is there.
+
+    That is the new version while a gated roll-out is under way, and what is left of it, or of the former version, after. `problem`: the id
+    may not be used. `holder_gone` as in the snapshot.
+    """
+
+    app_id: str
+    claim: Claim | None = None
+    holder_gone: bool = False
+    app: ActualApp | None = None
+    deployment: Deployment | None = None
+    queue: QueueItem | None = None
+    gates: Gates = field(default_factory=Gates)
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carrier:
+    """A service behind load balancers that carries the app.
+
+    `share` is the percent of traffic that it publishes for the app beside, None when it publishes none. `behind`: why what it publishes has
+    not been brought about by every live load balancer, else empty. `counts` are of the app beside, by load balancer.
+    """
+
+    service: str
+    share: int | None = None
+    behind: str = ""
+    counts: Mapping[str, Count] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """One look at the world. `now` is aware UTC time for people, `monotonic` seconds for intervals.
 
     `desired` is None exactly when `problem` (the user must act: Stalled) or `waiting` (it will pass: e.g. a Secret is missing) says why.
     `namespace_going`: the resource's namespace is being deleted. `holder_gone`: the claim belongs to a resource that does not exist any
-    more. `deletion_wait` is how many seconds the guard on deletions asks to wait.
+    more. `deletion_wait` is how many seconds the guard on deletions asks to wait. `beside` is given for apps that are rolled out gated, or
+    that have something left of it; `carriers` are the services whose load balancers move its traffic.
     """
 
     resource: Resource
@@ -301,6 +391,8 @@ class Snapshot:
     deletion_wait: float = 0.0
     namespace_going: bool = False
     gates: Gates = field(default_factory=Gates)
+    beside: Beside | None = None
+    carriers: tuple[Carrier, ...] = ()
     memory: Memory = field(default_factory=Memory)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     monotonic: float = 0.0
@@ -320,6 +412,11 @@ class Snapshot:
     def owned(self) -> bool:
         """Whether the claim on the desired id is ours."""
         return self.claim is not None and self.claim.uid == self.resource.uid
+
+    @property
+    def owns_beside(self) -> bool:
+        """Whether the claim on the id beside is ours."""
+        return self.beside is not None and self.beside.claim is not None and self.beside.claim.uid == self.resource.uid
 
     @property
     def wanted_instances(self) -> int:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
-from shuren.domain.app import revisions
+from shuren.domain.app import progress, revisions
+from shuren.domain.app.progress import Progress
 from shuren.domain.app.rollout import Standing, moment, rfc3339, standing
 from shuren.domain.app.snapshot import OWNER_LABEL, Policy, RevisionState, Snapshot
 from shuren.domain.conditions import Condition, ConditionType, Truth
@@ -56,7 +57,7 @@ class Finding:
 
     `current` names the revision that runs (empty: as before). `in_sync` None means not compared. `drift` are changes made by others.
     `also` is work that goes on although the app is ready, as (reason, message). `deadline` (RFC 3339) is when a roll-out fails. `kept` are
-    paths that Marathon keeps otherwise than it was given them.
+    paths that Marathon keeps otherwise than it was given them. `rollout` is how far a gated roll-out has come (None: as before).
     """
 
     phase: Phase
@@ -69,6 +70,7 @@ class Finding:
     also: tuple[str, str] | None = None
     suspended: bool = False
     kept: tuple[str, ...] = ()
+    rollout: Progress | None = None
 
 
 # ---------------------------------------------------------------------------------------------------- conditions
@@ -136,10 +138,21 @@ def facts(s: Snapshot, finding: Finding) -> dict[str, JsonValue]:
     if seen:
         result |= _of_marathon(s, finding)
     result["revision"] = _revisions(s, finding)
+    result["rollout"] = _rollout(s, finding, before) if seen else before.get("rollout")
     result["drift"] = _drift(finding) if seen else before.get("drift")
     warnings = [*(a.message for a in s.desired.advice), *s.desired.warnings] if s.desired is not None else []
     result["warnings"] = [s.veil.over(warning)[:2048] for warning in warnings[:_WARNINGS]]
     return {key: value for key, value in result.items() if value not in (None, "", [], {})}
+
+
+def _rollout(s: Snapshot, finding: Finding, before: Mapping[str, JsonValue]) -> JsonValue:
+    """What is known of a gated roll-out: what this pass says, else as before while something is beside, else how the last one ended."""
+    if finding.rollout is not None:
+        return progress.document(finding.rollout)
+    if s.owns_beside:
+        return before.get("rollout")
+    ended = progress.at_rest(s)
+    return progress.document(ended) if ended is not None else None
 
 
 def _visible(s: Snapshot) -> bool:

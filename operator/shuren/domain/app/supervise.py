@@ -51,7 +51,7 @@ def watch(work: Work, app: ActualApp) -> AppPlan:
     ours = trying or all(is_ours(s, d) for d in app.deployments)
     message = f"instances of revision {work.desired.revision} are being started"
     if judged.verdict is not Verdict.MOVING:
-        message = _why(s, judged.verdict)
+        message = rollout.why(s, judged.verdict)
     reason = "RollingOut" if trying else "Scaling" if ours else "Deploying"
     finding = Finding(
         phase=Phase.PROGRESSING,
@@ -146,15 +146,9 @@ def _leave_elsewhere(s: Snapshot) -> tuple[list[Action], tuple[str, str] | None]
 # ---------------------------------------------------------------------------------------------------- it fails
 
 
-def _why(s: Snapshot, verdict: Verdict) -> str:
-    if verdict is Verdict.UNHEALTHY:
-        return f"instances were unhealthy for {s.rollout.max_unhealthy or 0:g} s (spec.rollout.maxUnhealthySeconds)"
-    return f"no progress for {s.rollout.deadline:g} s (spec.rollout.deadlineSeconds)"
-
-
 def _fail(work: Work, app: ActualApp, verdict: Verdict, record: Revision) -> AppPlan:
     s = work.s
-    why = _why(s, verdict) + status.waiting_clause(s)
+    why = rollout.why(s, verdict) + status.waiting_clause(s)
     if s.rollout.on_failure is OnFailure.IGNORE:
         finding = Finding(phase=Phase.PROGRESSING, reason=rollout.EXCEEDED, message=why, in_sync=True, current=work.desired.revision)
         return report(s, finding, requeue_after=_LOOK_AGAIN)

@@ -45,6 +45,11 @@ class Work:
         return self.record is not None and self.record == revisions.newest(self.s.revisions)
 
     @property
+    def tried_here(self) -> bool:
+        """Whether it was under this very id, and not beside it."""
+        return self.record is not None and self.record.app_id in {"", self.desired.app_id}
+
+    @property
     def applied(self) -> bool:
         """Whether Marathon had exactly this revision once, so that a difference now is somebody else's doing."""
         return self.s.owned and self.is_newest and self.record is not None and self.record.state is RevisionState.GOOD
@@ -150,10 +155,11 @@ def footing(work: Work) -> tuple[Action, ...]:
 def preparations(work: Work) -> tuple[Action, ...]:
     """What comes before the desired revision is tried: the footing, and the record of the revision."""
     s = work.s
-    if work.is_newest:
+    if work.is_newest and work.tried_here:
         return footing(work)
     adopted = s.app.version if s.app is not None and not s.owned and not work.gap else ""
-    record = RecordRevision(revision=work.desired.revision, number=revisions.next_number(s.revisions), adopted=adopted)
+    number = revisions.next_number(s.revisions)
+    record = RecordRevision(revision=work.desired.revision, number=number, app_id=work.desired.app_id, adopted=adopted)
     return (*footing(work), record)
 
 

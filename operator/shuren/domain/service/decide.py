@@ -13,7 +13,7 @@ from shuren.domain.app.snapshot import FORCE_ORPHAN, PENDING
 from shuren.domain.json import JsonValue
 from shuren.domain.marathon.paths import within
 from shuren.domain.service import slices
-from shuren.domain.service.observe import AddressBackend, AppBackend, Backend, Observed, observe
+from shuren.domain.service.observe import AddressBackend, AppBackend, Backend, Observed, Share, observe
 from shuren.domain.service.plan import (
     AddFinalizer,
     DeleteService,
@@ -138,7 +138,7 @@ def _towards(s: ServiceSnapshot, spec: ServiceSpec, published: Published) -> Ser
     _judge_route(s, flaws)
     publish = Publish(
         service=s.resource.name,
-        endpoints=_endpoints(published, seen),
+        endpoints=_endpoints(s, published, seen),
         before=published.endpoints.generation if published.endpoints is not None else 0,
         route=_route(s, published, spec.group, spec.listener),
         drop_routes=tuple(sorted(g for g in published.routes if spec.listener is None or g != spec.group)),
@@ -188,11 +188,13 @@ def _observe(s: ServiceSnapshot, spec: ServiceSpec, published: Published, flaws:
                 flaws.append(Flaw(path=where, reason="OtherCluster", message=message))
         if backend.selector is not None and not apps:
             flaws.append(Flaw(path=f"{where}.selector", reason="AppNotFound", message="no PaasApp has these labels", waits=True))
-        usable = tuple(a.app for a in apps if a.app is not None and a.cluster == spec.cluster)
-        backends.append(AppBackend(apps=usable, port=backend.port, weight=backend.weight, draining=s.draining))
+        here = [a for a in apps if a.cluster == spec.cluster]
+        usable = tuple(found for a in here for found in (a.app, a.beside) if found is not None)
+        shares = {a.beside_id: Share(beside=a.app_id, percent=a.weight) for a in here if a.beside is not None}
+        backends.append(AppBackend(apps=usable, port=backend.port, weight=backend.weight, draining=s.draining, shares=shares))
     before = published.endpoints.endpoints if published.endpoints is not None else ()
     seen = observe(backends, before=before, agents=s.agents, panic_threshold=spec.panic_threshold)
-    by_app = {a.app_id: i for i, apps in enumerate(s.apps) for a in apps}
+    by_app = {app_id: i for i, apps in enumerate(s.apps) for a in apps for app_id in a.ids}
     for problem in seen.problems:
         field = "portName" if isinstance(problem.port, str) else "portIndex"
         path = f"spec.backends[{by_app.get(problem.app, 0)}].{field}"
@@ -200,13 +202,14 @@ def _observe(s: ServiceSnapshot, spec: ServiceSpec, published: Published, flaws:
     return seen
 
 
-def _endpoints(published: Published, seen: Observed) -> EndpointSet | None:
+def _endpoints(s: ServiceSnapshot, published: Published, seen: Observed) -> EndpointSet | None:
     """The next generation; None when nothing has changed."""
+    shares = {a.beside_id: a.weight for apps in s.apps for a in apps if a.beside is not None}
     if published.endpoints is None:
-        return EndpointSet(generation=1, endpoints=seen.endpoints)
-    if published.endpoints.endpoints == seen.endpoints:
+        return EndpointSet(generation=1, endpoints=seen.endpoints, shares=shares)
+    if (published.endpoints.endpoints, published.endpoints.shares) == (seen.endpoints, shares):
         return None
-    return EndpointSet(generation=published.endpoints.generation + 1, endpoints=seen.endpoints)
+    return EndpointSet(generation=published.endpoints.generation + 1, endpoints=seen.endpoints, shares=shares)
 
 
 def _folders(s: ServiceSnapshot, spec: ServiceSpec, flaws: list[Flaw]) -> list[RecordFolder]:

@@ -30,13 +30,25 @@ class Agent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """An app that runs beside another, and what percent of that one's traffic it gets."""
+
+    beside: str
+    percent: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AppBackend:
-    """Apps of a service that share one weight. `draining` are ids of tasks that the victims decision has chosen."""
+    """Apps of a service that share one weight. `draining` are ids of tasks that the victims decision has chosen.
+
+    `shares` are those of the apps that are there by a gated roll-out.
+    """
 
     apps: tuple[ActualApp, ...]
     port: PortRef
     weight: int = 100
     draining: frozenset[str] = frozenset()
+    shares: Mapping[str, Share] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +124,7 @@ def observe(
                     found += [_Found(backend=place, endpoint=e, proven_bad=e.state is EndpointState.UNHEALTHY) for e in tasks]
     found, panic = _panicked(found, former, panic_threshold)
     weights = _weights(backends, found)
-    endpoints = {f.endpoint.id: replace(f.endpoint, weight=weights[f.backend]) for f in reversed(found)}
+    endpoints = {f.endpoint.id: replace(f.endpoint, weight=weights[f.backend, f.endpoint.app]) for f in reversed(found)}
     return Observed(endpoints=tuple(endpoints[i] for i in sorted(endpoints)), problems=tuple(problems), panic=panic)
 
 
@@ -295,14 +307,50 @@ def _served(former: Mapping[str, Endpoint], name: str) -> bool:
     return before is not None and before.state is EndpointState.READY
 
 
-def _weights(backends: Sequence[Backend], found: Sequence[_Found]) -> tuple[int, ...]:
-    """The weight of one endpoint of each backend: backends share traffic by their weights, however many endpoints each has."""
-    counted = [max(1, sum(1 for f in found if f.backend == i and f.endpoint.state is EndpointState.READY)) for i in range(len(backends))]
-    shares = [b.weight / n for b, n in zip(backends, counted, strict=True)]
-    largest = max(shares, default=0.0)
-    if len(backends) == 1 or not largest:
-        return tuple(100 if b.weight else 0 for b in backends)
-    return tuple(max(1, round(MAX_WEIGHT * share / largest)) if share else 0 for share in shares)
+_WHOLE = 100
+
+
+def _weights(backends: Sequence[Backend], found: Sequence[_Found]) -> dict[tuple[int, str], int]:
+    """The weight of one endpoint of each app of each backend.
+
+    Backends share traffic by their weights, however many endpoints each has, and the endpoints of a backend share alike; but an app that
+    runs beside another takes its share of what that one would have.
+    """
+    apps: dict[tuple[int, str], int] = {}
+    for f in found:
+        at = (f.backend, f.endpoint.app)
+        apps[at] = apps.get(at, 0) + (f.endpoint.state is EndpointState.READY)
+    parts: dict[tuple[int, str], float] = {}
+    for place, backend in enumerate(backends):
+        own = {app: ready for (at, app), ready in apps.items() if at == place}
+        parts |= {(place, app): backend.weight * part for app, part in _parts(own, _shares(backend)).items()}
+    largest = max(parts.values(), default=0.0)
+    if not largest or (len(backends) == 1 and not _shares(backends[0])):
+        return {at: 100 if part else 0 for at, part in parts.items()}
+    return {at: max(1, round(MAX_WEIGHT * part / largest)) if part else 0 for at, part in parts.items()}
+
+
+def _shares(backend: Backend) -> Mapping[str, Share]:
+    return backend.shares if isinstance(backend, AppBackend) else {}
+
+
+def _parts(ready: Mapping[str, int], shares: Mapping[str, Share]) -> dict[str, float]:
+    """What one endpoint of each app gets of its backend's traffic, which is 1 in all."""
+    # a share that nobody is there to take stays with the other; the one beside stands in as soon as it is meant to have traffic at all
+    taken = {app: share.percent if ready.get(share.beside) else _WHOLE for app, share in shares.items() if share.percent and ready.get(app)}
+    besides = {share.beside: (app, taken.get(app, 0)) for app, share in shares.items()}
+    # as many endpoints as an app and the one beside it count for together
+    counts = {app: n or ready.get(besides.get(app, ("", 0))[0], 0) for app, n in ready.items() if app not in shares}
+    counts |= {share.beside: ready[app] for app, share in shares.items() if app in ready and share.beside not in counts}
+    whole = max(1, sum(counts.values()))
+    result: dict[str, float] = {}
+    for app, n in ready.items():
+        if app in shares:
+            percent, of = taken.get(app, 0), shares[app].beside
+        else:
+            percent, of = _WHOLE - besides.get(app, ("", 0))[1], app
+        result[app] = max(1, counts[of]) / whole * percent / _WHOLE / max(1, n)
+    return result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -76,13 +76,24 @@ class ServiceSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class AppSeen:
-    """A PaasApp that a backend names. `cluster` is the one that it is in; `app` what Marathon has of it, None before it is created."""
+    """A PaasApp that a backend names. `cluster` is the one that it is in; `app` what Marathon has of it, None before it is created.
+
+    While a gated roll-out is under way `beside_id` and `beside` are its second app, which gets `weight` percent of the PaasApp's traffic.
+    """
 
     name: str
     exists: bool = True
     cluster: str = ""
     app_id: str = ""
     app: ActualApp | None = None
+    beside_id: str = ""
+    beside: ActualApp | None = None
+    weight: int = 0
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Its ids in Marathon."""
+        return frozenset({self.app_id, self.beside_id} - {""})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from enum import Enum
 from shuren.domain.conditions import Condition, ConditionType, Truth
 from shuren.domain.json import JsonValue
 from shuren.domain.service.observe import Observed, summary
-from shuren.domain.service.snapshot import BalancerSeen, ServiceSnapshot
+from shuren.domain.service.snapshot import AppSeen, BalancerSeen, ServiceSnapshot
 from shuren.domain.service.values import EndpointState
 
 _MOST_BALANCERS = 64
+_MOST_ROLLOUTS = 16
 
 
 class Phase(Enum):
@@ -94,7 +95,7 @@ def facts(s: ServiceSnapshot, finding: Finding) -> dict[str, JsonValue]:
         "generation": finding.generation,
         "endpoints": {"total": counts.total, **endpoints},
         "ready": f"{counts.ready}/{counts.total}",
-        "backends": _backends(s, finding.seen),
+        "backends": _backends(s, finding.seen, finding.generation),
         "names": list(finding.names),
         "addresses": list(s.addresses),
         "records": list(finding.folders),
@@ -103,15 +104,24 @@ def facts(s: ServiceSnapshot, finding: Finding) -> dict[str, JsonValue]:
     return {key: value for key, value in result.items() if value not in (None, "", [], {})}
 
 
-def _backends(s: ServiceSnapshot, seen: Observed) -> list[JsonValue]:
+def _backends(s: ServiceSnapshot, seen: Observed, generation: int) -> list[JsonValue]:
     result: list[JsonValue] = []
     for backend, apps in zip(s.spec.backends if s.spec is not None else (), s.apps, strict=True):
-        ids = {a.app_id for a in apps}
+        ids = {app_id for a in apps for app_id in a.ids}
         places = {f"{host}:{port}" for host, port in backend.addresses}
         own = [e for e in seen.endpoints if (e.app and e.app in ids) or (not e.app and e.id in places)]
         ready = sum(1 for e in own if e.state is EndpointState.READY)
-        result.append({"name": backend.name, "ready": ready, "total": len(own), "weight": backend.weight})
+        document: dict[str, JsonValue] = {"name": backend.name, "ready": ready, "total": len(own), "weight": backend.weight}
+        rollouts: list[JsonValue] = [_rollout(s, a, seen, generation) for a in apps if a.beside is not None]
+        result.append(document | ({"rollouts": rollouts[:_MOST_ROLLOUTS]} if rollouts else {}))
     return result
+
+
+def _rollout(s: ServiceSnapshot, app: AppSeen, seen: Observed, generation: int) -> dict[str, JsonValue]:
+    """A gated roll-out of one app of a backend, as far as this service carries it."""
+    ready = sum(1 for e in seen.endpoints if e.app == app.beside_id and e.state is EndpointState.READY)
+    behind = any(b.balancer.live and (b.applied is None or b.applied.endpoints < generation) for b in s.balancers)
+    return {"app": app.name, "id": app.beside_id, "weight": app.weight, "ready": ready, "acknowledged": not behind}
 
 
 def _balancer(b: BalancerSeen, generation: int) -> Mapping[str, JsonValue]:

@@ -69,10 +69,15 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndpointSet:
-    """All endpoints of a service, sorted by id. `generation` rises by one with each change, from 1."""
+    """All endpoints of a service, sorted by id. `generation` rises by one with each change, from 1.
+
+    `shares` gives, for each app beside another (a gated roll-out), the percent of that app's traffic that it gets: what the weights of the
+    endpoints come from, for whoever has to know that they have been brought about.
+    """
 
     generation: int
     endpoints: tuple[Endpoint, ...] = ()
+    shares: Mapping[str, int] = field(default_factory=dict)
 
     def in_state(self, state: EndpointState) -> tuple[Endpoint, ...]:
         """Those in one state."""

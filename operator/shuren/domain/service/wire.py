@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shuren.domain.errors import Invalid
@@ -59,6 +59,7 @@ class Head:
     generation: int
     chunks: int = 0
     endpoints: tuple[Endpoint, ...] = ()
+    shares: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +78,8 @@ def chunk_name(generation: int, index: int) -> str:
 def encode_endpoints(given: EndpointSet, *, limit: int = CHUNK) -> Encoded:
     """Head and chunks of a set. Chunks are to be written before the head, and those of older generations deleted after."""
     items = [_endpoint_document(e) for e in given.endpoints]
-    whole = _dump({"generation": given.generation, "endpoints": items})
+    told: dict[str, Any] = {"generation": given.generation} | ({"shares": dict(given.shares)} if given.shares else {})
+    whole = _dump(told | {"endpoints": items})
     if len(whole) <= limit:
         return Encoded(head=whole, children={})
     chunks: list[list[bytes]] = [[]]
@@ -90,7 +92,7 @@ def encode_endpoints(given: EndpointSet, *, limit: int = CHUNK) -> Encoded:
         chunks[-1].append(data)
         size += len(data) + 1
     children = {chunk_name(given.generation, i): b"[" + b",".join(chunk) + b"]" for i, chunk in enumerate(chunks)}
-    return Encoded(head=_dump({"generation": given.generation, "chunks": len(chunks)}), children=children)
+    return Encoded(head=_dump(told | {"chunks": len(chunks)}), children=children)
 
 
 def decode_head(data: bytes) -> Head:
@@ -98,8 +100,10 @@ def decode_head(data: bytes) -> Head:
     document = _object(data, "a head of endpoints")
     try:
         chunks = int(document.get("chunks", 0))
-        return Head(generation=int(document["generation"]), chunks=chunks, endpoints=_endpoints(document.get("endpoints", [])))
-    except (KeyError, TypeError, ValueError) as error:
+        shares = {str(app): int(share) for app, share in document.get("shares", {}).items()}
+        found = _endpoints(document.get("endpoints", []))
+        return Head(generation=int(document["generation"]), chunks=chunks, endpoints=found, shares=shares)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Invalid(f"a head of endpoints cannot be read: {error!r}") from error
 
 
@@ -113,7 +117,7 @@ def decode_endpoints(head: Head, chunks: Sequence[bytes] = ()) -> EndpointSet:
             found += _endpoints(json.loads(data))
         except (KeyError, TypeError, ValueError) as error:
             raise Invalid(f"a chunk of endpoints of generation {head.generation} cannot be read: {error!r}") from error
-    return EndpointSet(generation=head.generation, endpoints=tuple(found))
+    return EndpointSet(generation=head.generation, endpoints=tuple(found), shares=head.shares)
 
 
 def _endpoint_document(e: Endpoint) -> dict[str, Any]:
