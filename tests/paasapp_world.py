@@ -239,6 +239,7 @@ class Process:
         self.due: dict[ObjectKey, float] = {}
         self._seen_values: dict[ObjectKey, str] = {}
         self._seen_apps: dict[str, dict[str, object]] = {}
+        balanced = BalancedGates(world) if world.balanced else None
         self.controller = PaasAppController(
             kubernetes=world.kubernetes,
             store=self.store,
@@ -250,7 +251,8 @@ class Process:
             events=self.recorder,
             changed=world.changes.append,
             adviser=world.adviser,
-            gates=BalancedGates(world) if world.balanced else None,
+            gates=balanced,
+            traffic=balanced,
         )
 
     async def start(self) -> None:
@@ -315,7 +317,7 @@ class Process:
 
 
 class BalancedGates:
-    """A load balancer before every app: a task that drains has let go of its traffic `world.lets_go_after` seconds later.
+    """Gates and traffic: a load balancer before every app: a task that drains has let go of its traffic `world.lets_go_after` seconds later.
 
     What it remembers dies with the process, and what was published as draining is what the next one begins with.
     """

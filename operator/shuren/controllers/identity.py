@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shuren.domain.app.pair import pair
 from shuren.domain.app.progress import split
 from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.paths import absolute, default_id
@@ -23,6 +24,14 @@ def cluster_of(spec: Mapping[str, Any]) -> str:
     reference = spec.get("clusterRef")
     name = reference.get("name") if isinstance(reference, dict) else None
     return name if isinstance(name, str) else ""
+
+
+def lives_on(item: Object) -> str:
+    """The Marathon id of the app that a PaasApp lives on: the one that its spec names, or after gated roll-outs the one beside."""
+    metadata = item["metadata"]
+    named = app_id_of(str(metadata.get("namespace", "")), metadata["name"], item.get("spec") or {})
+    told = split(item.get("status") or {}).lives_on
+    return told if told in pair(named) else named
 
 
 # ---------------------------------------------------------------------------------------------------- PaasApps by these, for every kind

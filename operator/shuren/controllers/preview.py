@@ -118,6 +118,7 @@ class Preview:
             clock=clock,
             adviser=adviser,
             gates=self._services.gates,
+            traffic=self._services.gates,
         )
 
     def services_of(self, keys: Iterable[ObjectKey]) -> frozenset[ObjectKey]:

@@ -205,6 +205,7 @@ class Application:
                 events=self.recorder,
                 changed=self.metrics.change,
                 gates=AllGates(self.services.gates, self.shard_maps.gates),
+                traffic=self.services.gates,
                 adviser=lambda definition, view: [
                     Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents, total=view.total)
                 ],

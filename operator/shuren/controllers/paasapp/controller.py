@@ -10,7 +10,7 @@ from typing import Any
 from shuren.controllers.paasapp import history, status, triggers
 from shuren.controllers.paasapp.apply import Applied, Applier
 from shuren.controllers.paasapp.gather import Adviser, Gatherer, Seen
-from shuren.controllers.paasapp.world import Clusters, GateKeeper, NoGates, References
+from shuren.controllers.paasapp.world import Clusters, GateKeeper, NoGates, NoTraffic, References, Traffic
 from shuren.domain.app.decide import REFUSAL_STANDS, decide, refused
 from shuren.domain.app.plan import AppPlan
 from shuren.domain.app.progress import split
@@ -56,6 +56,7 @@ class PaasAppController:
         changed: Callable[[str], None] = lambda _operation: None,
         adviser: Adviser = lambda _definition, _cluster: (),
         gates: GateKeeper | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         self._kubernetes = kubernetes
         self._store = store
@@ -68,6 +69,7 @@ class PaasAppController:
         self._memory: dict[ObjectKey, tuple[str, Memory]] = {}
         self._written: dict[tuple[str, str], float] = {}
         self._gates = gates or NoGates()
+        self._traffic = traffic or NoTraffic()
         triggers.declare_indexes(store)
         past = history.History(kubernetes=kubernetes, store=store)
         self._gatherer = Gatherer(
@@ -79,6 +81,7 @@ class PaasAppController:
             written=lambda cluster, app_id: self._written.get((cluster, app_id), float("-inf")),
             adviser=adviser,
             gates=self._gates,
+            traffic=self._traffic,
         )
         self._applier = Applier(
             kubernetes=kubernetes,
@@ -120,7 +123,7 @@ class PaasAppController:
         if snapshot.beside is not None and snapshot.owns_beside:
             self._gates.passed(cluster, snapshot.beside.app_id)
         else:
-            self._gates.settled(key)
+            self._traffic.settled(key)
 
     def plan(self, key: ObjectKey, item: Object) -> tuple[Seen, AppPlan]:
         """What a pass would do now, without doing it."""
@@ -130,7 +133,7 @@ class PaasAppController:
 
     def _forget(self, key: ObjectKey) -> None:
         self._memory.pop(key, None)
-        self._gates.settled(key)
+        self._traffic.settled(key)
         self._references.require(key, frozenset())
 
     # ------------------------------------------------------------------------------------------------ the end of a pass
@@ -186,7 +189,7 @@ class PaasAppController:
             return
         self._store.answered(key, answer)
         if split(before) != split(after):
-            self._gates.split(key)
+            self._traffic.split(key)
         # the store has it already, so the watch will bring no news of it to those who wait for this resource
         waiting = triggers.on_object(self._store, key, answer) - {key}
         if waiting:

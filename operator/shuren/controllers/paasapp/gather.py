@@ -12,7 +12,7 @@ from typing import Any
 from shuren.controllers.paasapp import reading
 from shuren.controllers.paasapp.history import History
 from shuren.controllers.paasapp.reading import Reading
-from shuren.controllers.paasapp.world import Cluster, Clusters, GateKeeper, NoGates, References
+from shuren.controllers.paasapp.world import Cluster, Clusters, GateKeeper, NoGates, NoTraffic, References, Traffic
 from shuren.domain.app import pair, revisions
 from shuren.domain.app.dependencies import circle
 from shuren.domain.app.render import Recipe, Rendered, missing, render
@@ -67,6 +67,7 @@ class Gatherer:
         written: Callable[[str, str], float],
         adviser: Adviser = lambda _definition, _cluster: (),
         gates: GateKeeper | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         self._store = store
         self._clusters = clusters
@@ -76,6 +77,7 @@ class Gatherer:
         self._written = written
         self._adviser = adviser
         self._gates = gates or NoGates()
+        self._traffic = traffic or NoTraffic()
 
     def look(self, key: ObjectKey, item: Object, memory: Memory) -> Seen:
         """The snapshot of one resource."""
@@ -116,7 +118,7 @@ class Gatherer:
             namespace_going="deletionTimestamp" in self._namespace(key.namespace).get("metadata", {}),
             gates=self._gates.look(read.cluster, read.app_id, key, limit=read.rollout.drain),
             beside=beside,
-            carriers=self._gates.carriers(read.cluster, (read.app_id, other), key) if beside is not None else (),
+            carriers=self._traffic.carriers(read.cluster, (read.app_id, other), key) if beside is not None else (),
             memory=memory,
             now=self._clock.now(),
             monotonic=self._clock.monotonic(),

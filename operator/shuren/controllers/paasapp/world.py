@@ -109,17 +109,6 @@ class GateKeeper(Protocol):
     def passed(self, cluster: str, app_id: str) -> None:
         """A pass over the app has ended: whoever is not draining by now serves."""
 
-    def carriers(self, cluster: str, app_ids: tuple[str, str], owner: ObjectKey) -> tuple[Carrier, ...]:
-        """Services whose load balancers carry any of these apps of a resource, and how far they are with the split of its traffic: the
-        second app is the one beside. From now on, until `settled`, the resource gets a pass when one of them says something new.
-        """
-
-    def split(self, owner: ObjectKey) -> None:
-        """The split of the resource's traffic has changed in its status: services are to follow."""
-
-    def settled(self, owner: ObjectKey) -> None:
-        """Nothing is beside the resource's app any more."""
-
 
 class NoGates:
     """Nothing holds up the removal of tasks."""
@@ -133,6 +122,25 @@ class NoGates:
 
     def passed(self, cluster: str, app_id: str) -> None:
         """Nobody listens."""
+
+
+class Traffic(Protocol):
+    """Who splits the traffic of a resource between two versions, by what its status says (`domain.app.progress`)."""
+
+    def carriers(self, cluster: str, app_ids: tuple[str, str], owner: ObjectKey) -> tuple[Carrier, ...]:
+        """Services whose load balancers carry any of these apps of a resource, and how far they are with the split of its traffic: the
+        second app is the one beside. From now on, until `settled`, the resource gets a pass when one of them says something new.
+        """
+
+    def split(self, owner: ObjectKey) -> None:
+        """The split of the resource's traffic has changed in its status: services are to follow."""
+
+    def settled(self, owner: ObjectKey) -> None:
+        """Nothing is beside the resource's app any more."""
+
+
+class NoTraffic:
+    """No service carries anything."""
 
     def carriers(self, cluster: str, app_ids: tuple[str, str], owner: ObjectKey) -> tuple[Carrier, ...]:  # noqa: ARG002 - the port's
         """None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shuren.controllers.identity import app_id_of, cluster_of
+from shuren.controllers.identity import cluster_of, lives_on
 from shuren.controllers.shardmap.gates import Gatekeeper, answers_at
 from shuren.controllers.shardmap.reading import MembersSpec
 from shuren.controllers.shardmap.world import Cluster
@@ -49,7 +49,7 @@ class Sources:
         if cluster_of(spec) != cluster.view.name:
             message = f"PaasApp {key.name} is in MesosCluster {cluster_of(spec)}, the map in {cluster.view.name}; both must be in one"
             return _unknown("OtherCluster", message, stalls=True)
-        app_id = app_id_of(key.namespace, key.name, spec)
+        app_id = lives_on(item)
         if not cluster.view.synced or not self.gates.settled(cluster.view.name, app_id):
             return _unknown(PENDING, f"PaasApp {key.name} has not been looked at yet", stalls=False)
         app = cluster.app(app_id)
