@@ -317,7 +317,7 @@ class Process:
 
 
 class BalancedGates:
-    """Gates and traffic: a load balancer before every app: a task that drains has let go of its traffic `world.lets_go_after` seconds later.
+    """A load balancer before every app. A task that drains has let go of its traffic `world.lets_go_after` seconds later.
 
     What it remembers dies with the process, and what was published as draining is what the next one begins with.
     """

@@ -95,6 +95,8 @@ class History:
         """Note what a revision turned out to be."""
         changes: dict[str, str | None] = {_STATE: action.state.value, _FAILURE: action.failure or None}
         changes[_ABORTED] = "true" if action.aborted else None
+        if action.state is RevisionState.GOOD:
+            changes[_BESIDE] = None  # it is where the resource lives from now on
         if action.marathon_version:
             changes[_VERSION] = action.marathon_version
         await self._annotate(namespace, action.name, changes)

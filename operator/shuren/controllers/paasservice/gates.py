@@ -2,8 +2,9 @@
 
 Also tells how far load balancers are with the split of traffic between two versions of an app (`domain.service.shift`).
 
-Fulfils `GateKeeper` and `Traffic` of `controllers.paasapp.world`. Who drains is remembered here only. After a restart nobody is known to drain: until the
-app's first pass, tasks that are published as draining stay so, and that pass chooses them again, since the victims decision keeps to them.
+Fulfils `GateKeeper` and `Traffic` of `controllers.paasapp.world`. Who drains is remembered here only. After a restart nobody is known to
+drain: until the app's first pass, tasks that are published as draining stay so, and that pass chooses them again, since the victims
+decision keeps to them.
 """
 
 from __future__ import annotations

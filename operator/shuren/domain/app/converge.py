@@ -7,9 +7,9 @@ from dataclasses import replace
 from shuren.domain.app import gated, resize, retire, rollout, status, supervise
 from shuren.domain.app.dependencies import unready
 from shuren.domain.app.plan import AppPlan, PutApp, WriteKind
-from shuren.domain.app.snapshot import Adoption, Desired, DriftPolicy, OnFailure, Policy, Revision, RevisionState, Snapshot
+from shuren.domain.app.snapshot import Adoption, Desired, DriftPolicy, Policy, Revision, Snapshot
 from shuren.domain.app.status import Finding, Phase
-from shuren.domain.app.work import SETTLE, Work, assemble, footing, lock, preparations, report
+from shuren.domain.app.work import SETTLE, Work, assemble, footing, given_up, lock, preparations, report
 from shuren.domain.marathon.diff import DifferenceKind
 from shuren.domain.marathon.state import ActualApp
 
@@ -33,7 +33,7 @@ def _in_place(work: Work) -> AppPlan:
         if refused is not None:
             return report(s, refused)
     record = work.record
-    if record is not None and _given_up(s, record):
+    if record is not None and given_up(s, record):
         return _after_failure(work, record, s.app)
     if work.drifted and s.management.drift is not DriftPolicy.CORRECT:
         return _leave_drift(work, s.app)
@@ -45,13 +45,6 @@ def _in_place(work: Work) -> AppPlan:
             return _scale(work, s.app)
         case DifferenceKind.CONFIG:
             return _change(work, s.app)
-
-
-def _given_up(s: Snapshot, record: Revision) -> bool:
-    """Whether a revision is not to be tried any more."""
-    if record.state is RevisionState.WITHDRAWN:
-        return True
-    return record.state is RevisionState.FAILED and s.rollout.on_failure is not OnFailure.IGNORE
 
 
 def _observe(work: Work) -> AppPlan:
@@ -82,7 +75,7 @@ def _unready_dependencies(s: Snapshot) -> Finding | None:
 
 def _create(work: Work) -> AppPlan:
     s = work.s
-    if work.record is not None and _given_up(s, work.record):
+    if work.record is not None and given_up(s, work.record):
         return report(s, supervise.failed_finding(work, work.record.failure))
     if work.applied and s.management.drift is not DriftPolicy.CORRECT:
         message = f"{work.desired.app_id} was deleted in Marathon and spec.management.drift is {s.management.drift.value}"

@@ -21,7 +21,7 @@ from shuren.domain.app.rollout import Standing, Verdict
 from shuren.domain.app.snapshot import Beside, Memory, OnFailure, Revision, RevisionState, Snapshot, Step, Strategy, Watch
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.app.steps import effective, size
-from shuren.domain.app.work import SETTLE, Work, assemble, footing, is_ours, report
+from shuren.domain.app.work import SETTLE, Work, assemble, footing, given_up, is_ours, report
 from shuren.domain.marathon.diff import DifferenceKind
 from shuren.domain.marathon.state import ActualApp
 
@@ -48,12 +48,11 @@ def towards(work: Work) -> AppPlan | None:
     s, record = work.s, work.record
     if s.beside is None:
         return None
-    if record is not None and record.state is RevisionState.FAILED and s.rollout.on_failure is not OnFailure.IGNORE:
+    if record is not None and given_up(s, record):
         if not s.owns_beside:
             return None
-        if record.aborted or s.rollout.on_failure is OnFailure.ROLLBACK or s.beside.app is None:
-            return _going_back(work, record.failure)
-        return _held(work, record)
+        stays = record.state is RevisionState.FAILED and s.rollout.on_failure is OnFailure.PAUSE and not record.aborted
+        return _held(work, record) if stays and s.beside.app is not None else _going_back(work, record.failure)
     if s.owns_beside and s.beside.app is not None and not _of_this_revision(work, s.beside):
         return _retreat(work)
     former = progress.read(s.resource.status)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shuren.domain.app import revisions
-from shuren.domain.app.snapshot import Revision, RevisionState
+from shuren.domain.app.snapshot import Revision
 
 SUFFIX = "-alt"
 """Of the second id. `<id>/alt` is not possible: Marathon takes no app and group of one name."""
@@ -35,5 +35,5 @@ def lives_on(named: str, known: Sequence[Revision], *, exists: Callable[[str], b
     newest = revisions.newest(known)
     if newest is None:
         return second if claimed(second) and not claimed(named) else named
-    lives = newest.beside if newest.beside and newest.state is not RevisionState.GOOD else newest.app_id
+    lives = newest.beside or newest.app_id
     return second if lives == second and (claimed(second) or exists(second)) else named

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from shuren.domain.app import progress, resize, rollout
 from shuren.domain.app.plan import Action, AppPlan, DeleteApp, ReleaseClaim
 from shuren.domain.app.progress import Progress, Stage
-from shuren.domain.app.snapshot import Beside, Policy, RevisionState, Snapshot
+from shuren.domain.app.snapshot import Beside, Policy, Snapshot
 from shuren.domain.app.work import is_ours
 from shuren.domain.conditions import Condition, ConditionType, Truth
 from shuren.domain.marathon.state import ActualApp, Health, TaskState
@@ -47,13 +47,12 @@ def beside(s: Snapshot, plan: AppPlan) -> AppPlan:
 
 
 def _stage(s: Snapshot) -> Stage:
-    """Which end it is: the newest revision tells whether the new version is the one that lives on."""
+    """Which end it is: the last revision of that id tells whether it has lived there, or was only tried."""
     former = progress.read(s.resource.status)
     if former is not None and former.stage in _GIVEN_UP and s.beside is not None and former.id == s.beside.app_id:
         return former.stage
-    newest = max(s.revisions, key=lambda r: r.number, default=None)
-    promoted = newest is not None and newest.state is RevisionState.GOOD and newest.beside
-    return Stage.RETIRING if promoted else Stage.RETREATING
+    there = max((r for r in s.revisions if s.beside is not None and r.app_id == s.beside.app_id), key=lambda r: r.number, default=None)
+    return Stage.RETREATING if there is None or there.beside else Stage.RETIRING
 
 
 def leave(s: Snapshot, stage: Stage, *, why: str = "") -> Leaving:

@@ -194,7 +194,7 @@ class Revision:
 
     `app_id` is the id under which it ran: what is good under one id cannot be restored under another. `marathon_version` is Marathon's own
     name for it once it was good, else empty. `failure` says in a sentence why it failed, else empty. `beside` is the id of the app beside
-    which it was tried by a gated roll-out, else empty; `aborted`: that roll-out goes back.
+    which a gated roll-out has tried it, empty once it has turned out good; `aborted`: that roll-out goes back.
     """
 
     name: str

@@ -10,7 +10,7 @@ from typing import Any
 
 from shuren.domain.app import revisions, status
 from shuren.domain.app.plan import Action, AddFinalizer, AppPlan, ClaimId, RecordRevision
-from shuren.domain.app.snapshot import FINALIZER, Desired, Memory, Revision, RevisionState, Snapshot
+from shuren.domain.app.snapshot import FINALIZER, Desired, Memory, OnFailure, Revision, RevisionState, Snapshot
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.errors import Unreachable
 from shuren.domain.json import JsonValue
@@ -161,6 +161,13 @@ def preparations(work: Work) -> tuple[Action, ...]:
     number = revisions.next_number(s.revisions)
     record = RecordRevision(revision=work.desired.revision, number=number, app_id=work.desired.app_id, adopted=adopted)
     return (*footing(work), record)
+
+
+def given_up(s: Snapshot, record: Revision) -> bool:
+    """Whether a revision is not to be tried any more."""
+    if record.state is RevisionState.WITHDRAWN:
+        return True
+    return record.state is RevisionState.FAILED and s.rollout.on_failure is not OnFailure.IGNORE
 
 
 def signature(body: Mapping[str, JsonValue]) -> str:

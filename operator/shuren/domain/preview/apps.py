@@ -166,6 +166,9 @@ class _Stage:
 
     def act(self, action: Action) -> None:
         """What an action does when it succeeds."""
+        if self.s.beside is not None and getattr(action, "app_id", "") == self.s.beside.app_id:
+            self.open_end = f"what follows depends on how the new version does beside the old one, as {self.s.beside.app_id}"
+            return
         match action:
             case AddFinalizer():
                 self._resource(finalizers=(*self.s.resource.finalizers, FINALIZER))
