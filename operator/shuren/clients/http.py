@@ -1,14 +1,17 @@
-"""What clients share: base URLs that can be used, and a transport that tells, for metrics, how long each request took and how it ended."""
+"""What clients share: base URLs that can be used, requests over httpx's models and a transport, and what each took, for metrics."""
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+from urllib.parse import urlencode
 
 import httpx
 
+from shuren.clients.connections import Connections
 from shuren.domain.errors import Invalid
 
 _PORTS = range(1, 65536)
@@ -59,29 +62,6 @@ class ObservedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-class _ClosedWhenCancelled(httpx.AsyncBaseTransport):
-    """Closes a connection whose TLS handshake is cancelled: httpcore (1.0.9) closes it only when the handshake fails."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        opened: list[Any] = []
-
-        async def trace(event: str, info: dict[str, Any]) -> None:
-            if event == "connection.connect_tcp.complete":
-                opened.append(info["return_value"])
-            elif event == "connection.start_tls.failed":
-                for stream in opened:
-                    await stream.aclose()
-
-        request.extensions = {**request.extensions, "trace": trace}
-        return await self._inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
 class _NamedServer(httpx.AsyncBaseTransport):
     """Expects a certificate of this name, whatever host the URL names."""
 
@@ -111,13 +91,51 @@ def transport(
 
     `server_name` is expected in the certificate instead of the URL's host; `proxy` is the URL of an HTTP proxy.
     """
-    plain = httpx.AsyncHTTPTransport(
-        proxy=proxy,
-        verify=tls if tls is not None else True,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=keepalive if keepalive is not None else connections),
-        trust_env=False,
-    )
-    inner: httpx.AsyncBaseTransport = _ClosedWhenCancelled(plain)
+    inner: httpx.AsyncBaseTransport
+    if proxy is None:
+        inner = Connections(tls=tls, limit=connections, kept=keepalive)
+    else:
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=keepalive if keepalive is not None else connections)
+        inner = httpx.AsyncHTTPTransport(proxy=proxy, verify=tls if tls is not None else True, limits=limits, trust_env=False)
     if server_name is not None:
         inner = _NamedServer(inner, server_name)
     return inner if observe is None else ObservedTransport(inner, target=target, observe=observe)
+
+
+class Server:
+    """Requests to one server, by paths below `base`. Raises httpx.HTTPError.
+
+    This is httpx without its client: authentication, cookies and redirects, which an API server does not use, cost as much as all the rest.
+    """
+
+    def __init__(self, base: str, transport: httpx.AsyncBaseTransport, *, timeout: httpx.Timeout, headers: Mapping[str, str]) -> None:
+        self._base = base.rstrip("/")
+        self._transport = transport
+        self._headers = {"Host": httpx.URL(base).netloc.decode("ascii"), "Accept": "*/*", **headers}
+        self._extensions = {"timeout": timeout.as_dict()}
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str], content: bytes | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """An answer whose body is still to be read; closed at the end of the block."""
+        url = f"{self._base}{path}?{urlencode(params)}" if params else self._base + path
+        request = httpx.Request(method, url, headers={**self._headers, **headers}, content=content, extensions=self._extensions)
+        answer = await self._transport.handle_async_request(request)
+        answer.request = request
+        try:
+            yield answer
+        finally:
+            await answer.aclose()
+
+    async def send(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str], content: bytes | None = None
+    ) -> httpx.Response:
+        """An answer with its body."""
+        async with self.stream(method, path, params=params, headers=headers, content=content) as answer:
+            await answer.aread()
+            return answer
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()

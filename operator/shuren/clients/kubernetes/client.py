@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import httpx
 
-from shuren.clients.http import Observe
+from shuren.clients.http import Observe, Server
 from shuren.clients.http import transport as transport_to
 from shuren.clients.kubernetes.config import Access
 from shuren.domain.errors import Conflict, Denied, Exists, FieldError, Gone, Invalid, ShurenError, Throttled, Unreachable
@@ -51,18 +51,16 @@ class KubernetesClient:
         self._chunk = chunk
         self._silence = silence
         self._known = known
-        self._http = self._client(transport, observe, timeout=timeout, connections=connections)
+        self._http = self._server(transport, observe, timeout=timeout, connections=connections)
         # watches hold their connection for minutes; in a pool of their own they cannot starve the writes
-        self._watching = self._client(transport, observe, timeout=silence, connections=None)
+        self._watching = self._server(transport, observe, timeout=silence, connections=None)
 
-    def _client(
+    def _server(
         self, given: httpx.AsyncBaseTransport | None, observe: Observe | None, *, timeout: float, connections: int | None
-    ) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=self._access.server,
-            timeout=httpx.Timeout(timeout, connect=_CONNECT),
-            headers={"User-Agent": "shuren"},
-            transport=given
+    ) -> Server:
+        return Server(
+            self._access.server,
+            given
             or transport_to(
                 target="kubernetes",
                 observe=observe,
@@ -72,13 +70,14 @@ class KubernetesClient:
                 server_name=self._access.server_name,
                 proxy=self._access.proxy,
             ),
-            trust_env=False,
+            timeout=httpx.Timeout(timeout, connect=_CONNECT),
+            headers={"User-Agent": "shuren", "Accept-Encoding": "gzip"},
         )
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
-        await self._watching.aclose()
+        await self._http.close()
+        await self._watching.close()
 
     # ------------------------------------------------------------------------------------------------ reads
 
@@ -290,7 +289,7 @@ class KubernetesClient:
         sent = self._headers({"Content-Type": "application/json", **(headers or {})} if body is not None else headers or {})
         content = None if body is None else _encoded(body)
         try:
-            answer = await self._http.request(method, where, params=params, headers=sent, content=content)
+            answer = await self._http.send(method, where, params=params, headers=sent, content=content)
         except httpx.HTTPError as error:
             raise Unreachable(f"{what}: the API server did not answer: {error!r}") from error
         if answer.status_code < httpx.codes.BAD_REQUEST:
