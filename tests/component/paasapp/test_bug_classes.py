@@ -1,7 +1,7 @@
 """The classes of mistakes that operators are known for, one named test each, as far as they concern apps.
 
-1-3 are what Sieve perturbs, 4-7 what Acto drives, the rest our own additions. Elsewhere: 4 (each field) with rendering, 12 and 23 with the
-clients, 17 with roll-outs, 20 and 21 with the queue; 18 belongs to shard maps, 19 to upgrades of stored objects.
+1-3 are what Sieve perturbs, 4-7 what Acto drives, the rest our own additions. 4 is `test_fields.py`, a whole table; of 12 and 23 the
+clients' side is in `tests/contract`; 18 belongs to shard maps.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from paasapp_scenarios import STORIES, Story, broken, tell
 from paasapp_world import World
+from shuren.clients.fakes.crash import Moment
 from shuren.domain.app.snapshot import FINALIZER
-from shuren.domain.errors import Denied, Fenced, Unreachable
+from shuren.domain.errors import Denied, Fenced, UnknownOutcome, Unreachable
 from shuren.domain.tenancy import Operator, Requirement, Selector, Tenancy
-from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS
+from shuren.ports.kubernetes import CONTROLLER_REVISIONS, MESOS_CLUSTERS, PAAS_APPS
 
 
 async def _settle(world: World) -> None:
@@ -219,6 +220,31 @@ async def test_11_a_leader_that_was_stopped_and_knows_it_sends_nothing() -> None
     assert "status" not in item
 
 
+async def test_12_the_lost_answer_to_a_claim_makes_neither_two_claims_nor_two_apps() -> None:
+    """ZooKeeper has done it and nobody heard; then the session is gone, and a new one sees what there is."""
+    world = World()
+    world.apply()
+    process = await world.start()
+    lost = iter((UnknownOutcome("connection lost"),))
+
+    def lose(moment: Moment, what: str) -> None:
+        if moment is Moment.AFTER and "/owners/" in what and (error := next(lost, None)) is not None:
+            raise error
+
+    session = process.clusters["bj1"]._zookeeper
+    session.hook = lose
+    await world.round()
+    session.disconnect()
+    await world.round()
+    session.expire()
+    await world.round()
+    session.reconnect()
+    await world.settle()
+    assert world.ready()
+    assert world.claims() == {"/shop/web": "shop/web"}
+    assert sum(call.name == "put_apps" and call.error is None for call in world.marathon.calls) == 1
+
+
 async def test_13_locked_full_and_away_all_pass() -> None:
     """One by one in test_outages; here all at once."""
     world = World()
@@ -266,6 +292,92 @@ async def test_16_suspending_and_resuming_in_the_middle_of_a_roll_out() -> None:
     assert world.marathon.definitions["/shop/web"]["cmd"] == "sleep 3"
 
 
+@pytest.mark.parametrize("seconds", [-86_400.0, 86_400.0])
+async def test_17_a_wall_clock_that_jumps_changes_nothing(seconds: float) -> None:
+    world = World()
+    world.apply(instances=2, rollout={"deadlineSeconds": 60})
+    await world.settle()
+    before = calls(world)
+    world.clock.jump(seconds)
+    process = await world.start()
+    process.sync()
+    await world.settle()
+    assert world.ready()
+    assert calls(world) == before
+    world.apply(instances=2, cmd="sleep 2", rollout={"deadlineSeconds": 60})
+    await world.settle()
+    assert world.ready()
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"observedGeneration": 99, "fromTheFuture": {"x": 1}, "conditions": [{"type": "Later", "status": "True"}]}]
+)
+async def test_19_the_status_of_an_older_or_newer_release_is_no_reason_to_touch_an_app(state: dict[str, object]) -> None:
+    world = World()
+    world.apply(instances=2)
+    await world.settle()
+    before = calls(world)
+    item = world.resource()
+    assert item is not None
+    await world.kubernetes.patch_json(PAAS_APPS, "shop", "web", [{"op": "add", "path": "/status", "value": state}])
+    for revision in world.kubernetes.all(CONTROLLER_REVISIONS):
+        note = [{"op": "add", "path": "/metadata/labels/later", "value": "x"}]
+        await world.kubernetes.patch_json(CONTROLLER_REVISIONS, "shop", revision["metadata"]["name"], note)
+    await world.start()
+    await world.settle()
+    assert world.ready()
+    assert calls(world) == before
+    assert len(world.revisions()) == 1
+
+
+async def test_20_one_that_never_comes_to_rest_holds_nobody_up() -> None:
+    """What the queue does about it: tests/unit/runtime. Here: its failures are its own."""
+    world = World()
+    world.marathon.behave = broken
+    world.apply("bad", cmd="unplaced 1", instances=3)
+    await world.round()
+    world.apply("worse", id="/shop/bad")
+    for number in range(5):
+        world.apply(f"good-{number}", instances=1)
+    await world.settle()
+    assert all(world.ready(f"good-{number}") for number in range(5))
+    assert not world.ready("bad")
+    assert world.conditions("worse")["Ready"][0] == "False"
+
+
+async def test_21_what_came_and_went_leaves_nothing_behind() -> None:
+    world = World()
+    process = await world.start()
+
+    async def come_and_go(name: str) -> None:
+        world.secret("s", password="x")
+        world.apply(name, instances=1, envRefs=[{"name": "P", "secretKeyRef": {"name": "s", "key": "password"}}])
+        await world.settle()
+        assert world.ready(name)
+        world.delete(name)
+        await world.settle()
+
+    def remembered() -> dict[str, int]:
+        held = vars(process.controller).items()
+        return {name: len(value) for name, value in held if hasattr(value, "__len__")} | {
+            "due": len(process.due),
+            "signalled": len(process.signalled),
+            "tasks": len(asyncio.all_tasks()),
+            "objects": sum(len(process.store.keys(kind)) for kind in ("PaasApp", "ControllerRevision")),
+        }
+
+    await come_and_go("first")
+    before = remembered()
+    for number in range(30):
+        await come_and_go(f"app-{number}")
+    after = remembered()
+    assert after.pop("_written") <= 20, "forgotten now and then, not each by each"
+    del before["_written"]
+    assert after == before
+    assert world.claims() == {}
+    assert world.revisions() == {}
+
+
 async def test_22_a_missing_right_in_kubernetes_is_not_swallowed() -> None:
     world = World()
     world.apply()
@@ -273,6 +385,25 @@ async def test_22_a_missing_right_in_kubernetes_is_not_swallowed() -> None:
     await world.round()
     assert "cannot patch paasapps/finalizers" in world.message()
     assert calls(world) == 0
+
+
+async def test_23_what_no_watch_has_told_is_found_all_the_same() -> None:
+    """A silent watch or a gap (410): the store learns of it late, from a list. Nothing was done meanwhile, and nothing is done twice."""
+    world = World()
+    world.apply("kept")
+    world.apply("gone")
+    await world.settle()
+    process = world.process
+    assert process is not None
+    world.delete("gone")
+    world.apply("kept", cmd="sleep 2")
+    world.apply("kept", cmd="sleep 3")
+    for key in world.everyone():
+        await process.controller.reconcile(key)
+    assert set(world.marathon.definitions) == {"/shop/gone", "/shop/kept"}
+    await world.settle()
+    assert world.ready("kept")
+    assert {i: d["cmd"] for i, d in world.marathon.definitions.items()} == {"/shop/kept": "sleep 3"}
 
 
 async def test_24_a_namespace_that_lost_its_right_keeps_its_apps_and_can_delete_them() -> None:

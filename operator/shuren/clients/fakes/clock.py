@@ -41,6 +41,10 @@ class ManualClock:
         """How many tasks sleep now."""
         return sum(1 for _, _, waiter in self._sleepers if not waiter.done())
 
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock alone on or back, as a person or NTP does; nobody wakes."""
+        self._start += timedelta(seconds=seconds)
+
     def shift(self, seconds: float) -> None:
         """Move time on without running anything, for synchronous tests; sleepers whose time has come wake at the loop's next turn."""
         self._elapsed += seconds

@@ -32,6 +32,7 @@ _BEHIND = 0.2
 """Seconds to wait for the watch to bring what we wrote ourselves."""
 _DENIED = 60.0
 _NOTHING = Memory()
+_FEW = 16
 
 
 class PaasAppController:
@@ -67,7 +68,10 @@ class PaasAppController:
         self._events = events
         self._changed = changed
         self._memory: dict[ObjectKey, tuple[str, Memory]] = {}
+        self._clusters = clusters
         self._written: dict[tuple[str, str], float] = {}
+        """When each app was last written that the picture may not show yet; what it shows is forgotten now and then."""
+        self._written_limit = _FEW
         self._gates = gates or NoGates()
         self._traffic = traffic or NoTraffic()
         triggers.declare_indexes(store)
@@ -97,6 +101,14 @@ class PaasAppController:
 
     def _wrote(self, cluster: str, app_id: str) -> None:
         self._written[cluster, app_id] = self._clock.monotonic()
+        if len(self._written) > self._written_limit:
+            self._written = {key: at for key, at in self._written.items() if not self._shown(*key, at)}
+            self._written_limit = max(_FEW, 2 * len(self._written))
+
+    def _shown(self, cluster: str, app_id: str, since: float) -> bool:
+        """Whether there is nothing left to wait for of a write."""
+        there = self._clusters.get(cluster)
+        return there is None or (there.view.synced and there.shows(app_id, since))
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """One pass; see the port."""
