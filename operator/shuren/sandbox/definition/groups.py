@@ -37,6 +37,13 @@ _KEEPS_ROLE = (
 )
 
 
+def require_name(group_id: str) -> None:
+    """Raises a 422 for an id that is none, of a URL or of the body."""
+    complaints = paths.complaints(group_id)
+    if complaints:
+        raise not_valid([Violation(path="/", message=complaint) for complaint in complaints])
+
+
 def read(value: Any) -> Json:
     """A group update in its shape. Anything but an object says nothing."""
     update: Json = apps.read(GROUP_UPDATE, value)

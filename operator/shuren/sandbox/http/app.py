@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import re
 import time
 import zlib
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _BODY_LIMIT = 256 * 2**20
 _ZIP_FROM, _ZIP_ASIDE_FROM = 16, 256 * 1024  # bytes: what Jetty packs, and what would hold up others while it is packed
+_MATRIX = re.compile(r";[^/]*")
+"""Matrix parameters, which belong to no path."""
 _NO_CACHE = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
 
 
@@ -107,7 +110,7 @@ async def _administer(engine: LiveEngine, request: web.Request) -> web.StreamRes
 
 
 async def _serve(request: web.Request, call: Call) -> web.StreamResponse:
-    found = routes.find(unquote(request.rel_url.raw_path))
+    found = routes.find(unquote(_MATRIX.sub("", request.rel_url.raw_path)))
     if found is None:
         return json_answer({"message": "URI not found"}, status=500)
     route, args = found

@@ -64,11 +64,19 @@ def _list_versions(call: Call, group_id: str) -> web.StreamResponse:
     return json_answer(call.engine.group_versions(group_id))
 
 
+async def _update_of(call: Call, base: str) -> tuple[dict[str, Any], str]:
+    """The update in a body and the group that is meant. Both ids are looked at before anything else."""
+    groups.require_name(base)
+    update = groups.read(await call.json())
+    if "id" in update:
+        groups.require_name(update["id"])
+    return update, groups.effective_path(update, base)
+
+
 async def create_group(call: Call) -> web.StreamResponse:
     """POST: a group that is not there yet."""
     base = _group_id(call)
-    update = groups.read(await call.json())
-    group_id = groups.effective_path(update, base)
+    update, group_id = await _update_of(call, base)
     normalised = groups.normalise_apps(update, group_id, call.root, call.settings, version="")
     groups.check(normalised, base, call.root, call.settings)
     change = changes.create_group(group_id, update, call.settings)
@@ -80,8 +88,7 @@ async def create_group(call: Call) -> web.StreamResponse:
 async def put_group(call: Call) -> web.StreamResponse:
     """PUT: structure, version or scale of a group; only planned with `dryRun`."""
     base = _group_id(call)
-    update = groups.read(await call.json())
-    group_id = groups.effective_path(update, base)
+    update, group_id = await _update_of(call, base)
     normalised = groups.normalise_apps(update, group_id, call.root, call.settings, version="")
     groups.check(normalised, group_id, call.root, call.settings)
     if "version" in update:

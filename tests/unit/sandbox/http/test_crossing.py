@@ -24,7 +24,7 @@ async def test_unknown_paths_are_500(wire: Wire, path: str) -> None:
     assert (reply.status, reply.json) == (500, {"message": "URI not found"})
 
 
-@pytest.mark.parametrize("path", ["/v2/apps//a", "/v2/apps///a", "/v2/apps/a/", "/v2/apps/a"])
+@pytest.mark.parametrize("path", ["/v2/apps//a", "/v2/apps///a", "/v2/apps/a/", "/v2/apps/a", "/v2/apps;x=y/a;v=1"])
 async def test_slashes_around_ids_do_not_matter(wire: Wire, path: str) -> None:
     await wire.post("/v2/apps", {"id": "/a", "cmd": "sleep 1", "instances": 0})
     assert (await wire.get(path)).json["app"]["id"] == "/a"

@@ -217,4 +217,12 @@ async def test_groups_have_names_whichever_way_they_come(wire: Wire, path: str) 
         reply = await wire.send(method, path, {})
         assert reply.status == 422
         (detail,) = reply.json["details"]
+        assert detail["path"] == "/"
         assert detail["errors"][0].startswith("must fully match regular expression")
+
+
+async def test_a_bad_name_is_found_before_a_bad_body(wire: Wire) -> None:
+    reserved = "must not end with any of the following reserved keywords: restart, tasks, versions, ., .."
+    assert (await wire.send("PUT", "/v2/groups/tasks", "{")).json == details("/", reserved)
+    assert (await wire.put("/v2/groups", {"id": "/g/restart", "apps": [{"id": "x"}]})).json == details("/", reserved)
+    assert (await wire.put("/v2/groups/g", {"groups": [{"id": "restart"}]})).json == details("/groups(0)/id", reserved)
