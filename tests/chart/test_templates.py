@@ -117,6 +117,12 @@ def test_admission_policies_are_those_of_the_manifests(helm: Helm, plain: Render
     assert not [body for body in off.bodies if body["kind"].startswith("ValidatingAdmissionPolicy")]
 
 
+def test_tenancy_at_admission_is_asked_for_and_is_that_of_the_manifests(helm: Helm) -> None:
+    expected = {(body["kind"], body["metadata"]["name"]): body["spec"] for body in documents(BASE.parent / "tenancy" / "admission.yaml")}
+    bodies = helm.render({"tenancyPolicy": True, "admissionPolicies": False}).bodies
+    assert {(b["kind"], b["metadata"]["name"]): b["spec"] for b in bodies if b["kind"].startswith("ValidatingAdmissionPolicy")} == expected
+
+
 # ---------------------------------------------------------------------------------------------------- rights
 
 

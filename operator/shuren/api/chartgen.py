@@ -1,8 +1,8 @@
 """Writes what charts/ takes from elsewhere: `python -m shuren.api.chartgen [--check]`.
 
-Definitions come from the models as crds/ does, rights and admission policies from manifests/base, so a kind or a right is written down
-once. Templates read them as files: `files/crds/`, `files/rights.json`, `files/admission.json`. Chart.yaml, the schema of the values and the
-README of each chart are written here too.
+Definitions come from the models as crds/ does, rights and admission policies from manifests/, so a kind or a right is written down once.
+Templates read them as files: `files/crds/`, `files/rights.json`, `files/admission.json`, `files/tenancy.json`. Chart.yaml, the schema of
+the values and the README of each chart are written here too.
 """
 
 from __future__ import annotations
@@ -82,6 +82,11 @@ def _sieved(rules: Iterable[Rule], keep: Any) -> list[Rule]:
 def admission() -> list[dict[str, Any]]:
     """The admission policies and their bindings."""
     return documents(BASE / "admission.yaml")
+
+
+def tenancy() -> list[dict[str, Any]]:
+    """The policy that judges tenancy at admission, and its binding."""
+    return documents(ROOT / "manifests" / "tenancy" / "admission.yaml")
 
 
 def _samples() -> list[dict[str, Any]]:
@@ -166,6 +171,7 @@ def files() -> dict[Path, str]:
     place = CHARTS / "shuren" / "files"
     found[place / "rights.json"] = _json(rights())
     found[place / "admission.json"] = _json(admission())
+    found[place / "tenancy.json"] = _json(tenancy())
     return found
 
 
