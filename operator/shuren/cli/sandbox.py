@@ -70,6 +70,7 @@ def up(
     zookeepers: Annotated[int, typer.Option(help="ZooKeeper servers: 1, 3 for an ensemble, 0 for none.")] = 1,
     engines: Annotated[int, typer.Option(help="Engines: 1, 2 for a leader and a standby, 0 for none.")] = 1,
     load_balancers: Annotated[int, typer.Option(help="Load balancers: `shuren lb`, each with a HAProxy.")] = 0,
+    bare: Annotated[bool, typer.Option("--bare", help="Apply nothing of the product: you install its chart or manifests.")] = False,
     engine_argument: Annotated[list[str] | None, typer.Option(help="Passed on to the engine; may be repeated.")] = None,
     kubeconfig: Annotated[
         Path | None,
@@ -91,6 +92,7 @@ def up(
         load_balancers=load_balancers,
         engine_arguments=tuple(engine_argument or ()),
         kubeconfig=kubeconfig.absolute() if kubeconfig else None,
+        bare=bare,
     )
     hint = f'eval "$({_program()} sandbox env --state-dir {shlex.quote(str(state_dir))})"'
     if detach:

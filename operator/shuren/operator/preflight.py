@@ -32,7 +32,7 @@ async def check_kinds(kubernetes: Kubernetes, resources: Sequence[Resource], set
                 ) from error
             except Denied as error:
                 raise Denied(
-                    f"{error} (needed: get, list, watch, patch on {resource.plural}.{resource.group}; manifests/base/rbac.yaml grants it)"
+                    f"{error} (needed: get, list, watch on {resource.plural}.{resource.group}; manifests/base/rbac.yaml grants it)"
                 ) from error
             except (Unreachable, Throttled) as error:
                 if clock.monotonic() - started > _PATIENCE:

@@ -40,6 +40,8 @@ def test_options_travel_to_the_background(tmp_path: Path) -> None:
         ({"operators": -1}, "--operators -1: between 0 and 5"),
         ({"load_balancers": 5}, "--load-balancers 5: between 0 and 4"),
         ({"load_balancers": 1, "operators": 0, "zookeepers": 0}, "a load balancer follows ZooKeeper"),
+        ({"bare": True}, "--bare applies nothing of the product"),
+        ({"bare": True, "operators": 0, "load_balancers": 1}, "--bare applies nothing of the product"),
         ({"zookeepers": 0}, "an operator needs ZooKeeper and an engine"),
         ({"engines": 0}, "an operator needs ZooKeeper and an engine"),
     ],

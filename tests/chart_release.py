@@ -1,0 +1,135 @@
+"""A release of the chart on a real API server, and the operator as its ServiceAccount: what a pod of its Deployment would be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chart_room import CHARTS
+from engine_process import free_port
+from kube_rest import Rest
+from shuren.devenv import parts
+from shuren.devenv.background import Sandbox
+from tenant import Engine, lease_holder
+from waiting import eventually
+
+NAMESPACE = "shuren-system"
+ACCOUNT = "shuren-operator"
+USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+PATIENCE = 90.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """The release `shuren` in a sandbox to which nothing of the product was applied."""
+
+    sandbox: Sandbox
+    scratch: Path
+    rest: Rest
+
+    @property
+    def engine(self) -> Engine:
+        """The Marathon behind it."""
+        return Engine(sandbox=self.sandbox)
+
+    def helm(self, *arguments: str) -> str:
+        """helm in the release's namespace; fails with helm's words."""
+        endpoints = self.sandbox.endpoints
+        argv = [f"{endpoints.path_prefix}/helm", f"--kubeconfig={endpoints.kubeconfig}", f"--namespace={NAMESPACE}", *arguments]
+        homes = {f"HELM_{name}_HOME": str(self.scratch / "helm") for name in ("CACHE", "CONFIG", "DATA")}
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=homes)
+        assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def install(self, values: Mapping[str, Any], chart: Path = CHARTS / "shuren") -> None:
+        """Install or upgrade with exactly these values."""
+        file = self.scratch / "values.json"
+        file.write_text(json.dumps(values))
+        self.helm("upgrade", "--install", "shuren", str(chart), f"--values={file}")
+
+    def connect(self) -> None:
+        """Apply the MesosCluster of the sandbox."""
+        endpoints = self.sandbox.endpoints
+        hosts = endpoints.zookeeper_hosts.split(",")
+        self.sandbox.apply(parts.mesos_cluster(endpoints.marathon_urls, [endpoints.mesos_url], hosts))
+
+    @contextmanager
+    def operator(self, **settings: str) -> Iterator[str]:
+        """The program as the Deployment describes it, with the rights of its ServiceAccount; gives its /metrics URL while it leads."""
+        found = self.sandbox.get("-n", NAMESPACE, "deployment", "shuren-operator")["spec"]["template"]["spec"]["containers"][0]
+        port = free_port()
+        given = {one["name"]: one["value"] for one in found["env"] if "value" in one}
+        identity = f"operator-{port}"
+        env = {
+            **os.environ,
+            **given,
+            "SHUREN_NAMESPACE": NAMESPACE,
+            "SHUREN_IDENTITY": identity,
+            "SHUREN_METRICS_PORT": str(port),
+            "KUBECONFIG": str(self._kubeconfig()),
+            **settings,
+        }
+        with (
+            (self.scratch / f"{identity}.log").open("wb") as log,
+            subprocess.Popen([sys.executable, "-m", "shuren.cli", *found["args"]], env=env, stdout=log, stderr=log) as process,
+        ):
+            try:
+                eventually(lambda: process.poll() is not None or lease_holder(self.rest) == identity, seconds=PATIENCE)
+                assert process.poll() is None, Path(log.name).read_text()
+                yield f"http://127.0.0.1:{port}/metrics"
+            finally:
+                process.terminate()
+                process.wait(timeout=60)
+
+    def _kubeconfig(self) -> Path:
+        """Of the release's ServiceAccount."""
+        token = self.sandbox.kubectl("-n", NAMESPACE, "create", "token", ACCOUNT, "--duration=2h").strip()
+        config = yaml.safe_load(Path(self.sandbox.endpoints.kubeconfig).read_text())
+        config["users"][0]["user"] = {"token": token}
+        file = self.scratch / "operator.kubeconfig"
+        file.write_text(yaml.safe_dump(config))
+        return file
+
+    def in_marathon(self) -> dict[str, Any]:
+        """Everything in Marathon that a change of ours would leave a trace in."""
+        apps = self.engine.ask("GET", "/v2/apps?embed=apps.tasks")["apps"]
+        return {
+            "apps": {app["id"]: (app["version"], sorted(task["id"] for task in app["tasks"])) for app in apps},
+            "deployments": self.engine.counter("deployments"),
+            "launched": self.engine.counter("tasks.launched"),
+        }
+
+    def refused(self, since: int = 0) -> list[str]:
+        """Requests of the operator for which it lacked the right."""
+        return [
+            f"{event['verb']} {event['requestURI']}"
+            for event in self.sandbox.audit(user=USER)[since:]
+            if event.get("responseStatus", {}).get("code") == 403
+        ]
+
+    def used(self) -> set[tuple[str, str, str]]:
+        """(group, resource, verb) of every request of the operator so far."""
+        found = set()
+        for event in self.sandbox.audit(user=USER):
+            ref = event.get("objectRef")
+            if ref and "resource" in ref:
+                resource = "/".join(filter(None, (ref["resource"], ref.get("subresource"))))
+                found.add((ref.get("apiGroup", ""), resource, event["verb"]))
+        return found
+
+
+def metric(url: str, name: str) -> float:
+    """The sum over all series of a metric."""
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.partition("{")[0].partition(" ")[0] == name)
