@@ -3,7 +3,7 @@
 #   make demo          the whole product on this machine, stays up until Ctrl-C     (ONCE=1: verify, take down, exit with the result)
 #   make test          every test with coverage                                    (T=tests/unit: only these, without thresholds)
 #   make check         lint, format, types, layers, generated files up to date, licences and advisories of dependencies
-#   make generate      write crds/, docs/reference/ and what charts/ takes from them
+#   make generate      write crds/, docs/reference/ and what charts/ and manifests/argocd take from them
 #   make bench         performance against a floor in the same run; tables and JSON    (B=events: only this; N=1000: fewer apps)
 #   make clean         remove what the above made here (the cache of binaries stays: `rm -r ~/.cache/shuren` removes that)
 
@@ -143,13 +143,14 @@ else
 	  --cov --cov-report= --cov-fail-under 85 --cov-room domain=95 --cov-room runtime=95
 endif
 
+GENERATED := crdgen docgen chartgen argogen
 check: $(STAMPS)/installed
 	@echo "check: ruff"; $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
 	@echo "check: types of the product"; $(BIN)/mypy
 	@echo "check: types of the tests"; $(BIN)/mypy tests
 	@echo "check: layers"; $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
-	@echo "check: generated files"; $(BIN)/python -m shuren.api.crdgen --check && $(BIN)/python -m shuren.api.docgen --check \
-	  && $(BIN)/python -m shuren.api.chartgen --check && $(BIN)/python tests/sharding_vectors.py --check
+	@echo "check: generated files"; for one in $(GENERATED); do $(BIN)/python -m shuren.api.$$one --check || exit 1; done \
+	  && $(BIN)/python tests/sharding_vectors.py --check
 	@echo "check: licences of dependencies"; $(BIN)/python tests/dependencies.py licences --check
 	@$(MAKE) audit
 
@@ -163,7 +164,7 @@ audit: $(STAMPS)/installed
 	@[ -s $(AUDIT)/report.json ] && $(BIN)/python tests/dependencies.py advisories $(AUDIT)/report.json || { [ ! -s $(AUDIT)/report.json ] && echo "the index does not answer: nothing was audited"; }
 
 generate: $(STAMPS)/installed
-	@$(BIN)/python -m shuren.api.crdgen && $(BIN)/python -m shuren.api.docgen && $(BIN)/python -m shuren.api.chartgen && $(BIN)/python tests/sharding_vectors.py && $(BIN)/python tests/dependencies.py licences
+	@for one in $(GENERATED); do $(BIN)/python -m shuren.api.$$one || exit 1; done && $(BIN)/python tests/sharding_vectors.py && $(BIN)/python tests/dependencies.py licences
 
 bench: setup askers
 	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))

@@ -139,11 +139,16 @@ def chart(name: str, description: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=140, allow_unicode=True)
+    return yaml.dump(value, Dumper=text_dumper(), sort_keys=False, width=140, allow_unicode=True)
+
+
+def text_dumper() -> type[yaml.SafeDumper]:
+    """A dumper that writes longer texts as blocks, which people can read."""
+    return _Dumper
 
 
 class _Dumper(yaml.SafeDumper):
-    """Longer texts as blocks, which people can read."""
+    pass
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
