@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
 
-.PHONY: help setup packages containers readers askers accelerator binaries demo test check audit generate bench clean
+.PHONY: help setup packages containers readers askers accelerator binaries demo test-programs test check audit generate bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -132,9 +132,13 @@ binaries: $(STAMPS)/installed
 demo: setup
 	@$(BIN)/shuren demo --state-dir .sandbox/demo $(if $(ONCE),--once)
 
+# What GitOps tools think of our statuses is asked of their own programs, built once from Go modules (tests/go).
+test-programs: $(STAMPS)/installed
+	@$(BIN)/python tests/go_programs.py
+
 # The order of rooms is from quick to slow. pytest's closing line must stay the last line of this target.
 TESTED := $(wildcard tests/unit tests/model tests/contract tests/component tests/integration tests/chart)
-test: setup containers readers
+test: setup containers readers test-programs
 ifdef T
 	@$(BIN)/pytest $(T)
 else

@@ -6,7 +6,7 @@ import base64
 import json
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,12 @@ class Rest:
         path = f"{GROUP}/namespaces/{namespace}/{plural}" if namespace else f"{GROUP}/{plural}"
         query = {"fieldValidation": "Strict" if strict else "Ignore", **({"dryRun": "All"} if dry_run else {})}
         return self.call("POST", path, dict(obj), **query)
+
+    def watch(self, path: str, *, since: str) -> Iterator[dict[str, Any]]:
+        """Events of a watch after that resourceVersion, until nobody asks for more."""
+        with self._http.stream("GET", path, params={"watch": "true", "resourceVersion": since}, timeout=None) as response:
+            for line in response.iter_lines():
+                yield json.loads(line)
 
     def close(self) -> None:
         self._http.close()

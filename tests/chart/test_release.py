@@ -29,7 +29,7 @@ from shuren.devenv.parts import CLUSTER
 from shuren.devenv.processes import ProcessId
 from shuren.domain.app.revisions import KEPT
 from shuren.domain.identity import ObjectKey
-from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, Object
+from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS, Object
 from shuren.runtime.resync import Resync
 from shuren.runtime.store import Store
 from tenant import sleeper
@@ -67,7 +67,7 @@ def ready(release: Release, *names: str, namespace: str = "shop", kind: str = "p
 
 
 def populate(release: Release) -> None:
-    """Apps with tasks, and a service of one of them."""
+    """Apps with tasks, a service of one of them, and a shard map."""
     release.connect()
     for name in APPS:
         release.sandbox.apply(app(name, instances=2, portDefinitions=[{"port": 0, "name": "http"}]))
@@ -75,8 +75,13 @@ def populate(release: Release) -> None:
     spec = {"clusterRef": {"name": CLUSTER}, "backends": backends, "discovery": {"kubernetes": {"service": "web", "port": 80}}}
     kind = {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "PaasService"}
     release.sandbox.apply({**kind, "metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
+    members = [{"id": f"cache-{number}", "address": f"10.0.0.{number}:11211"} for number in (1, 2)]
+    shards = {"clusterRef": {"name": CLUSTER}, "partitionings": [{"name": "p1", "shards": 16}], "members": {"static": members}}
+    kind = {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "ShardMap"}
+    release.sandbox.apply({**kind, "metadata": {"name": "cache", "namespace": "shop"}, "spec": shards})
     ready(release, *APPS)
     ready(release, "web", kind="paasservice")
+    eventually(lambda: "status" in release.rest.call("GET", f"{GROUP}/namespaces/shop/shardmaps/cache").body, seconds=PATIENCE)
 
 
 def listed(release: Release, kind: Kind) -> list[dict[str, Any]]:
@@ -131,7 +136,7 @@ def test_install_upgrade_rollback_and_uninstall_change_nothing_in_marathon(relea
         refused = release.rest.create(app("later", dependsOn=[{"name": "a"}]))
         assert refused.status == 400, refused.body
         before, had = release.in_marathon(), resources(release)
-        assert len(had) == len(APPS) + 2
+        assert len(had) == len(APPS) + 3
 
         release.install({"operator": {"replicas": 3, "log": {"level": "DEBUG"}}})
         assert resources(release) == had
@@ -261,7 +266,7 @@ class Forgetful:
 async def catch_up(kubeconfig: Path) -> None:
     """What the operator does when its watches have missed something."""
     kubernetes = KubernetesClient(from_environment({"KUBECONFIG": str(kubeconfig)}))
-    kinds = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES)
+    kinds = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS)
     resync = Resync(
         kubernetes=kubernetes, resources=kinds, namespaces=(), store=Store(), sink=Forgetful(), clock=SystemClock(), chance=lambda: 0.5
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -420,6 +423,20 @@ def test_the_dashboard_shows_metrics_that_there_are(full: Rendered) -> None:
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     assert len(expressions) >= len(dashboard["panels"])
     assert set().union(*(asked(expression) for expression in expressions)) <= exported()
+
+
+def test_prometheus_understands_every_expression(full: Rendered, tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool: apt-get install prometheus")
+    groups = full.one("PrometheusRule")["spec"]["groups"]
+    dashboard = json.loads(full.one("ConfigMap", "shuren-dashboard")["data"]["shuren.json"])
+    expressions = [target["expr"].replace("$job", ".*") for panel in dashboard["panels"] for target in panel["targets"]]
+    shown = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(expressions)]
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps({"groups": [*groups, {"name": "dashboard", "rules": shown}]}))
+    done = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_service_monitor_finds_every_port_with_metrics(full: Rendered) -> None:

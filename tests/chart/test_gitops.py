@@ -1,0 +1,218 @@
+"""What GitOps tools make of our statuses, by their own programs: kstatus (Flux, `kubectl wait`) and Argo CD's health engine with our Lua.
+
+Every version of a resource that the API server has had is recorded through a watch while a real roll-out goes on, and then judged.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from go_programs import ask
+from kube_rest import GROUP, Rest
+from real_parts import fresh_namespace
+from shuren.api import argogen
+from shuren.api.crdgen import ROOT
+from shuren.api.kinds import KINDS
+from shuren.devenv.background import Sandbox
+from shuren.devenv.parts import CLUSTER
+from tenant import PATIENCE, Tenant, broken, sleeper, web
+
+pytestmark = pytest.mark.integration
+
+ARGO = ROOT / "manifests" / "argocd"
+Body = dict[str, Any]
+
+
+@pytest.fixture
+def tenant(operated: Sandbox) -> Iterator[Tenant]:
+    rest = Rest(operated.endpoints.kubeconfig)
+    with fresh_namespace(operated) as namespace:
+        yield Tenant(sandbox=operated, namespace=namespace, rest=rest)
+    rest.close()
+
+
+@contextmanager
+def recording(tenant: Tenant, plural: str = "paasapps") -> Iterator[list[Body]]:
+    """Every version of the namespace's resources of a kind while the block runs, in order; none is left out."""
+    seen: list[Body] = []
+    path = f"{GROUP}/namespaces/{tenant.namespace}/{plural}"
+    begin = tenant.rest.call("GET", path).body["metadata"]["resourceVersion"]
+    rest = Rest(tenant.sandbox.endpoints.kubeconfig)
+    ended = threading.Event()
+
+    def follow() -> None:
+        with suppress(httpx.HTTPError):  # a test that fails closes the connection
+            for event in rest.watch(path, since=begin):
+                seen.append(event["object"])
+                if event["object"]["metadata"]["name"] == "the-end":
+                    ended.set()
+                    return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield seen
+        # what was written before this one has come before it
+        tenant.apply("the-end", sleeper(instances=0))
+        assert ended.wait(PATIENCE), "the watch has not brought everything"
+        seen[:] = [one for one in seen if one["metadata"]["name"] != "the-end"]
+    finally:
+        rest.close()
+        thread.join(timeout=5)
+        tenant.kubectl("delete", "paasapp/the-end", "--ignore-not-found", "--wait=false")
+
+
+def verdicts(versions: list[Body]) -> tuple[list[str], list[str]]:
+    """What kstatus and Argo CD say one after the other, repetitions left out. Versions without a status are nobody's statement yet."""
+    told = [one for one in versions if "status" in one]
+    kstatus = [answer["status"] for answer in ask("kstatus", told)]
+    argo = [answer["status"] for answer in ask("argo", told, "health", str(ARGO / "health.lua"))]
+    return [key for key, _ in groupby(kstatus)], [key for key, _ in groupby(argo)]
+
+
+def test_create_update_and_delete_never_look_failed(tenant: Tenant) -> None:
+    with recording(tenant) as versions:
+        tenant.run("web", web("1"))
+        created = len(versions)
+        tenant.run("web", web("2"))
+        updated = len(versions)
+        tenant.kubectl("delete", "paasapp/web", f"--timeout={PATIENCE:.0f}s")
+    assert verdicts(versions[:created]) == (["InProgress", "Current"], ["Progressing", "Healthy"])
+    # between the two a version of before may lie, which still says what it said
+    kstatus, argo = verdicts(versions[created - 1 : updated])
+    assert kstatus[-2:] == ["InProgress", "Current"]
+    assert set(kstatus) == {"InProgress", "Current"}
+    assert argo[-2:] == ["Progressing", "Healthy"]
+    assert set(argo) == {"Progressing", "Healthy"}
+    deleting = [one for one in versions[updated:] if "deletionTimestamp" in one["metadata"]]
+    assert deleting
+    assert verdicts(deleting) == (["Terminating"], ["Progressing"])
+
+
+def test_a_failed_roll_out_is_degraded_once_and_until_it_is_corrected(tenant: Tenant) -> None:
+    tenant.run("web", web("1"))
+    with recording(tenant) as versions:
+        tenant.apply("web", broken("2", rollout={"deadlineSeconds": 5, "onFailure": "Rollback"}))
+        tenant.wait("web", "Stalled")
+        tenant.until(lambda: len(tenant.answers("web")) == 2 and set(tenant.answers("web")) == {"1"}, about="web")
+        tenant.run("web", web("3"))
+    kstatus, argo = verdicts(versions)
+    assert kstatus.count("Failed") == 1, kstatus
+    assert argo.count("Degraded") == 1, argo
+    assert (kstatus[-1], argo[-1]) == ("Current", "Healthy")
+    assert set(argo) <= {"Progressing", "Degraded", "Healthy"}
+
+
+def test_suspended_is_suspended_and_goes_on_where_it_was(tenant: Tenant) -> None:
+    tenant.run("calm", sleeper())
+    with recording(tenant) as versions:
+        tenant.apply("calm", sleeper(env={"A": "b"}, management={"suspend": True}))
+        tenant.until(lambda: tenant.condition("calm", "Suspended").get("status") == "True", about="calm")
+        before = len(versions)
+        tenant.run("calm", sleeper(env={"A": "b"}))
+    _, argo = verdicts(versions[:before])
+    assert argo[-1] == "Suspended"
+    assert "Degraded" not in argo
+    assert verdicts(versions)[1][-1] == "Healthy"
+
+
+def test_other_kinds_have_a_health_too(tenant: Tenant, operated: Sandbox) -> None:
+    cluster = operated.get("mesoscluster", CLUSTER)
+    spec = {"clusterRef": {"name": CLUSTER}, "backends": [{"name": "a", "addresses": [{"host": "10.0.0.1", "port": 80}]}]}
+    kind = {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "PaasService"}
+    operated.apply({**kind, "metadata": {"name": "outside", "namespace": tenant.namespace}, "spec": spec})
+    tenant.kubectl("wait", "paasservice/outside", "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s")
+    service = operated.get("-n", tenant.namespace, "paasservice", "outside")
+    assert verdicts([cluster, service]) == (["Current"], ["Healthy"])
+    # an outage is nobody's mistake
+    for condition in cluster["status"]["conditions"]:
+        if condition["type"] == "Ready":
+            condition |= {"status": "Unknown", "reason": "Unreachable", "message": "marathon does not answer"}
+    assert verdicts([cluster])[1] == ["Progressing"]
+
+
+def test_a_status_of_another_generation_says_nothing() -> None:
+    body: Body = {
+        "apiVersion": "paas.shurenyun.com/v1alpha1",
+        "kind": "PaasApp",
+        "metadata": {"name": "a", "generation": 2},
+        "status": {"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}, {"type": "Stalled", "status": "True"}]},
+    }
+    assert verdicts([body]) == (["InProgress"], ["Progressing"])
+    body["status"]["observedGeneration"] = 2
+    assert verdicts([body]) == (["Failed"], ["Degraded"])
+
+
+# ---------------------------------------------------------------------------------------------------- actions
+
+
+def acted(body: Body, action: str) -> Body:
+    found: Body = ask("argo", [body], "action", str(ARGO / "actions" / f"{action}.lua"))[0]
+    return found
+
+
+def enabled(body: Body) -> set[str]:
+    """Actions that the discovery script offers; what Argo CD is given leaves out those that a kind does not have."""
+    kind = next(kind for kind in KINDS if kind.name == body["kind"])
+    offered = ask("argo", [body], "discover", str(ARGO / "actions" / "discovery.lua"))[0]
+    return {name for name, disabled in offered.items() if not disabled and name in argogen.actions(kind)}
+
+
+def test_actions_do_what_they_say(tenant: Tenant) -> None:
+    tenant.run("web", sleeper(labels={"a": "b"}))
+    app = tenant.app("web")
+    assert enabled(app) == {"suspend", "restart"}
+    suspended = acted(app, "suspend")
+    assert suspended["spec"] == {**app["spec"], "management": {**app["spec"].get("management", {}), "suspend": True}}
+    assert enabled(suspended) == {"resume"}
+    assert acted(suspended, "resume")["spec"]["management"]["suspend"] is False
+    before = set(tenant.tasks("web"))
+    restarted = acted(app, "restart")
+    assert restarted["spec"] == app["spec"]
+    annotation = {"metadata": {"annotations": restarted["metadata"]["annotations"]}}
+    tenant.kubectl("patch", "paasapp/web", "--type=merge", "-p", json.dumps(annotation))
+    tenant.until(lambda: len(tenant.tasks("web")) == 1 and not before & set(tenant.tasks("web")), about="web")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if argogen.actions(kind)], ids=lambda kind: kind.name)
+def test_what_an_action_leaves_is_valid(kube: Sandbox, kind: Any) -> None:
+    """Each action of each kind, on the samples, judged by the real API server."""
+
+    rest = Rest(kube.endpoints.kubeconfig)
+    samples = [
+        document
+        for path in sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
+        for document in yaml.safe_load_all(path.read_text())
+        if document["kind"] == kind.name
+    ]
+    assert samples
+    for action in argogen.actions(kind):
+        for body in (acted(sample, action) for sample in samples):
+            body["metadata"] |= {"namespace": "default", "name": "acted"}
+            assert rest.create(body).status == 201, action
+    rest.close()
+
+
+# ---------------------------------------------------------------------------------------------------- Git is the only writer of spec
+
+
+@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client side", "server side"])
+def test_nothing_differs_after_apply(tenant: Tenant, tmp_path: Path, options: tuple[str, ...]) -> None:
+    file = tmp_path / "web.json"
+    file.write_text(json.dumps(tenant.manifest("web", web("1", labels={"a": "b"}, constraints=[["hostname", "UNIQUE"]]))))
+    tenant.kubectl("apply", *options, "-f", str(file))
+    tenant.wait("web")
+    # kubectl diff ends with 1, an error here, when anything would change
+    assert tenant.kubectl("diff", *options, "-f", str(file)) == ""
+    owners = {entry["manager"] for entry in tenant.app("web")["metadata"]["managedFields"] if "f:spec" in entry["fieldsV1"]}
+    assert all(manager.startswith("kubectl") for manager in owners), owners
