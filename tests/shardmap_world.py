@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shuren.clients.fakes.clock import ManualClock
@@ -202,6 +202,11 @@ class Site:
             tasks=tuple(tasks),
         )
 
+    def rename(self, app_id: str, ids: Iterable[str]) -> None:
+        """Its tasks have other ids."""
+        app = self.apps[app_id]
+        self.apps[app_id] = replace(app, tasks=tuple(replace(task, id=name) for task, name in zip(app.tasks, ids, strict=True)))
+
     def join(self, *ids: str) -> None:
         """Processes begin to serve."""
         for identity in ids:
@@ -284,8 +289,9 @@ class Process:
         self.parts.append(asyncio.create_task(self.cluster.shards.run()))
         self.cluster.shards.look()
         self.see()
-        for key in self.store.keys(PAAS_APPS.kind):
-            self.app_pass(key)
+        if self.world.apps_pass:
+            for key in self.store.keys(PAAS_APPS.kind):
+                self.app_pass(key)
         await self.world.pass_time(0.1)
 
     def app_pass(self, key: ObjectKey) -> None:
@@ -323,6 +329,8 @@ class World:
         self.site = Site()
         self.process: Process | None = None
         self.again: float | None = None
+        self.apps_pass = True
+        """Whether apps have a pass when a process starts."""
         self._said: list[str] = []
 
     def _hook(self, what: str) -> None:

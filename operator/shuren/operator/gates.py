@@ -18,7 +18,7 @@ class AllGates:
         found = [keeper.look(cluster, app_id, owner, limit=limit) for keeper in self._keepers]
         closed = [gates for gates in found if gates.closed]
         draining = frozenset[str]().union(*(gates.draining for gates in found))
-        released = frozenset[str].intersection(*(gates.released for gates in closed)) if closed else frozenset[str]()
+        released = draining.intersection(*(gates.released for gates in closed)) if closed else frozenset[str]()
         why = {task: reason for gates in reversed(closed) for task, reason in gates.why.items()}
         left = [gates.left for gates in closed if gates.left is not None]
         return Gates(closed=bool(closed), draining=draining, released=released, why=why, left=min(left, default=None))

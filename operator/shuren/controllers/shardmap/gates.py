@@ -58,7 +58,7 @@ class Gatekeeper:
         for key in maps:
             for task, why in self._held(found, key, (tasks[t] for t in known if t in tasks)):
                 held.setdefault(task, why)
-        return Gates(closed=True, draining=known, released=known - held.keys(), why=held)
+        return Gates(closed=True, draining=known, released=frozenset(known - held.keys()), why=held)
 
     def drain(self, cluster: str, app_id: str, task_ids: frozenset[str]) -> None:
         """See the port."""

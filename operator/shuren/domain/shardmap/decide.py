@@ -275,7 +275,11 @@ def _go_on(s: MapSnapshot, spec: MapSpec, seen: MapSeen, table: ShardTable, peop
     again = _AT_ONCE if made.publish or _republishes(actions) else made.again_in
     if s.source.problem is not None or people.missing_since:
         again = min(again, _SETTLE) if again is not None else _SETTLE
-    return _report(s, finding, actions=prepared, memory=memory, news=aim.news, requeue_after=again)
+    made_plan = _report(s, finding, actions=prepared, memory=memory, news=aim.news, requeue_after=again)
+    if s.source.problem is not None and s.source.problem.reason == PENDING and s.resource.status:
+        # a moment after a start: neither good nor bad news
+        return replace(made_plan, conditions=None)
+    return made_plan
 
 
 def _open(world: World, made: Step) -> dict[int, Failure]:

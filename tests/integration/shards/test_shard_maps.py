@@ -1,0 +1,159 @@
+"""A ShardMap over a real app on the real API server, ZooKeeper and engine, with clients that count what fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import yaml
+from kazoo.client import KazooClient
+
+from shuren.devenv.background import Sandbox
+from shuren.devenv.errors import DevenvError
+from shuren.devenv.parts import ZOOKEEPER_ROOT
+from shuren.devenv.places import find_manifests
+from waiting import eventually
+
+PATIENCE = 90.0
+DEMO = find_manifests().samples / "demo"
+
+
+def path_of(namespace: str, name: str = "store") -> str:
+    return f"{ZOOKEEPER_ROOT}/shards/{namespace}.{name}"
+
+
+def run_store(sandbox: Sandbox, namespace: str, *, instances: int, **spec: Any) -> None:
+    """The demo's store: what it needs to know, the app and its map."""
+    kubectl = sandbox.kubectl
+    kubectl("-n", namespace, "create", "rolebinding", "configs", "--clusterrole=shuren-secrets-reader",
+            "--serviceaccount=shuren-system:shuren-operator")  # fmt: skip
+    literals = {"python": sys.executable, "zookeeper": sandbox.endpoints.zookeeper_hosts, "map": path_of(namespace)}
+    given = [f"--from-literal={name}={value}" for name, value in literals.items()]
+    kubectl("-n", namespace, "create", "configmap", "store", f"--from-file={DEMO / 'store.py'}", *given)
+    for body in yaml.safe_load_all((DEMO / "5-store.yaml").read_text()):
+        if body["kind"] == "PaasApp":
+            body["spec"] |= {"instances": instances, "cpus": 0.05, "mem": 16}
+        else:
+            body["spec"] |= spec
+        sandbox.apply({**body, "metadata": {**body["metadata"], "namespace": namespace}})
+
+
+def status(sandbox: Sandbox, namespace: str, name: str = "store") -> dict[str, Any]:
+    found: dict[str, Any] = sandbox.get("-n", namespace, "shardmap", name).get("status") or {}
+    return found
+
+
+def condition(found: dict[str, Any], kind: str = "Ready") -> tuple[str, str]:
+    return next(((c["status"], c["reason"]) for c in found.get("conditions") or () if c["type"] == kind), ("", ""))
+
+
+def at_rest(found: dict[str, Any], members: int) -> bool:
+    return (
+        condition(found) == ("True", "Ready")
+        and found["members"]["total"] == found["members"]["live"] == members
+        and found["generations"]["acknowledged"] == found["generations"]["published"]
+    )
+
+
+@contextmanager
+def asking(sandbox: Sandbox, namespace: str) -> Iterator[dict[str, Any]]:
+    """Clients that ask while the block runs; what they say in the end is in what this gives."""
+    command = [sys.executable, str(DEMO / "store_clients.py"), sandbox.endpoints.zookeeper_hosts, path_of(namespace), "3"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told: dict[str, Any] = {}
+        try:
+            assert "answered" in process.stdout.readline()
+            yield told
+        finally:
+            process.stdin.close()
+            told |= json.loads(process.stdout.read().splitlines()[-1])
+            process.stdin = None
+
+
+def test_a_map_follows_its_app_and_no_client_notices(operated: Sandbox, operated_namespace: str) -> None:
+    namespace = operated_namespace
+    run_store(operated, namespace, instances=2, moves={"planned": {"percent": 50, "incoming": 8, "outgoing": 8}, "delaySeconds": 60})
+    operated.kubectl("-n", namespace, "wait", "shardmap/store", "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s")
+    first = status(operated, namespace)
+    assert (first["perMember"], first["generations"]["published"]) == ({"min": 32, "max": 32}, 1)
+    with asking(operated, namespace) as told:
+        operated.kubectl("-n", namespace, "scale", "paasapp/store", "--replicas=3")
+        eventually(lambda: at_rest(status(operated, namespace), 3), seconds=PATIENCE, every=0.5)
+        grown = status(operated, namespace)
+        assert (grown["moves"]["planned"], grown["moves"]["lowerBound"], grown["perMember"]) == (21, 21, {"min": 21, "max": 22})
+        # the victim's shards move before it goes
+        operated.kubectl("-n", namespace, "scale", "paasapp/store", "--replicas=2")
+        eventually(lambda: at_rest(status(operated, namespace), 2), seconds=PATIENCE, every=0.5)
+        eventually(lambda: len(operated.get("-n", namespace, "paasapp", "store")["status"].get("ready", "")) > 0, seconds=PATIENCE)
+    assert (told["failed"], told["failures"]) == (0, [])
+    assert told["asked"] > 100
+    operated.kubectl("-n", namespace, "delete", "shardmap/store", "--wait=false")
+    eventually(lambda: condition(status(operated, namespace)) == ("False", "InUse"), seconds=30)
+    operated.kubectl("-n", namespace, "delete", "paasapp/store", f"--timeout={PATIENCE:.0f}s")
+    operated.kubectl("-n", namespace, "wait", "shardmap/store", "--for=delete", f"--timeout={PATIENCE:.0f}s")
+    client = KazooClient(operated.endpoints.zookeeper_hosts)
+    client.start()
+    assert client.exists(path_of(namespace)) is None
+    client.stop()
+    client.close()
+
+
+def shard_map(**spec: Any) -> dict[str, Any]:
+    given = {"clusterRef": {"name": "sandbox"}, "partitionings": [{"name": "p1", "shards": 64}], "members": {"appRef": {"name": "a"}}}
+    return {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "ShardMap", "metadata": {"name": "bad"}, "spec": given | spec}
+
+
+STATIC = [{"id": "a"}, {"id": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"partitionings": [{"name": "p1", "shards": 100}]}, "the number of shards is a power of two"),
+        ({"partitionings": [{"name": "p1", "shards": 131072}]}, "spec.partitionings[0].shards"),
+        ({"partitionings": [{"name": "p1", "shards": 64}, {"name": "p2", "shards": 256}]}, "it has twice as many shards"),
+        ({"partitionings": [{"name": "p1", "shards": 64}, {"name": "p1", "shards": 128}]}, "Duplicate value"),
+        ({"partitionings": []}, "spec.partitionings"),
+        ({"algorithm": "modulo"}, "spec.algorithm"),
+        ({"algorithm": "redis16384"}, "redis16384 has 16384 shards"),
+        ({"replicas": 0}, "spec.replicas"),
+        ({"replicas": 17}, "spec.replicas"),
+        ({"members": {}}, "give exactly one of appRef, serviceRef and static"),
+        ({"members": {"appRef": {"name": "a"}, "static": STATIC}}, "give exactly one of appRef, serviceRef and static"),
+        ({"members": {"static": STATIC}, "replicas": 3}, "fewer members with a weight above 0 than replicas"),
+        ({"members": {"static": [{"id": "a"}, {"id": "a"}]}}, "Duplicate value"),
+        ({"members": {"static": [{"id": "a", "weight": 0}, {"id": "b", "weight": 0}]}}, "no member has a weight above 0"),
+        ({"members": {"static": [{"id": "a", "weight": -1}]}}, "spec.members.static[0].weight"),
+        ({"members": {"static": STATIC, "weights": [{"id": "a", "weight": 1}]}}, "static members carry their own weights"),
+    ],
+)
+def test_the_api_server_refuses_what_it_can_and_names_the_field(
+    operated: Sandbox, operated_namespace: str, spec: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(DevenvError) as caught:
+        operated.kubectl("-n", operated_namespace, "apply", "-f", "-", stdin=json.dumps(shard_map(**spec)))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"partitionings": [{"name": "p1", "shards": 128}]}, "the number of shards of a partitioning cannot change"),
+        ({"partitionings": [{"name": "p9", "shards": 64}]}, "keep a partitioning that is there"),
+        ({"clusterRef": {"name": "other"}}, "a map cannot leave its cluster"),
+        ({"algorithm": "redis16384", "partitionings": [{"name": "p1", "shards": 64}]}, "another algorithm would put every key elsewhere"),
+    ],
+)
+def test_what_cannot_change_does_not(operated: Sandbox, operated_namespace: str, spec: dict[str, Any], words: str) -> None:
+    operated.kubectl("-n", operated_namespace, "apply", "-f", "-", stdin=json.dumps(shard_map(suspend=True)))
+    with pytest.raises(DevenvError) as caught:
+        operated.kubectl("-n", operated_namespace, "apply", "-f", "-", stdin=json.dumps(shard_map(**spec)))
+    assert words in str(caught.value)
+    operated.kubectl("-n", operated_namespace, "delete", "shardmap/bad", "--timeout=60s")
