@@ -380,6 +380,7 @@ class ShardMaps:
             entry.version = entry.version + 1 if entry.exists else 0
             entry.exists, entry.uid = True, uid
             self._watch_map(name, entry)
+            self._read_again(entry, ("live", ""), ("head", ""))
 
     async def publish(self, name: MapName, change: PublishTable) -> None:
         """The pieces first, then the head if it is still the one that we know. Conflict when it is not."""
@@ -431,6 +432,8 @@ class ShardMaps:
             version, *_ = await self._commit(entry, [own, *guards])
             entry.moves[move.shard] = _Ordered(move=move, version=version or 0, reports=known.reports if known is not None else {})
             self._watch_move(name, entry, move)
+            if known is None:
+                self._read_again(entry, ("move", str(move.shard)))
 
     async def over(self, name: MapName, shard: int) -> None:
         """Remove a move with the reports on it."""
@@ -474,6 +477,11 @@ class ShardMaps:
             for path in [path for path in entry.watches if path != f"{SHARDS}/{name}"]:
                 entry.watches.pop(path)()
             entry.known, entry.exists, entry.published, entry.moves, entry.live = True, False, Published(), {}, {}
+
+    def _read_again(self, entry: _Entry, *what: _Stale) -> None:
+        """What members wrote between our own write and the watch that was left after it, no watch tells."""
+        entry.stale.update(what)
+        self._wake.set()
 
     async def _commit(self, entry: _Entry, operations: Sequence[Operation]) -> tuple[int | None, ...]:
         try:
