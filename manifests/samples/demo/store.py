@@ -13,6 +13,7 @@ import threading
 import urllib.request
 
 from shuren.sharding import Handoff, NotServing, ShardMember, WrongShard, ZooKeeperStore
+from shuren.sharding.core import slot_of
 
 HOST, PORT = os.environ["HOST"], int(os.environ["PORT0"])
 
@@ -53,8 +54,6 @@ class Store:
 
     def resharded(self, before: int, after: int, /) -> None:
         """Each shard was split: a key of shard s is now in one of those from s * after / before on."""
-        from shuren.sharding.core import slot_of
-
         with self.lock:
             counts = {key: count for shard in self.shards.values() for key, count in shard.items()}
             whole = {shard * (after // before) + half for shard in self.shards for half in range(after // before)}

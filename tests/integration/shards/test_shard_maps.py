@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 import yaml
 from kazoo.client import KazooClient
 
+from kube_rest import GROUP, Rest
 from shuren.devenv.background import Sandbox
-from shuren.devenv.errors import DevenvError
 from shuren.devenv.parts import ZOOKEEPER_ROOT
 from shuren.devenv.places import find_manifests
 from waiting import eventually
@@ -30,8 +29,8 @@ def path_of(namespace: str, name: str = "store") -> str:
 def run_store(sandbox: Sandbox, namespace: str, *, instances: int, **spec: Any) -> None:
     """The demo's store: what it needs to know, the app and its map."""
     kubectl = sandbox.kubectl
-    kubectl("-n", namespace, "create", "rolebinding", "configs", "--clusterrole=shuren-secrets-reader",
-            "--serviceaccount=shuren-system:shuren-operator")  # fmt: skip
+    reader = ("--clusterrole=shuren-secrets-reader", "--serviceaccount=shuren-system:shuren-operator")
+    kubectl("-n", namespace, "create", "rolebinding", "configs", *reader)
     literals = {"python": sys.executable, "zookeeper": sandbox.endpoints.zookeeper_hosts, "map": path_of(namespace)}
     given = [f"--from-literal={name}={value}" for name, value in literals.items()]
     kubectl("-n", namespace, "create", "configmap", "store", f"--from-file={DEMO / 'store.py'}", *given)
@@ -105,55 +104,49 @@ def test_a_map_follows_its_app_and_no_client_notices(operated: Sandbox, operated
     client.close()
 
 
-def shard_map(**spec: Any) -> dict[str, Any]:
+def shard_map(namespace: str, **spec: Any) -> dict[str, Any]:
     given = {"clusterRef": {"name": "sandbox"}, "partitionings": [{"name": "p1", "shards": 64}], "members": {"appRef": {"name": "a"}}}
-    return {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "ShardMap", "metadata": {"name": "bad"}, "spec": given | spec}
+    metadata = {"name": "bad", "namespace": namespace}
+    return {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "ShardMap", "metadata": metadata, "spec": given | spec}
 
 
 STATIC = [{"id": "a"}, {"id": "b"}]
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"partitionings": [{"name": "p1", "shards": 100}]}, "the number of shards is a power of two"),
+    ({"partitionings": [{"name": "p1", "shards": 131072}]}, "spec.partitionings[0].shards"),
+    ({"partitionings": [{"name": "p1", "shards": 64}, {"name": "p2", "shards": 256}]}, "it has twice as many shards"),
+    ({"partitionings": [{"name": "p1", "shards": 64}, {"name": "p1", "shards": 128}]}, "Duplicate value"),
+    ({"partitionings": []}, "spec.partitionings"),
+    ({"algorithm": "modulo"}, "spec.algorithm"),
+    ({"algorithm": "redis16384"}, "redis16384 has 16384 shards"),
+    ({"replicas": 0}, "spec.replicas"),
+    ({"replicas": 17}, "spec.replicas"),
+    ({"members": {}}, "give exactly one of appRef, serviceRef and static"),
+    ({"members": {"appRef": {"name": "a"}, "static": STATIC}}, "give exactly one of appRef, serviceRef and static"),
+    ({"members": {"static": STATIC}, "replicas": 3}, "fewer members with a weight above 0 than replicas"),
+    ({"members": {"static": [{"id": "a"}, {"id": "a"}]}}, "Duplicate value"),
+    ({"members": {"static": [{"id": "a", "weight": 0}, {"id": "b", "weight": 0}]}}, "no member has a weight above 0"),
+    ({"members": {"static": [{"id": "a", "weight": -1}]}}, "spec.members.static[0].weight"),
+    ({"members": {"static": STATIC, "weights": [{"id": "a", "weight": 1}]}}, "static members carry their own weights"),
+]
+FIXED: list[tuple[dict[str, Any], str]] = [
+    ({"partitionings": [{"name": "p1", "shards": 128}]}, "the number of shards of a partitioning cannot change"),
+    ({"partitionings": [{"name": "p9", "shards": 64}]}, "keep a partitioning that is there"),
+    ({"clusterRef": {"name": "other"}}, "a map cannot leave its cluster"),
+    ({"algorithm": "redis16384", "partitionings": [{"name": "p1", "shards": 64}]}, "another algorithm would put every key elsewhere"),
+]
 
 
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        ({"partitionings": [{"name": "p1", "shards": 100}]}, "the number of shards is a power of two"),
-        ({"partitionings": [{"name": "p1", "shards": 131072}]}, "spec.partitionings[0].shards"),
-        ({"partitionings": [{"name": "p1", "shards": 64}, {"name": "p2", "shards": 256}]}, "it has twice as many shards"),
-        ({"partitionings": [{"name": "p1", "shards": 64}, {"name": "p1", "shards": 128}]}, "Duplicate value"),
-        ({"partitionings": []}, "spec.partitionings"),
-        ({"algorithm": "modulo"}, "spec.algorithm"),
-        ({"algorithm": "redis16384"}, "redis16384 has 16384 shards"),
-        ({"replicas": 0}, "spec.replicas"),
-        ({"replicas": 17}, "spec.replicas"),
-        ({"members": {}}, "give exactly one of appRef, serviceRef and static"),
-        ({"members": {"appRef": {"name": "a"}, "static": STATIC}}, "give exactly one of appRef, serviceRef and static"),
-        ({"members": {"static": STATIC}, "replicas": 3}, "fewer members with a weight above 0 than replicas"),
-        ({"members": {"static": [{"id": "a"}, {"id": "a"}]}}, "Duplicate value"),
-        ({"members": {"static": [{"id": "a", "weight": 0}, {"id": "b", "weight": 0}]}}, "no member has a weight above 0"),
-        ({"members": {"static": [{"id": "a", "weight": -1}]}}, "spec.members.static[0].weight"),
-        ({"members": {"static": STATIC, "weights": [{"id": "a", "weight": 1}]}}, "static members carry their own weights"),
-    ],
-)
-def test_the_api_server_refuses_what_it_can_and_names_the_field(
-    operated: Sandbox, operated_namespace: str, spec: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(DevenvError) as caught:
-        operated.kubectl("-n", operated_namespace, "apply", "-f", "-", stdin=json.dumps(shard_map(**spec)))
-    assert words in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        ({"partitionings": [{"name": "p1", "shards": 128}]}, "the number of shards of a partitioning cannot change"),
-        ({"partitionings": [{"name": "p9", "shards": 64}]}, "keep a partitioning that is there"),
-        ({"clusterRef": {"name": "other"}}, "a map cannot leave its cluster"),
-        ({"algorithm": "redis16384", "partitionings": [{"name": "p1", "shards": 64}]}, "another algorithm would put every key elsewhere"),
-    ],
-)
-def test_what_cannot_change_does_not(operated: Sandbox, operated_namespace: str, spec: dict[str, Any], words: str) -> None:
-    operated.kubectl("-n", operated_namespace, "apply", "-f", "-", stdin=json.dumps(shard_map(suspend=True)))
-    with pytest.raises(DevenvError) as caught:
-        operated.kubectl("-n", operated_namespace, "apply", "-f", "-", stdin=json.dumps(shard_map(**spec)))
-    assert words in str(caught.value)
+def test_the_api_server_refuses_what_it_can_and_names_the_field(operated: Sandbox, operated_namespace: str) -> None:
+    rest = Rest(operated.endpoints.kubeconfig)
+    for spec, words in BAD:
+        answer = rest.create(shard_map(operated_namespace, **spec))
+        assert (answer.status, words in answer.body["message"]) == (422, True), (words, answer.body)
+    good = shard_map(operated_namespace, suspend=True)
+    assert rest.create(good, dry_run=False).status == 201
+    path = f"{GROUP}/namespaces/{operated_namespace}/shardmaps/bad"
+    for spec, words in FIXED:
+        answer = rest.call("PATCH", path, {"spec": spec}, content_type="application/merge-patch+json", dryRun="All")
+        assert (answer.status, words in answer.body["message"]) == (422, True), (words, answer.body)
+    rest.close()
     operated.kubectl("-n", operated_namespace, "delete", "shardmap/bad", "--timeout=60s")
