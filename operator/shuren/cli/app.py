@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import shuren
-from shuren.cli import demo, dns, importing, lb, operator, plan, sandbox, status
+from shuren.cli import actions, demo, dns, doctor, importing, lb, operator, plan, sandbox, status, tasks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,8 +20,24 @@ app.command("demo")(demo.demo)
 app.command("lb")(lb.lb)
 app.command("dns")(dns.dns)
 app.command("plan")(plan.plan)
+app.command("exec")(tasks.exec_)
 app.command("import")(importing.import_)
-for command in (status.status, status.why, status.diff, status.history):
+for command in (
+    status.status,
+    status.why,
+    status.diff,
+    status.history,
+    doctor.doctor,
+    tasks.logs,
+    tasks.top,
+    actions.restart,
+    actions.rollback,
+    actions.suspend,
+    actions.resume,
+    actions.promote,
+    actions.abort,
+    actions.pause,
+):
     app.command()(command)
 
 

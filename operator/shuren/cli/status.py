@@ -46,7 +46,7 @@ def status(
     from shuren.cli.tree import drawn  # noqa: PLC0415
 
     where = Where(kubeconfig=kubeconfig, context=context, namespace=namespace, everywhere=everywhere)
-    apps, services, store, unknown = run(_look(where, name or []))
+    apps, services, store, unknown = run(look(where, name or []))
     if structured({"items": documents(apps, services, store), "unknown": [{"about": u.about, "why": u.why} for u in unknown]}, output):
         return
     for tree in trees(apps, services, store, wide=output is Format.WIDE):
@@ -64,7 +64,8 @@ def _not_known(unknown: Sequence[Unknown]) -> None:
         raise typer.Exit(Exit.INCOMPLETE)
 
 
-async def _look(where: Where, names: Sequence[str]) -> Looked:
+async def look(where: Where, names: Sequence[str]) -> Looked:
+    """The resources that are named (all of the namespace), with what decisions about them see."""
     from shuren.cli.live import clusters_of, connected, preview, read_kubernetes  # noqa: PLC0415
     from shuren.cli.session import session  # noqa: PLC0415
     from shuren.domain.preview.whole import Unknown  # noqa: PLC0415
@@ -135,7 +136,7 @@ def why(
     from shuren.domain.explain import apps as app_way  # noqa: PLC0415
     from shuren.domain.explain.links import Verdict  # noqa: PLC0415
 
-    apps, services, store, _ = run(_look(Where(kubeconfig=kubeconfig, context=context, namespace=namespace), [resource]))
+    apps, services, store, _ = run(look(Where(kubeconfig=kubeconfig, context=context, namespace=namespace), [resource]))
     del store
     ways = {key.name: app_way.way(snapshot) for key, snapshot in apps.items()}
     found = _ways(resource, ways, services, dns_server)
@@ -230,7 +231,7 @@ def diff(
     from shuren.cli.status_text import differences  # noqa: PLC0415
 
     where = Where(kubeconfig=kubeconfig, context=context, namespace=namespace, everywhere=everywhere)
-    apps, _, _, unknown = run(_look(where, name or []))
+    apps, _, _, unknown = run(look(where, name or []))
     found = differences(apps)
     document = [
         {"namespace": d.key.namespace, "name": d.key.name, "drift": d.drift, "fields": [vars_of(c) for c in d.changes]} for d in found

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from shuren.clients.http import Observe, transport
 from shuren.clients.marathon import client as marathon_client
 from shuren.clients.mesos.client import MesosClient
+from shuren.clients.mesos.sandboxes import Sandboxes
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.fenced import FencedRoot
 from shuren.clients.zookeeper.tls import Tls
@@ -25,6 +26,7 @@ class Parts:
 
     marathon: marathon_client.MarathonClient
     mesos: MesosClient | None
+    sandboxes: Sandboxes | None
     zookeeper: ZooKeeperClient
     root: FencedRoot
 
@@ -34,6 +36,8 @@ class Parts:
         await self.marathon.close()
         if self.mesos is not None:
             await self.mesos.close()
+        if self.sandboxes is not None:
+            await self.sandboxes.close()
 
 
 def parts_of(settings: ClusterSettings, credentials: Credentials, *, observe: Observe | None = None) -> Parts:
@@ -57,17 +61,17 @@ def parts_of(settings: ClusterSettings, credentials: Credentials, *, observe: Ob
         digest=digest(credentials.zookeeper) if credentials.zookeeper is not None else None,
         tls=Tls(context=zookeeper_tls, server_name=zookeeper_name) if zookeeper_tls is not None else None,
     )
-    mesos = None
+    mesos = sandboxes = None
     if settings.mesos is not None:
         mesos_tls = _context(settings.mesos.tls, credentials.mesos_tls, where="spec.mesos.tls")
         mesos_name = settings.mesos.tls.server_name if settings.mesos.tls is not None else None
         to_mesos = transport(target="mesos", observe=observe, tls=mesos_tls, connections=_CONNECTIONS, server_name=mesos_name)
-        login = credentials.mesos
-        mesos = MesosClient(
-            settings.mesos.masters, login=(login.username, login.password) if login is not None else None, transport=to_mesos
-        )
+        login = (credentials.mesos.username, credentials.mesos.password) if credentials.mesos is not None else None
+        to_agents = transport(target="mesos", observe=observe, tls=mesos_tls, connections=_CONNECTIONS)
+        sandboxes = Sandboxes(settings.mesos.masters, login=login, secure=mesos_tls is not None, transport=to_agents)
+        mesos = MesosClient(settings.mesos.masters, login=login, transport=to_mesos)
     root = FencedRoot(zookeeper, settings.zookeeper.root, dns_zone=settings.dns_zone)
-    return Parts(marathon=marathon, mesos=mesos, zookeeper=zookeeper, root=root)
+    return Parts(marathon=marathon, mesos=mesos, sandboxes=sandboxes, zookeeper=zookeeper, root=root)
 
 
 def marathon_credentials(credentials: Credentials) -> marathon_client.Credentials:

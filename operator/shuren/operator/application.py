@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+import shuren
 from shuren.clients.kubernetes.client import KubernetesClient
 from shuren.clients.kubernetes.config import Access
 from shuren.clients.kubernetes.events import Recorder
@@ -66,6 +67,8 @@ KINDS = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS)
 """What this operator reconciles."""
 
 _LEASE = "shuren-operator"
+VERSION_ANNOTATION = "paas.shurenyun.com/version"
+"""On the Lease: the release of who holds it, for `shuren doctor`."""
 _OUR_SERVICES = f"{SERVICE_MANAGED_BY_LABEL}={MANAGED_BY}"
 _OUR_SLICES = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 _STALLED_AFTER = 60.0
@@ -106,6 +109,7 @@ class Application:
             identity=settings.identity,
             on_start=self._start_leading,
             on_stop=self.queue.pause,
+            notes={VERSION_ANNOTATION: shuren.__version__},
         )
         self.recorder = Recorder(kubernetes=self.kubernetes, clock=self.clock, instance=settings.identity)
         self.references = ReferenceWatch(

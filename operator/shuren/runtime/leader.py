@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,7 +44,7 @@ class _Seen:
 class Election:
     """Implements the `Leadership` port. `on_start` is called on winning, `on_stop` on losing; both return at once and do not fail.
 
-    Construct one per process; `run` until cancelled, then `release` hands the lease over at once.
+    Construct one per process; `run` until cancelled, then `release` hands the lease over at once. `notes` become annotations of the lease.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Election:
         timing: LeaseTiming | None = None,
         on_start: Callable[[], None] | None = None,
         on_stop: Callable[[], None] | None = None,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         self._kubernetes = kubernetes
         self._clock = clock
@@ -67,6 +68,7 @@ class Election:
         self._timing = timing or LeaseTiming()
         self._on_start = on_start
         self._on_stop = on_stop
+        self._notes = dict(notes or {})
         self._renewed_at: float | None = None
         self._term = 0
         self._seen: _Seen | None = None
@@ -188,6 +190,8 @@ class Election:
             "leaseTransitions": transitions,
         }
         metadata = (lease or {}).get("metadata") or {"name": self._name, "namespace": self._namespace}
+        if self._notes:
+            metadata = {**metadata, "annotations": {**(metadata.get("annotations") or {}), **self._notes}}
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 
     def _win(self, started: float) -> None:

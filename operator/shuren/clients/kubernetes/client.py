@@ -248,6 +248,13 @@ class KubernetesClient:
         """GET of a URL path that is no object: `/version`, `/healthz`."""
         return (await self._send("GET", where, what=f"get {where}") or b"").decode(errors="replace")
 
+    async def headers_of(self, where: str) -> Mapping[str, str]:
+        """Headers of the answer to a GET, whatever it is: `date`."""
+        try:
+            return dict((await self._http.get(where, headers=self._headers({}))).headers)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"get {where}: the API server did not answer: {error!r}") from error
+
     async def patch_json(
         self, resource: Resource, namespace: str, name: str, operations: Sequence[Object], *, subresource: str = ""
     ) -> Object:

@@ -115,6 +115,14 @@ class MarathonClient:
         """See the port."""
         return parse.queue(await self._read("/v2/queue"))
 
+    async def date(self) -> str:
+        """The server's time as its answers carry it (header `Date`); empty when they do not."""
+        try:
+            answer = await self._http.get(f"{self._urls[0]}/ping")
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{self._urls[0]} does not answer: {error!r}") from error
+        return str(answer.headers.get("date", ""))
+
     async def pods(self) -> tuple[str, ...]:
         """Ids of all pods; empty where Marathon knows none."""
         try:

@@ -6,6 +6,7 @@ Each link is a small check named as a sentence; the way ends with the first that
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from shuren.domain.app import rollout, status
 from shuren.domain.app.decide import decide
@@ -22,7 +23,7 @@ def way(s: Snapshot) -> tuple[Link, ...]:
         link = check(s)
         if link is None:
             continue
-        links.append(link)
+        links.append(replace(link, advice=link.advice.replace("NAME", s.resource.key.name)))
         if link.verdict in {Verdict.BROKEN, Verdict.UNKNOWN}:
             break
     return tuple(links)
