@@ -251,7 +251,7 @@ class KubernetesClient:
     async def headers_of(self, where: str) -> Mapping[str, str]:
         """Headers of the answer to a GET, whatever it is: `date`."""
         try:
-            return dict((await self._http.get(where, headers=self._headers({}))).headers)
+            return dict((await self._http.send("GET", where, params=None, headers=self._headers({}), content=None)).headers)
         except httpx.HTTPError as error:
             raise Unreachable(f"get {where}: the API server did not answer: {error!r}") from error
 
