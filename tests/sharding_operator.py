@@ -96,7 +96,8 @@ class Operator:
         epoch = table.epochs[shard]
         for state in (MoveState.PREPARE, MoveState.CATCH_UP, MoveState.FORWARD, MoveState.ACTIVATE, MoveState.DROP):
             committed = state in {MoveState.ACTIVATE, MoveState.DROP}
-            move = Move(shard=shard, state=state, from_=old.id, to=to, fence=Fence(term=table.term, epoch=epoch + committed))
+            fence = Fence(term=table.term, epoch=epoch + committed)
+            move = Move(shard=shard, state=state, from_=old.id, to=to, fence=fence, shards=table.shards)
             if state is MoveState.DROP:
                 owners, epochs = table.owners.tolist(), table.epochs.tolist()
                 owners[shard], epochs[shard] = numbers[to], epoch + 1

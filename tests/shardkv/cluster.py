@@ -170,7 +170,15 @@ class Cluster:
         self.members: dict[int, Member] = {}
         self.callers: list[Callers] = []
         self._control, self._status = directory / "control", directory / "status"
-        self._wants: Json = {"serial": 0, "slots": SLOTS, "replicas": REPLICAS, "members": [], "draining": [], "delay": 6.0, "deaths": None}
+        self._wants: Json = {
+            "serial": 0,
+            "partitionings": [{"name": "p1", "shards": SLOTS}],
+            "replicas": REPLICAS,
+            "members": [],
+            "draining": [],
+            "delay": 6.0,
+            "deaths": None,
+        }
         self._operator: subprocess.Popen[str] | None = None
         self.placed: list[int] = []
         """Numbers of the members that the operator knows."""
@@ -219,6 +227,12 @@ class Cluster:
         aside = self._control.with_suffix(".new")
         aside.write_text(json.dumps(self._wants))
         aside.rename(self._control)
+
+    @property
+    def partitionings(self) -> list[Json]:
+        """What was wanted last."""
+        found: list[Json] = self._wants["partitionings"]
+        return found
 
     @property
     def status(self) -> Json:

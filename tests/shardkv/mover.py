@@ -2,10 +2,10 @@
 
     python -m shardkv.mover ZOOKEEPER PATH CONTROL STATUS
 
-CONTROL is a file with {"serial", "slots", "replicas", "members": [{"id", "number", "rack", "address"}], "draining": [id], "delay",
-"deaths"}; STATUS is written after each pass. `deaths` names a file: the process is ended by SIGKILL right after each write of a kind that
-is not in it yet (each state of a move, of a primary and of another replica; each piece of a publication), and begun anew by its parent,
-which does nothing else.
+CONTROL is a file with {"serial", "partitionings": [{"name", "shards"}], "replicas", "members": [{"id", "number", "rack", "address"}],
+"draining": [id], "delay", "deaths"}; STATUS is written after each pass. `deaths` names a file: the process is ended by SIGKILL right after
+each write of a kind that is not in it yet (each state of a move, of a primary and of another replica; each piece of a publication), and
+begun anew by its parent, which does nothing else.
 """
 
 from __future__ import annotations
@@ -30,6 +30,19 @@ from shuren.domain.shards.assignment import VACANT, Assignment
 from shuren.domain.shards.goals import Goal, counted, why_plan
 from shuren.domain.shards.members import Member, Wanted
 from shuren.domain.shards.migration import Caps, Deadlines, Failure, MovePolicy, Presence, World, effective
+from shuren.domain.shards.partitions import (
+    Layout,
+    Partitioning,
+    Published,
+    Relay,
+    elder,
+    faults,
+    merged,
+    merged_epochs,
+    next_layout,
+    split,
+    split_epochs,
+)
 from shuren.domain.shards.planner import Planned, plan
 from shuren.domain.shards.schedule import Step, step
 from shuren.sharding.core import NOBODY, ShardTable, make_table
@@ -59,6 +72,7 @@ class Mover:
         self._away: dict[str, float] = {}
         self._table: ShardTable | None = None
         self._head_version = -1
+        self._published: Published | None = None
         self._term, self._epoch_version = self._take_epoch()
 
     # ---------------------------------------------------------------------------------------------- writes
@@ -91,8 +105,8 @@ class Mover:
                     file.write(f"{kind}\n")
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def _publish(self, table: ShardTable) -> None:
-        found = publication.publish(table, previous=self._table)
+    def _publish(self, table: ShardTable, layout: Layout) -> None:
+        found = publication.publish(table, previous=self._table, partitioning=layout.partitioning.name, retiring=layout.retiring)
         for name, data in found.nodes.items():
             self._zk.ensure_path(f"{self._path}/{name}".rpartition("/")[0])
             transaction = self._zk.transaction()
@@ -140,6 +154,7 @@ class Mover:
             return None
         self._head_version = stat.version
         head = head_codec.decode(data)
+        self._published = Published(partitioning=Partitioning(name=head.partitioning, shards=head.shards), retiring=head.retiring)
         if self._table is not None and self._table.generation == head.generation:
             return self._table
         place = f"{self._path}/{publication.directory(head.generation)}"
@@ -177,12 +192,21 @@ class Mover:
         live = self._read_live()
         moves, versions, reports = self._read_moves()
         self._table = self._read_table()
+        wanted = [Partitioning(name=one["name"], shards=one["shards"]) for one in self._wants["partitionings"]]
+        refused = faults(wanted, self._published)
+        if refused:
+            raise ValueError(refused)
         if self._table is None:
-            self._publish(self._first())
+            layout = next_layout(wanted, None)
+            self._publish(self._first(layout.partitioning.shards), layout)
             return
         world = self._world(self._table, live, moves, reports)
-        made = self._decide(world)
-        self._apply(made, self._table, versions)
+        layout = next_layout(wanted, self._published, moving=len(moves), table=world.table)
+        if Published(partitioning=layout.partitioning, retiring=layout.retiring) != self._published:
+            self._publish(self._relaid(self._table, world, layout.relay), layout)
+            return
+        made = self._decide(replace(world, paused=bool(layout.wait and not layout.together)), together=layout.together)
+        self._apply(made, self._table, versions, layout)
         at_rest = made.idle and not moves and self._goal is not None and self._goal.table == world.table
         self._tell(made, world, at_rest=at_rest)
 
@@ -192,8 +216,30 @@ class Mover:
     def _named(self) -> list[Named]:
         return [Named(id=m["id"], number=m["number"], rack=m["rack"], address=m["address"]) for m in self._wants["members"]]
 
-    def _first(self) -> ShardTable:
-        slots, replicas = self._wants["slots"], self._wants["replicas"]
+    def _relaid(self, table: ShardTable, world: World, relay: Relay) -> ShardTable:
+        rows, epochs = world.table, list(world.epochs)
+        match relay:
+            case Relay.SPLIT:
+                rows, epochs = split(rows), split_epochs(epochs)
+            case Relay.MERGE:
+                once = merged(rows)
+                assert once is not None
+                rows, epochs = once, merged_epochs(epochs)
+            case Relay.KEEP:
+                pass
+        owners = [NOBODY if n == VACANT else n for r in range(rows.replicas) for n in rows.holders[r :: rows.replicas]]
+        return make_table(
+            shards=rows.slots,
+            replicas=rows.replicas,
+            members=self._named(),
+            owners=owners,
+            epochs=epochs,
+            generation=table.generation + 1,
+            term=self._term,
+        )
+
+    def _first(self, slots: int) -> ShardTable:
+        replicas = self._wants["replicas"]
         planned = plan(Wanted(slots=slots, replicas=replicas, members=self._members()))
         owners = [n for r in range(replicas) for n in planned.table.holders[r::replicas]]
         return make_table(
@@ -241,23 +287,24 @@ class Mover:
             failures=self._failures,
         )
 
-    def _decide(self, world: World) -> Step:
+    def _decide(self, world: World, *, together: bool) -> Step:
         try:
             members = counted(self._members(), world)
-            wanted = Wanted(slots=world.table.slots, replicas=world.table.replicas, members=members)
+            slots = world.table.slots // 2 if together else world.table.slots
+            wanted = Wanted(slots=slots, replicas=world.table.replicas, members=members)
         except Invalid:
             self._goal = None
         else:
             if why_plan(self._goal, wanted, world):
-                self._planned = plan(wanted, effective(world))
-                self._goal = Goal(table=self._planned.table, wanted=wanted)
+                self._planned = plan(wanted, elder(effective(world)) if together else effective(world))
+                self._goal = Goal(table=split(self._planned.table) if together else self._planned.table, wanted=wanted)
         made = step(replace(world, goal=self._goal.table if self._goal is not None else None))
         self._failures = made.failures
         return made
 
-    def _apply(self, made: Step, table: ShardTable, versions: Mapping[int, int]) -> None:
+    def _apply(self, made: Step, table: ShardTable, versions: Mapping[int, int], layout: Layout) -> None:
         if made.publish:
-            self._publish(self._next(table, made.publish))
+            self._publish(self._next(table, made.publish), layout)
         for order in made.write:
             try:
                 self._order(order, versions.get(order.move.shard))
@@ -295,6 +342,8 @@ class Mover:
             "serial": self._wants["serial"],
             "rest": at_rest,
             "generation": world.generation,
+            "partitioning": self._published.partitioning.name if self._published is not None else "",
+            "retiring": self._published.retiring if self._published is not None else "",
             "term": self._term,
             "active": {state.value: count for state, count in made.tally.active.items()},
             "leaderless": made.tally.leaderless,

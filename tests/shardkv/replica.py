@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class Replica:
         self.reign: Reign = (0, 0, 0)
         """The highest seen."""
         self.leads = False
+        self.closed = False
+        """Whether its keys went into others when the map was split."""
         self.at = 0
         """Writes in the present reign."""
         self.last: tuple[str, Any] | None = None
@@ -94,7 +97,7 @@ class Replica:
         """One write of the primary. OutOfStep when it is not the next one."""
         if reign < self.reign:
             raise Deposed(f"shard {self.shard}: {reign} after {self.reign}")
-        if reign != self.reign or self.leads or at != self.at + 1:
+        if reign != self.reign or self.leads or self.closed or at != self.at + 1:
             raise OutOfStep
         self.write(key, value)
 
@@ -102,6 +105,8 @@ class Replica:
         """Everything, as the primary has it."""
         if reign < self.reign or (reign == self.reign and self.leads):
             raise Deposed(f"shard {self.shard}: {reign} after {self.reign}")
+        if self.closed:
+            raise OutOfStep
         self.replace(reign, data)
         self.leads, self.at = False, at
 
@@ -120,6 +125,39 @@ def _line(document: dict[str, object]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
-def found_on(directory: Path) -> list[int]:
-    """The shards that a process finds when it starts."""
-    return sorted(int(path.name.removeprefix("shard-")) for path in directory.glob("shard-*") if path.suffix != ".new")
+class Disk:
+    """Where a member's shards lie: a directory for each layout, `<count>.<shards>`; the one with the highest count is in use."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        found = sorted((int(count), int(shards)) for count, _, shards in (p.name.partition(".") for p in directory.glob("*.*[0-9]")))
+        self._count, self.shards = found[-1] if found else (0, 0)
+
+    @property
+    def place(self) -> Path:
+        return self._directory / f"{self._count}.{self.shards}"
+
+    def begin(self, shards: int) -> None:
+        """The first layout."""
+        self.shards = shards
+        self.place.mkdir(exist_ok=True)
+
+    def replicas(self) -> dict[int, Replica]:
+        """What a process finds when it starts."""
+        paths = [path for path in self.place.glob("shard-*") if path.suffix != ".new"] if self.shards else []
+        return {shard: Replica(self.place, shard) for shard in sorted(int(path.name.removeprefix("shard-")) for path in paths)}
+
+    def relay(self, shards: int, content: dict[int, tuple[Reign, dict[str, Any]]]) -> dict[int, Replica]:
+        """Everything under other numbers, at once."""
+        aside, before = self._directory / "aside", self.place
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        for shard, (reign, data) in content.items():
+            replica = Replica(aside, shard)
+            replica.replace(reign, data)
+            replica.close()
+        self._count, self.shards = self._count + 1, shards
+        aside.rename(self.place)
+        shutil.rmtree(before, ignore_errors=True)
+        return self.replicas()

@@ -13,10 +13,10 @@ import socketserver
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from shardkv.replica import Deposed, OutOfStep, Reign, Replica, found_on
+from shardkv.replica import Deposed, Disk, OutOfStep, Reign, Replica
 from shardkv.wire import Broken, Connections, Json
 from shuren.sharding import Handoff, NotServing, Permit, ShardMember, Unavailable, WrongShard, ZooKeeperStore
 from shuren.sharding.core import slot_of
@@ -34,43 +34,45 @@ class Store:
     """All shards of one member. What `ShardMember` calls, what clients ask for, and what members ask of each other."""
 
     def __init__(self, identity: str, address: str, directory: Path) -> None:
-        self.id, self.address, self._directory = identity, address, directory
-        directory.mkdir(parents=True, exist_ok=True)
-        self.replicas = {shard: Replica(directory, shard) for shard in found_on(directory)}
+        self.id, self.address, self.disk = identity, address, Disk(directory)
+        self.replicas = self.disk.replicas()
         self.member: ShardMember | None = None
         self._peers = Connections()
         self._lock = threading.Lock()
 
-    def _replica(self, shard: int) -> Replica:
+    def _replica(self, handoff: Handoff) -> Replica:
         with self._lock:
-            if shard not in self.replicas:
-                self.replicas[shard] = Replica(self._directory, shard)
-            return self.replicas[shard]
+            if not self.disk.shards:
+                self.disk.begin(handoff.shards)
+            if handoff.shard not in self.replicas:
+                self.replicas[handoff.shard] = Replica(self.disk.place, handoff.shard)
+            return self.replicas[handoff.shard]
 
     # --------------------------------------------------------------------------------------- what the library calls
 
     def prepare(self, handoff: Handoff, /) -> None:
-        replica = self._replica(handoff.shard)
+        replica = self._replica(handoff)
         if handoff.peer is not None:
-            whole = self._ask(handoff.address, {"op": "copy", "shard": handoff.shard}, within=5.0)
+            whole = self._ask(handoff.address, {"op": "copy", "shard": handoff.shard, "of": handoff.shards}, within=5.0)
             with held(replica):
                 if not replica.leads and _reign(whole) >= replica.reign:
                     replica.replace(_reign(whole), whole["data"])
 
     def catch_up(self, handoff: Handoff, /) -> None:
-        self._replica(handoff.shard)
+        self._replica(handoff)
         if not handoff.primary and handoff.peer is not None:
-            self._ask(handoff.address, {"op": "join", "shard": handoff.shard, "id": self.id, "address": self.address}, within=5.0)
+            join: Json = {"op": "join", "shard": handoff.shard, "of": handoff.shards, "id": self.id, "address": self.address}
+            self._ask(handoff.address, join, within=5.0)
 
     def forward(self, handoff: Handoff, /) -> None:
-        replica = self._replica(handoff.shard)
+        replica = self._replica(handoff)
         with held(replica), contextlib.suppress(Deposed):
             replica.leads = False
             if handoff.peer is not None and replica.in_step.get(handoff.peer) != replica.at:
                 self._push_all(replica, handoff.peer, handoff.address)
 
     def activate(self, handoff: Handoff, /) -> None:
-        replica = self._replica(handoff.shard)
+        replica = self._replica(handoff)
         with held(replica):
             replica.lead((handoff.fence.term, handoff.fence.epoch, time.monotonic_ns()))
 
@@ -82,17 +84,17 @@ class Store:
                 replica.forget()
 
     def resharded(self, before: int, after: int, /) -> None:
-        del before
-        with self._lock:
-            old, self.replicas = self.replicas, {}
-        data, reigns = dict[int, dict[str, object]](), dict[int, Reign]()
-        for replica in old.values():
-            for key, value in replica.data.items():
-                data.setdefault(slot_of(key, after), {})[key] = value
-            reigns[replica.shard] = replica.reign
-            replica.forget()
-        for shard, content in data.items():
-            self._replica(shard).replace(max(reigns.values()), content)
+        with contextlib.ExitStack() as locks, self._lock:
+            old = self.replicas
+            for replica in old.values():
+                locks.enter_context(held(replica))
+                replica.closed = True
+            self.replicas = self.disk.relay(after, _divided(old, before, after) if after > before else _united(old, before, after))
+            for shard, replica in self.replicas.items():
+                # a child's primary goes on under its parent's reign; of its copies it knows nothing any more
+                replica.leads = after > before and old[shard * before // after].leads
+            for replica in old.values():
+                replica.close()
 
     # ----------------------------------------------------------------------------------------- what clients ask for
 
@@ -103,6 +105,8 @@ class Store:
             match request["op"]:
                 case "get" | "put":
                     return self.serve(self.member, request)
+                case _ if self.disk.shards not in {0, request["of"]}:
+                    return {"error": "OTHER_LAYOUT"}
                 case "copy":
                     return self._copied(request["shard"])
                 case "join":
@@ -117,7 +121,7 @@ class Store:
 
     def serve(self, member: ShardMember, request: Json) -> Json:
         """One request of a client."""
-        with member.serving(request["key"]) as permit, held(replica := self._replica(permit.shard)):
+        with member.serving(request["key"]) as permit, held(replica := self.replicas[permit.shard]):
             if not permit.valid or not replica.leads or replica.reign[:2] != (permit.fence.term, permit.fence.epoch):
                 raise NotServing("it is just being taken over", slot=permit.shard)
             if request["op"] == "put":
@@ -157,6 +161,7 @@ class Store:
             step: Json = {"op": "follow", "shard": replica.shard, "reign": replica.reign, "at": replica.at, "key": key, "value": value}
         else:
             step = _whole(replica) | {"op": "adopt"}
+        step["of"] = self.disk.shards
         assert self.member is not None
         try:
             reply = self._peers.ask(address, step, within=_PUSH_SECONDS)
@@ -177,7 +182,7 @@ class Store:
                 replica.in_step.pop(identity, None)
 
     def _push_all(self, replica: Replica, identity: str, address: str) -> None:
-        reply = self._ask(address, _whole(replica) | {"op": "adopt"}, within=5.0, may_fail=True)
+        reply = self._ask(address, _whole(replica) | {"op": "adopt", "of": self.disk.shards}, within=5.0, may_fail=True)
         if reply.get("error") == "DEPOSED":
             raise Deposed(identity)
         if "error" in reply:
@@ -227,6 +232,25 @@ class Store:
         if "error" in reply and not may_fail:
             raise Broken(f"{address}: {reply['error']}")
         return reply
+
+
+def _divided(old: Mapping[int, Replica], before: int, after: int) -> dict[int, tuple[Reign, Json]]:
+    content: dict[int, tuple[Reign, Json]] = {}
+    for shard, replica in old.items():
+        for child in range(shard * after // before, (shard + 1) * after // before):
+            content[child] = replica.reign, {key: value for key, value in replica.data.items() if slot_of(key, after) == child}
+    return content
+
+
+def _united(old: Mapping[int, Replica], before: int, after: int) -> dict[int, tuple[Reign, Json]]:
+    content: dict[int, tuple[Reign, Json]] = {}
+    for shard in range(after):
+        children = [old.get(child) for child in range(shard * before // after, (shard + 1) * before // after)]
+        there = [child for child in children if child is not None]
+        if len(there) == len(children):
+            together = {key: value for child in there for key, value in child.data.items()}
+            content[shard] = max(child.reign for child in there), together
+    return content
 
 
 @contextlib.contextmanager
@@ -296,6 +320,7 @@ def main(kind: type[Store], hosts: str, path: str, identity: str, port: str, dir
         address=store.address,
         server=store,
         holding=store.replicas,
+        holding_of=store.disk.shards,
         retry=0.1,
         drain=5.0,
     )

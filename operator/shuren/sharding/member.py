@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -62,9 +62,9 @@ class MemberStatus:
 class ShardMember:
     """See the module. `id` is the member's identity in the map, `path` the map's node; the store is started and stopped with the member.
 
-    `holding` are shards that the application found on its disk. `workers` calls of the application run at once. In seconds: `resync` is how
-    often everything is looked at without a reason, `drain` how long requests may take to end before a shard is handed over, `retry` after
-    what time a failure is tried again.
+    `holding` are shards that the application found on its disk, of a map of `holding_of` shards (0: of as many as it has now). `workers`
+    calls of the application run at once. In seconds: `resync` is how often everything is looked at without a reason, `drain` how long
+    requests may take to end before a shard is handed over, `retry` after what time a failure is tried again.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class ShardMember:
         server: ShardServer,
         address: str = "",
         holding: Iterable[int] = (),
+        holding_of: int = 0,
         workers: int = 4,
         resync: float = RESYNC_SECONDS,
         drain: float = _DRAIN_SECONDS,
@@ -101,6 +102,7 @@ class ShardMember:
         self._busy: dict[int, Handoff] = {}
         self._retry_at: dict[int, float] = {}
         self._seen: dict[int, Fence] = {}
+        self._layout = holding_of
         self._table: ShardTable | None = None
         self._generation = 0
         self._registered = 0
@@ -175,8 +177,9 @@ class ShardMember:
     @contextmanager
     def serving(self, key: Key) -> Iterator[Permit]:
         """`permit` for a key, and the shard is not handed over before the block is left."""
-        slot = self.slot(key)
         with self._lock:
+            # the table and what is served by it have to be of one layout
+            slot = self.slot(key)
             permit = self.permit(slot)
             self._running[slot] += 1
         try:
@@ -333,6 +336,9 @@ class ShardMember:
         if not self._reader.present:
             raise Mismatch(f"{self._path}/head is not there: no map is published, or it was taken away; nothing is begun or given up")
         self._take_layout(table)
+        if table is not None:
+            # read before the table, they may be of the time before a split
+            moves = {shard: move for shard, move in moves.items() if move.counts_by(table.shards)}
         for shard, move in moves.items():
             self._seen[shard] = max(self._seen.get(shard, Fence()), move.fence)
         with self._lock:
@@ -379,17 +385,20 @@ class ShardMember:
 
     def _take_layout(self, table: ShardTable | None) -> None:
         """Another number of shards: what is held is held under other numbers."""
-        before = self._table
-        if table is None or before is None or table.shards == before.shards:
+        if table is None:
+            return
+        before, self._layout = self._layout, self._layout or table.shards
+        if before in {0, table.shards}:
             return
         with self._lock:
             self._serving = {}
             self._idle.wait_for(lambda: not self._running and not self._busy, self._drain_seconds)
             if self._running or self._busy:
                 raise Unavailable("the map was split while requests or calls of the application did not end; tried again")
-        self._server.resharded(before.shards, table.shards)
+        self._server.resharded(before, table.shards)
+        self._layout = table.shards
         with self._lock:
-            self._held = dict(_renumbered(self._held, before.shards, table.shards))
+            self._held = dict(_renumbered(self._held, before, table.shards))
             self._seen.clear()
             self._passing_on.clear()
 
@@ -464,7 +473,7 @@ class ShardMember:
             self._busy.pop(duty.shard, None)
             self._idle.notify_all()
         if duty.report is not None:
-            report = Report(state=duty.report.state, epoch=duty.report.epoch, error=problem)
+            report = replace(duty.report, error=problem)
             try:
                 self._store.put(self._report_path(duty.shard), codec.encode_report(report))
             except Unavailable as error:
@@ -493,10 +502,19 @@ class ShardMember:
 
 
 def _renumbered(held: Mapping[int, Held], before: int, after: int) -> Iterator[tuple[int, Held]]:
-    """Shards of a split map hold what their parent held; of one that was not split nothing is known."""
-    if after % before:
-        return
-    parts = after // before
-    for shard, one in held.items():
-        for part in range(parts):
-            yield shard * parts + part, one
+    """Shards of a split map hold what their parent held. One that was merged is held when all its children were; as a copy that may lag,
+    unless they were held alike.
+    """
+    if after % before == 0:
+        parts = after // before
+        for shard, one in held.items():
+            for part in range(parts):
+                yield shard * parts + part, one
+    elif before % after == 0:
+        parts = before // after
+        for shard in range(after):
+            children = [held.get(shard * parts + part) for part in range(parts)]
+            there = [child for child in children if child is not None]
+            if len(there) == parts:
+                roles = {child.role for child in there}
+                yield shard, Held(role=roles.pop() if len(roles) == 1 else Role.COPYING, fence=max(child.fence for child in there))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -153,6 +154,30 @@ def test_the_leader_of_zookeeper_is_killed(cluster: Cluster) -> None:
         cluster.rest()
         wait_until(cluster.ensemble.all_serve, "three ZooKeeper servers")
     _judge(run, "leader of ZooKeeper killed")
+
+
+def test_the_map_is_split_while_a_member_is_away(cluster: Cluster) -> None:
+    """Twice as many shards: both partitionings, then the new one alone; who was killed finds its disk laid out by the old one."""
+    with cluster.traffic("split") as run:
+        (old,) = cluster.partitionings
+        new = {"name": f"{old['name']}x2", "shards": old["shards"] * 2}
+        away = _busiest(cluster)
+        cluster.members[away].kill()
+        wait_until(lambda: cluster.leads(away) == 0, "standbys lead its shards")
+        cluster.want(partitionings=[old, new])
+        wait_until(lambda: cluster.status.get("partitioning") == new["name"], "the map split")
+        assert cluster.status["retiring"] == old["name"]
+        run.all_keys_answer()
+        cluster.members[away].start()
+        cluster.rest()
+        rows = cluster.rows()
+        assert [sorted(row) for row in rows[::2]] == [sorted(row) for row in rows[1::2]]
+        cluster.want(partitionings=[new])
+        wait_until(lambda: cluster.status.get("retiring") == "", "the old partitioning retired")
+        at_rest = cluster.rest()
+        held = Counter(number for row in cluster.rows() for number in row)
+        assert max(held.values()) - min(held.values()) <= 1
+    _judge(run, "split", f"{old['shards']} to {new['shards']} shards, then {at_rest['moves']} replicas moved, at least {at_rest['bound']}")
 
 
 def test_a_careless_member_would_be_found_out(cluster: Cluster) -> None:

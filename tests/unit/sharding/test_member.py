@@ -489,6 +489,38 @@ def test_a_split_renumbers_what_is_held(operator: Operator, make: _Make) -> None
         member.permit(2)
 
 
+def test_two_splits_missed_while_it_was_away_are_made_up_for(operator: Operator, make: _Make) -> None:
+    operator.publish(_table(0, 0, 0, 0, 1, 1, 1, 1))
+    _, server, _ = make(0, holding=[0], holding_of=2)
+    wait_until(lambda: server.calls[1:] and {call for call, *_ in server.calls[1:]} == {"activate"} and len(server.calls) == 5)
+    assert server.calls[0] == ("resharded", 2, 8)
+    assert sorted(server.calls[1:]) == [("activate", shard, 5) for shard in range(4)]
+
+
+def test_a_split_that_was_taken_back_leaves_what_all_children_were(operator: Operator, make: _Make) -> None:
+    """Shard 0 is led by two children under one fence; of shard 1, one child was somebody else's."""
+    operator.publish(_table(0, 0, 0, 1))
+    member, server, _ = make(0)
+    wait_until(lambda: member.status.serving == 3)
+    operator.publish(_table(0, 1, generation=2, epochs=[6, 6]))
+    wait_until(lambda: server.calls[-1] == ("activate", 0, 6))
+    assert server.calls[3:] == [("resharded", 4, 2), ("activate", 0, 6)]
+    wait_until(lambda: member.status.held == {"primary": 1})
+
+
+def test_a_move_from_before_a_split_is_about_another_shard(operator: Operator, ensemble: FakeEnsemble, make: _Make) -> None:
+    """It was read before the table was split, and names a number that is a child of another shard by now."""
+    operator.publish(_table(0, 0, 1, 1))
+    operator.order(Move(shard=1, state=MoveState.DROP, from_="node-0", to="node-1", fence=Fence(term=1, epoch=5), shards=2))
+    member, server, _ = make(0)
+    wait_until(lambda: _serves(member, 1))
+    assert server.of(1) == ["activate"]
+    order = Move(shard=1, state=MoveState.DROP, from_="node-0", to="node-1", fence=Fence(term=1, epoch=6), shards=4)
+    operator.order(order)
+    wait_until(lambda: operator.answered(order))
+    assert server.of(1) == ["activate", "drop"]
+
+
 async def test_asyncio_members(operator: Operator, ensemble: FakeEnsemble) -> None:
     operator.publish(_table(0))
     server = AsyncRecordingServer()

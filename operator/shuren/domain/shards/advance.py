@@ -55,6 +55,8 @@ Fate: TypeAlias = Stay | Write | Publish | Remove
 
 def advance(world: World, move: Move) -> Fate:
     """What happens next to a move."""
+    if not move.counts_by(world.table.slots):
+        return Remove(failed="it was ordered before the map was split")
     if not 0 <= move.shard < world.table.slots or move.to is None:
         return Remove(failed="the map has no such shard" if move.to is not None else "it names nobody who gets the shard")
     match move.state:

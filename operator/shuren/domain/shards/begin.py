@@ -160,6 +160,7 @@ def _move(
         fence=Fence(term=world.term, epoch=world.epochs[slot]),
         primary=primary,
         source=named[source].id if source in named else None,
+        shards=world.table.slots,
     )
     return ordered(world, move, state, epoch=epoch)
 

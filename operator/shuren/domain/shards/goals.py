@@ -29,9 +29,14 @@ def counted(members: Iterable[Member], world: World) -> tuple[Member, ...]:
 
 
 def why_plan(goal: Goal | None, wanted: Wanted, world: World) -> str:
-    """Why a new goal is to be planned now; empty when it is not. `wanted` names the members that count now."""
+    """Why a new goal is to be planned now; empty when it is not. `wanted` names the members that count now.
+
+    Between a split and the end of its old partitioning, `wanted` has half the shards (`partitions.Layout.together`).
+    """
     if goal is None:
         return "there is no goal"
+    if goal.table.slots != world.table.slots:
+        return "the shards of the map were divided anew"
     if goal.wanted == wanted:
         return ""
     if goal.wanted.slots != wanted.slots or goal.wanted.replicas != wanted.replicas:

@@ -81,7 +81,7 @@ def duties(
     by_number = {m.number: m for m in table.members} if table is not None else {}
     found: dict[int, Duty] = {}
     for shard, move in moves.items():
-        report = Report(state=move.state, epoch=move.fence.epoch) if me in move.parts() else None
+        report = Report(state=move.state, epoch=move.fence.epoch, shards=move.shards) if me in move.parts() else None
         done = report is not None and answered.get(shard) == report
         if me == move.to:
             mine_now = _overtaken(held.get(shard), table, shard, first=placed.get(shard) == 0)

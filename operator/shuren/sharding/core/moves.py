@@ -48,7 +48,8 @@ class Move:
     """One order of the operator. Members are named by id; None where there is no such part.
 
     `fence.epoch` is the shard's epoch before the commit, and one more from `activate` on. `source` is whom to copy from (None: `from_`).
-    `deadline` is the operator's own, seconds since 1970; members go by what is written, not by the clock.
+    `deadline` is the operator's own, seconds since 1970; members go by what is written, not by the clock. `shards` is how many the map had
+    when this was ordered, so that after a split nobody takes the number for another shard's; 0 when it is not said.
     """
 
     shard: int
@@ -59,6 +60,11 @@ class Move:
     primary: bool = True
     source: str | None = None
     deadline: float = 0.0
+    shards: int = 0
+
+    def counts_by(self, shards: int) -> bool:
+        """Whether this is about a shard of a map of so many."""
+        return self.shards in {0, shards}
 
     def parts(self) -> frozenset[str]:
         """The ids whose reports the operator waits for in this state."""
@@ -75,15 +81,19 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """A member's answer: it has done `state` of the move with this epoch, or `error` says why it could not and tries again."""
+    """A member's answer: it has done `state` of the move with this epoch, or `error` says why it could not and tries again.
+
+    `shards` is that of the move.
+    """
 
     state: MoveState
     epoch: int
     error: str = ""
+    shards: int = 0
 
     def answers(self, move: Move) -> bool:
         """Whether this says that a part of `move` is done."""
-        return not self.error and (self.state, self.epoch) == (move.state, move.fence.epoch)
+        return not self.error and (self.state, self.epoch, self.shards) == (move.state, move.fence.epoch, move.shards)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,6 +43,10 @@ class Fields:
             raise self.wrong(name, f"a number of 0 to {most}")
         return value
 
+    def count(self, name: str, most: int) -> int:
+        """The same, 0 when it is not there."""
+        return self.number(name, most) if name in self._document else 0
+
     def seconds(self, name: str) -> float:
         """A time or duration, 0 when it is not there."""
         value = self._document.get(name, 0)

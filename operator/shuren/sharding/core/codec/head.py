@@ -4,6 +4,8 @@
      "digest": "<sha256 of the table's content>", "members": {"bytes": …, "sha256": …}, "map": [{"bytes": …, "sha256": …}, …],
      "delta": {"from": 11, "bytes": …, "sha256": …}}
 
+`retiring` names the partitioning of half as many shards that this one was split from, while both are kept: until it goes, children are
+where their parent would be.
 `map` lists the chunks gen/<generation>/map-<i>; their bytes one behind the other are the map. `delta` is there when the generation before
 had the same layout. `digest` holds for the table however it was come by (`ShardTable.digest`).
 """
@@ -60,6 +62,7 @@ class Head:
     algorithm: Algorithm = Algorithm.SLOTS
     hash: KeyHash = KeyHash.XXH64
     partitioning: str = ""
+    retiring: str = ""
     delta: Piece | None = None
     delta_from: int = 0
 
@@ -79,6 +82,8 @@ def encode(head: Head) -> bytes:
         "members": _piece(head.members),
         "map": [_piece(piece) for piece in head.map],
     }
+    if head.retiring:
+        document["retiring"] = head.retiring
     if head.delta is not None:
         document["delta"] = {"from": head.delta_from, **_piece(head.delta)}
     return json.dumps(document, separators=(",", ":")).encode()
@@ -112,6 +117,7 @@ def decode(data: bytes) -> Head:
         algorithm=algorithm,
         hash=key_hash,
         partitioning=fields.text("partitioning"),
+        retiring=fields.text_or_none("retiring") or "",
         delta=_read(delta) if delta is not None else None,
         delta_from=delta.number("from", MAX_GENERATION) if delta is not None else 0,
     )

@@ -1,8 +1,9 @@
 """Where members and operator meet, and in which words.
 
-    <map>/live/<member>            ephemeral, the member's: {"id", "instance", "address", "generation", "sessionSeconds", "counts": {role:
-    n}} <map>/moves/<shard>            the operator's: {"state", "from", "to", "source", "term", "shardEpoch", "primary", "deadline"}
-    <map>/moves/<shard>/<member>   the member's: {"state", "shardEpoch", "error"}
+    <map>/live/<member>            ephemeral, the member's:
+                                   {"id", "instance", "address", "generation", "sessionSeconds", "counts": {role: n}}
+    <map>/moves/<shard>            the operator's: {"state", "from", "to", "source", "term", "shardEpoch", "primary", "deadline", "shards"}
+    <map>/moves/<shard>/<member>   the member's: {"state", "shardEpoch", "error", "shards"}
 
 In the names of nodes a member's id is percent-encoded, as in a URL.
 """
@@ -52,6 +53,7 @@ def encode_move(move: Move) -> bytes:
             "shardEpoch": move.fence.epoch,
             "primary": move.primary,
             "deadline": move.deadline,
+            "shards": move.shards or None,
         }
     )
 
@@ -68,19 +70,29 @@ def decode_move(shard: int, data: bytes) -> Move:
         fence=Fence(term=fields.number("term", MAX_GENERATION), epoch=fields.number("shardEpoch", MAX_EPOCH)),
         primary=fields.flag("primary", default=True),
         deadline=fields.seconds("deadline"),
+        shards=fields.count("shards", MAX_SHARDS),
     )
 
 
 def encode_report(report: Report) -> bytes:
     """The data of moves/<shard>/<member>."""
-    return _json({"state": report.state.value, "shardEpoch": report.epoch, "error": report.error[:_MAX_ERROR]})
+    document = {
+        "state": report.state.value,
+        "shardEpoch": report.epoch,
+        "error": report.error[:_MAX_ERROR],
+        "shards": report.shards or None,
+    }
+    return _json(document)
 
 
 def decode_report(data: bytes) -> Report:
     """A member's answer. Malformed when it is none."""
     fields = parsed(data, "report", most=_MAX_BYTES)
     return Report(
-        state=_state(fields.text("state"), "report"), epoch=fields.number("shardEpoch", MAX_EPOCH), error=fields.text_or_none("error") or ""
+        state=_state(fields.text("state"), "report"),
+        epoch=fields.number("shardEpoch", MAX_EPOCH),
+        error=fields.text_or_none("error") or "",
+        shards=fields.count("shards", MAX_SHARDS),
     )
 
 

@@ -44,7 +44,7 @@ def directory(generation: int) -> str:
     return f"gen/{generation}"
 
 
-def publish(table: ShardTable, *, previous: ShardTable | None = None, partitioning: str = "") -> Publication:
+def publish(table: ShardTable, *, previous: ShardTable | None = None, partitioning: str = "", retiring: str = "") -> Publication:
     """The nodes of `table`; with a delta when `previous` (the generation published before) has the same layout."""
     place = directory(table.generation)
     members = members_codec.encode(table.members)
@@ -66,6 +66,7 @@ def publish(table: ShardTable, *, previous: ShardTable | None = None, partitioni
         algorithm=Algorithm.REDIS16384 if table.hash is KeyHash.CRC16 else Algorithm.SLOTS,
         hash=table.hash,
         partitioning=partitioning,
+        retiring=retiring,
         delta=Piece.of(delta) if delta is not None else None,
         delta_from=previous.generation if delta is not None and previous is not None else 0,
     )
