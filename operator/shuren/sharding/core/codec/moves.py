@@ -76,13 +76,8 @@ def decode_move(shard: int, data: bytes) -> Move:
 
 def encode_report(report: Report) -> bytes:
     """The data of moves/<shard>/<member>."""
-    document = {
-        "state": report.state.value,
-        "shardEpoch": report.epoch,
-        "error": report.error[:_MAX_ERROR],
-        "shards": report.shards or None,
-    }
-    return _json(document)
+    error, shards = report.error[:_MAX_ERROR], report.shards or None
+    return _json({"state": report.state.value, "shardEpoch": report.epoch, "error": error, "shards": shards})
 
 
 def decode_report(data: bytes) -> Report:
