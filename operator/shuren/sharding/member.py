@@ -44,6 +44,8 @@ RESYNC_SECONDS = 30.0
 _BEATS = 5.0
 """Heartbeats in one session time."""
 RETRY_SECONDS = 1.0
+_BUSIEST = 32
+"""Shards whose load is told one by one."""
 _DRAIN_SECONDS = 30.0
 
 
@@ -107,6 +109,7 @@ class ShardMember:
         self._generation = 0
         self._registered = 0
         """The session in which the live node was written last."""
+        self._load: tuple[int, dict[int, int]] | None = None
         self._pass_problem, self._beat_problem = "", "not started"
         self._closing = False
         self._look, self._beat, self._stopped = threading.Event(), threading.Event(), threading.Event()
@@ -210,6 +213,13 @@ class ShardMember:
         self._store.sync(self._path)
         return self._store.read(f"{self._path}/live/{codec.node_name(member)}") is None
 
+    def measured(self, loads: Mapping[int, int]) -> None:
+        """What the shards that this member leads were asked for lately, in any unit that all members of the map use (requests,
+        milliseconds of a processor). Told to the operator with the next heartbeat: the sum, and the busiest shards one by one.
+        """
+        busiest = sorted(loads, key=lambda shard: (-loads[shard], shard))[:_BUSIEST]
+        self._load = sum(loads.values()), {shard: loads[shard] for shard in busiest if loads[shard]}
+
     def _refusal(self, slot: int) -> WrongShard | NotServing:
         table, to = self._table, self._passing_on.get(slot)
         generation = table.generation if table is not None else 0
@@ -289,6 +299,7 @@ class ShardMember:
             if self._lease.session != self._store.session:
                 # its copies may lag since the last session: nobody may take it for a successor before it has doubted them itself
                 counts[Role.COPYING.value] += counts.pop(Role.STANDBY.value, 0)
+        measured = self._load
         live = Live(
             id=self.id,
             instance=self._instance,
@@ -296,6 +307,8 @@ class ShardMember:
             generation=self._generation,
             session_seconds=self._store.session_seconds,
             counts=dict(counts),
+            load=measured[0] if measured is not None else None,
+            hottest=measured[1] if measured is not None else {},
         )
         return codec.encode_live(live)
 

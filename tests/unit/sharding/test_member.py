@@ -415,6 +415,18 @@ def test_copies_are_told_to_lag_from_the_first_word_of_a_new_session(operator: O
         gate.set()
 
 
+def test_what_it_measured_is_told_with_a_heartbeat(operator: Operator, ensemble: FakeEnsemble, make: _Make) -> None:
+    operator.publish(_table(0, 0))
+    member, _, _ = make(0, session_seconds=0.5)
+    member.measured({shard: shard for shard in range(100)})
+
+    def live() -> Live:
+        return codec.decode_live(ensemble.get(f"{_PATH}/live/node-0") or b'{"id":"","generation":0}')
+
+    wait_until(lambda: live().load == 4950)
+    assert live().hottest == {shard: shard for shard in range(68, 100)}
+
+
 def test_who_holds_a_shard_and_whose_session_has_ended(operator: Operator, ensemble: FakeEnsemble, make: _Make) -> None:
     operator.publish(make_table(shards=1, replicas=3, members=_MEMBERS, owners=[0, 2, NOBODY], generation=1, term=1))
     member, _, store = make(0)

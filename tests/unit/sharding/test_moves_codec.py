@@ -29,8 +29,11 @@ _moves = st.builds(
     primary=st.booleans(),
     source=_ids,
     deadline=st.floats(0, 1e11),
+    shards=st.sampled_from([0, 1, 16, 65_536]),
 )
-_reports = st.builds(Report, state=st.sampled_from(MoveState), epoch=st.integers(0, 2**32 - 1), error=st.text(max_size=20))
+_reports = st.builds(
+    Report, state=st.sampled_from(MoveState), epoch=st.integers(0, 2**32 - 1), error=st.text(max_size=20), shards=st.sampled_from([0, 4096])
+)
 _lives = st.builds(
     Live,
     id=texts,
@@ -39,6 +42,8 @@ _lives = st.builds(
     generation=st.integers(0, 2**63 - 1),
     session_seconds=st.floats(0, 1e6),
     counts=st.dictionaries(texts, st.integers(0, 70_000), max_size=3),
+    load=st.integers(0, 2**63 - 1),
+    hottest=st.dictionaries(st.integers(0, 65_535), st.integers(0, 2**40), max_size=3),
 )
 _MOVE = Move(shard=7, state=MoveState.ACTIVATE, from_="a", to="b", fence=Fence(term=2, epoch=6), source="c", deadline=1e9)
 

@@ -100,7 +100,9 @@ class Report:
 class Live:
     """What a member says of itself in its ephemeral node: the generation that it acts by, and how many shards it has in which role.
 
-    `instance` tells one run of the process from the next; `session_seconds` is the time after which its absence shows.
+    `instance` tells one run of the process from the next; `session_seconds` is the time after which its absence shows. `load` is what the
+    shards that it leads are asked for, in a unit that all members of a map use, None when it does not measure that; `hottest` that of the
+    busiest of them.
     """
 
     id: str
@@ -109,3 +111,5 @@ class Live:
     generation: int = 0
     session_seconds: float = 0.0
     counts: Mapping[str, int] = field(default_factory=dict)
+    load: int | None = None
+    hottest: Mapping[int, int] = field(default_factory=dict)

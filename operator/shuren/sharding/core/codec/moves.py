@@ -1,7 +1,8 @@
 """Where members and operator meet, and in which words.
 
     <map>/live/<member>            ephemeral, the member's:
-                                   {"id", "instance", "address", "generation", "sessionSeconds", "counts": {role: n}}
+                                   {"id", "instance", "address", "generation", "sessionSeconds", "counts": {role: n},
+                                    "load": {"total", "hottest": {shard: n}}}
     <map>/moves/<shard>            the operator's: {"state", "from", "to", "source", "term", "shardEpoch", "primary", "deadline", "shards"}
     <map>/moves/<shard>/<member>   the member's: {"state", "shardEpoch", "error", "shards"}
 
@@ -101,6 +102,7 @@ def encode_live(live: Live) -> bytes:
             "generation": live.generation,
             "sessionSeconds": live.session_seconds,
             "counts": dict(live.counts),
+            "load": {"total": live.load, "hottest": {str(s): n for s, n in live.hottest.items()}} if live.load is not None else None,
         }
     )
 
@@ -108,6 +110,9 @@ def encode_live(live: Live) -> bytes:
 def decode_live(data: bytes) -> Live:
     """What a member says of itself. Malformed when it is nothing."""
     fields = parsed(data, "live", most=_MAX_BYTES)
+    load = fields.optional("load")
+    hottest = load.counts("hottest") if load is not None else {}
+    shards = {name: shard_of(name) for name in hottest}
     return Live(
         id=fields.text("id"),
         instance=fields.text_or_none("instance") or "",
@@ -115,6 +120,8 @@ def decode_live(data: bytes) -> Live:
         generation=fields.number("generation", MAX_GENERATION),
         session_seconds=fields.seconds("sessionSeconds"),
         counts=fields.counts("counts"),
+        load=load.number("total", MAX_GENERATION) if load is not None else None,
+        hottest={shard: hottest[name] for name, shard in shards.items() if shard is not None},
     )
 
 
