@@ -182,6 +182,39 @@ def test_definitions_by_their_own_chart(release: Release) -> None:
     assert resources(release) == had
 
 
+def test_the_operator_gone_first_loses_nothing_and_what_waited_goes_on_when_it_is_back(release: Release) -> None:
+    kube = release.sandbox.kubectl
+    release.install({})
+    kube("create", "namespace", "doomed")
+    with release.operator():
+        release.connect()
+        release.sandbox.apply(app("doomed", namespace="doomed"))
+        ready(release, "doomed", namespace="doomed")
+    release.helm("uninstall", "shuren")
+    before = release.in_marathon()
+    # namespace and definition deleted with nobody there to finish it: both wait, and nothing goes
+    kube("delete", "namespace", "doomed", "--wait=false")
+    kube("delete", "crd", "paasapps.paas.shurenyun.com", "--wait=false")
+
+    def waits() -> bool:
+        found = release.rest.call("GET", "/api/v1/namespaces/doomed").body["status"].get("conditions", ())
+        return any(one["type"] == "NamespaceFinalizersRemaining" and one["status"] == "True" for one in found)
+
+    eventually(waits, seconds=PATIENCE)
+    assert release.in_marathon() == before
+
+    release.install({"crds": {"enabled": False}})
+    with release.operator():
+        eventually(lambda: release.rest.call("GET", "/api/v1/namespaces/doomed").status == 404, seconds=PATIENCE)
+        crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/paasapps.paas.shurenyun.com"
+        eventually(lambda: release.rest.call("GET", crd).status == 404, seconds=PATIENCE)
+    assert release.engine.ask("GET", "/v2/apps")["apps"] == []
+    # and it comes back as if nothing had been
+    release.install({})
+    with release.operator():
+        populate(release)
+
+
 def test_a_restricted_namespace_takes_the_pods(release: Release) -> None:
     release.install({"operator": {"replicas": 2}})
 
