@@ -46,7 +46,7 @@ class Release:
         """helm in the release's namespace; fails with helm's words."""
         endpoints = self.sandbox.endpoints
         argv = [f"{endpoints.path_prefix}/helm", f"--kubeconfig={endpoints.kubeconfig}", f"--namespace={NAMESPACE}", *arguments]
-        homes = {f"HELM_{name}_HOME": str(self.scratch / "helm") for name in ("CACHE", "CONFIG", "DATA")}
+        homes = {"HOME": str(self.scratch), **{f"HELM_{name}_HOME": str(self.scratch / "helm") for name in ("CACHE", "CONFIG", "DATA")}}
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=homes)
         assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}"
         return done.stdout
@@ -56,6 +56,8 @@ class Release:
         file = self.scratch / "values.json"
         file.write_text(json.dumps(values))
         self.helm("upgrade", "--install", "shuren", str(chart), f"--values={file}")
+        # a pod takes longer to start than the API server to serve what is new
+        self.sandbox.kubectl("wait", "crd", "--all", "--for=condition=Established", f"--timeout={PATIENCE:.0f}s")
 
     def connect(self) -> None:
         """Apply the MesosCluster of the sandbox."""

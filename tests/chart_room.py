@@ -69,7 +69,12 @@ class Helm:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One command; its exit status is the caller's to judge."""
-        env = {"HELM_CACHE_HOME": str(self.scratch), "HELM_CONFIG_HOME": str(self.scratch), "HELM_DATA_HOME": str(self.scratch)}
+        env = {
+            "HOME": str(self.scratch),
+            "HELM_CACHE_HOME": str(self.scratch),
+            "HELM_CONFIG_HOME": str(self.scratch),
+            "HELM_DATA_HOME": str(self.scratch),
+        }
         return subprocess.run([self.program, *arguments], capture_output=True, text=True, check=False, env=env)
 
     def template(
