@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox_room import Room, agent, labels
+from shuren.sandbox.agents.agent import AgentSpec
 from shuren.sandbox.definition import apps, changes, pods
 from shuren.sandbox.engine.model import Condition
 from shuren.sandbox.runners.port import TaskStatus
@@ -210,3 +211,22 @@ async def test_tasks_in_rest_cost_no_timers(room: Room) -> None:
     await room.settled("/a", instances=150, cpus=0.01, mem=1, healthChecks=[check])
     room.advance(1000)
     assert len(room.clock._heap._entries) < 20
+
+
+async def test_thousands_of_tasks_start_run_and_end(tmp_path: Path) -> None:
+    """As many as fit into a test. `make bench` has 50,000, and what each costs."""
+    hosts = [AgentSpec.parse({"hostname": f"127.0.1.{n + 1}", "cpus": 100, "mem": 100_000}) for n in range(20)]
+    crowd = Room(tmp_path, agents=hosts)
+    try:
+        for number in range(4):
+            await crowd.put(f"/g/a{number}", instances=1000, cpus=0.1, mem=1, portDefinitions=[])
+        crowd.until(lambda: not crowd.deployments(), seconds=600)
+        assert crowd.leading.world.instances.totals == [0, 4000, 0, 0]
+        assert {len(crowd.leading.world.instances.on_agent(a.id)) for a in crowd.leading.world.agents} <= set(range(1001))
+        for number in range(4):
+            await crowd.delete(f"/g/a{number}")
+        crowd.until(lambda: not crowd.deployments(), seconds=600)
+        assert len(crowd.leading.world.instances) == 0
+        assert all(agent.used.cpus == pytest.approx(0) for agent in crowd.leading.world.agents)
+    finally:
+        await crowd.close()
