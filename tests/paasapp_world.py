@@ -119,8 +119,8 @@ class LiveCluster:
 
     async def permit_deletion(self) -> None:
         await self.deletions.recall()
-        if (left := self.deletion_wait) > 0:
-            raise Throttled("too many apps were deleted within a minute", retry_after=left)
+        if self.deletion_wait > 0:
+            raise Throttled("too many apps were deleted within a minute", retry_after=0.1)
         await self.deletions.note()
 
     def app(self, app_id: str) -> ActualApp | None:

@@ -33,7 +33,7 @@ from shuren.domain.cluster import (
     PartView,
     TlsMaterial,
 )
-from shuren.domain.errors import Denied, Fenced, Invalid, NotOurs, Unreachable
+from shuren.domain.errors import Denied, Fenced, Invalid, NotOurs, Throttled, Unreachable
 from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import ObjectKey
 from shuren.domain.tenancy import Tenancy
@@ -513,6 +513,9 @@ async def test_deletions_beyond_the_guard_wait_and_the_cluster_says_so() -> None
             assert cluster.deletion_wait == 0
             await cluster.permit_deletion()
         assert 59 <= cluster.deletion_wait <= 60
+        with pytest.raises(Throttled) as refused:
+            await cluster.permit_deletion()
+        assert refused.value.retry_after == pytest.approx(0.1), "whoever came too late looks again at once, and then waits and says so"
         assert world.heard.clusters == ["test"]
         await world.pass_time(61)
         assert cluster.deletion_wait == 0

@@ -50,6 +50,7 @@ _MESOS_BEAT = 30.0
 _FOREIGN = "ForeignInstallation"
 _DENIED = "ZooKeeperDenied"
 _FOREIGN_BEAT = 30.0
+_LOOK_AGAIN = 0.1
 
 
 class Listener(Protocol):
@@ -389,9 +390,9 @@ class Cluster:
         Throttled when too many were within a minute; Unreachable and Fenced when it cannot be written down.
         """
         await self._deletions.recall()
-        left = self.deletion_wait
-        if left > 0:
-            raise Throttled(f"too many apps of {self.name} were deleted within a minute", retry_after=left)
+        if self.deletion_wait > 0:
+            # many passes may have seen the same last free place: the next one holds the resource back and says so
+            raise Throttled(f"too many apps of {self.name} were deleted within a minute", retry_after=_LOOK_AGAIN)
         await self._deletions.note()
         if self.deletion_wait > 0:
             self._listener.cluster_changed(self.name)
