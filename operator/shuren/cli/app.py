@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import shuren
-from shuren.cli import actions, demo, dns, doctor, importing, lb, operator, plan, sandbox, status, tasks
+from shuren.cli import actions, demo, dns, doctor, importing, lb, operator, plan, sandbox, shards, status, tasks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +15,7 @@ app = typer.Typer(
     help="Shuren (数人云): a declarative PaaS over Apache Mesos and Marathon.",
 )
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(shards.app, name="shards")
 app.command("operator", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(operator.operator)
 app.command("demo")(demo.demo)
 app.command("lb")(lb.lb)

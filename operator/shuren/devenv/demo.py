@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from shuren.devenv.background import Sandbox, up_in_background
+from shuren.devenv.demo_shards import Place, grow
 from shuren.devenv.errors import DevenvError, log_tail
 from shuren.devenv.load import MIX, load
 from shuren.devenv.options import Options
@@ -29,6 +30,8 @@ from shuren.devenv.state import Phase
 
 NAMESPACE = "demo"
 _APPS = ("web", "api")
+_AGENTS = 4
+"""As many as the store gets members, one on each."""
 _INSTANCES = 2
 """Of each app in the samples."""
 _PORT, _HOST = 8080, "web.example"
@@ -43,7 +46,7 @@ _POLL = 0.2
 def run_demo(state_dir: Path, *, once: bool) -> int:
     """Run it; returns the exit code. With `once` the sandbox is taken down at the end, else after Ctrl-C. Nothing is left running."""
     me = ProcessId.of(os.getpid())
-    options = Options(state_dir=state_dir.absolute(), operators=1, load_balancers=1, owner=me)
+    options = Options(state_dir=state_dir.absolute(), agents=_AGENTS, operators=1, load_balancers=1, owner=me)
     sandbox = Sandbox.at(options.state_dir)
     code = 1
     try:
@@ -73,6 +76,7 @@ def _steps(options: Options, sandbox: Sandbox, *, once: bool) -> int:
     demo.apply_apps()
     demo.roll()
     demo.break_and_recover()
+    demo.grow_store()
     if once:
         demo.delete()
         _say(f"\nAll shown in {time.monotonic() - began:.0f} s.")
@@ -155,11 +159,19 @@ class Demo:
         self.all_answer("api", "3")
         self.shown("kubectl", "-n", NAMESPACE, "get", "paasapps")
 
+    def grow_store(self) -> None:
+        """A sharded store grows by a member; as few shards move as can, and no client notices."""
+        _title(6, "A sharded store grows from 3 to 4 members while clients count: the fewest moves, and no request fails")
+        place = Place(namespace=NAMESPACE, zookeeper=self.sandbox.endpoints.zookeeper_hosts, get=self._resource)
+        grow(self, place, patience=_PATIENCE)
+
     def delete(self) -> None:
         """Deleting the resources ends the tasks and leaves nothing in Marathon."""
-        _title(6, "Deleted resources take their tasks with them, and only theirs")
+        _title(7, "Deleted resources take their tasks with them, and only theirs")
         self.shown("kubectl", "-n", NAMESPACE, "delete", "paasservices", "--all", f"--timeout={_PATIENCE:.0f}s")
+        self.shown("kubectl", "-n", NAMESPACE, "delete", "shardmaps", "--all", "--wait=false")
         self.shown("kubectl", "-n", NAMESPACE, "delete", "paasapps", "--all", f"--timeout={_PATIENCE:.0f}s")
+        self.shown("kubectl", "-n", NAMESPACE, "wait", "shardmap/store", "--for=delete", f"--timeout={_PATIENCE:.0f}s")
         self.until("Marathon holds no app", lambda: not self._marathon("/v2/apps")["apps"])
         self.say("apps in Marathon: none")
 
@@ -237,6 +249,9 @@ class Demo:
             and status.get("observedGeneration") == resource["metadata"]["generation"]
         )
 
+    def _resource(self, kind: str, name: str) -> dict[str, Any]:
+        return self.sandbox.get("-n", NAMESPACE, kind, name)
+
     def _status(self, app: str) -> dict[str, Any]:
         status: dict[str, Any] = self.sandbox.get("-n", NAMESPACE, "paasapp", app)["status"]
         return status
@@ -307,6 +322,7 @@ def _invite(sandbox: Sandbox, state_dir: Path) -> None:
   kubectl -n {NAMESPACE} get paasapps --watch                 the status, as it changes
   curl -H 'Host: {_HOST}' http://{sandbox.endpoints.lb_addresses[0]}:{_PORT}/     web through HAProxy
   kubectl -n {NAMESPACE} scale paasapp/web --replicas=4       more instances; fewer again
+  kubectl -n {NAMESPACE} get shardmaps -o wide; kubectl -n {NAMESPACE} scale paasapp/store --replicas=3     its shards move first
   kubectl -n {NAMESPACE} edit paasapp/web                     any field of Marathon's app definition
   curl {sandbox.endpoints.marathon_url}/v2/apps           the same apps as Marathon sees them
   .venv/bin/shuren sandbox kill operator --state-dir {place}     apps go on without it; `start operator` brings it back

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shuren.domain.errors import Gone
+from shuren.domain.shardmap.snapshot import MapName, MapSeen
 from shuren.ports.zookeeper import Delete, Epoch, FencedZooKeeper, Node
 from shuren.sharding.core.codec import head as head_codec
 from shuren.sharding.core.codec import members as members_codec
+from shuren.sharding.core.codec import moves as moves_codec
 from shuren.sharding.core.codec import publication
 from shuren.sharding.core.codec.head import Head
 from shuren.sharding.core.errors import Malformed, Mismatch
+from shuren.sharding.core.moves import Live, Move, Report
 from shuren.sharding.core.table import ShardTable
 
 SHARDS = "/shards"
@@ -139,3 +142,46 @@ async def _one_by_one(zookeeper: FencedZooKeeper, paths: list[str]) -> None:
             await zookeeper.commit([Delete(path=path)])
         except Gone:
             continue
+
+
+async def look_at(zookeeper: FencedZooKeeper, name: MapName) -> MapSeen:
+    """One look at a map by somebody who does not lead: what is published, who is registered, what moves. Absences are not known."""
+    base = f"{SHARDS}/{name}"
+    published = await read_head(zookeeper, base, known=Published(), epoch=None)
+    live: dict[str, Live] = {}
+    nodes = await zookeeper.children(base + LIVE) or ()
+    for node in await zookeeper.get_many([f"{base}{LIVE}/{text}" for text in nodes]):
+        with contextlib.suppress(Malformed):
+            found = moves_codec.decode_live(node.data) if node is not None else None
+            if found is not None:
+                live[found.id] = found
+    moves: dict[int, Move] = {}
+    reports: dict[int, dict[str, Report]] = {}
+    for text in await zookeeper.children(base + MOVES) or ():
+        shard, node = moves_codec.shard_of(text), await zookeeper.get(f"{base}{MOVES}/{text}")
+        if shard is None or node is None:
+            continue
+        with contextlib.suppress(Malformed):
+            moves[shard] = moves_codec.decode_move(shard, node.data)
+            reports[shard] = await _reports(zookeeper, f"{base}{MOVES}/{text}")
+    return MapSeen(
+        exists=await zookeeper.get(base) is not None,
+        broken=published.broken,
+        table=published.table,
+        partitioning=published.head.partitioning if published.head is not None else "",
+        live=live,
+        moves=moves,
+        reports=reports,
+        retained=tuple(sorted(published.generations)),
+        numbers=published.numbers(),
+    )
+
+
+async def _reports(zookeeper: FencedZooKeeper, path: str) -> dict[str, Report]:
+    names = await zookeeper.children(path) or ()
+    found: dict[str, Report] = {}
+    for name, node in zip(names, await zookeeper.get_many([f"{path}/{name}" for name in names]), strict=True):
+        if node is not None:
+            with contextlib.suppress(Malformed):
+                found[moves_codec.member_of(name)] = moves_codec.decode_report(node.data)
+    return found
