@@ -11,8 +11,10 @@ from typing import Any
 
 import yaml
 from kazoo.client import KazooClient
+from typer.testing import CliRunner
 
 from kube_rest import GROUP, Rest
+from shuren.cli.app import app
 from shuren.devenv.background import Sandbox
 from shuren.devenv.parts import ZOOKEEPER_ROOT
 from shuren.devenv.places import find_manifests
@@ -87,6 +89,7 @@ def test_a_map_follows_its_app_and_no_client_notices(operated: Sandbox, operated
         eventually(lambda: at_rest(status(operated, namespace), 3), seconds=PATIENCE, every=0.5)
         grown = status(operated, namespace)
         assert (grown["moves"]["planned"], grown["moves"]["lowerBound"], grown["perMember"]) == (21, 21, {"min": 21, "max": 22})
+        _ask_the_command_line(operated, namespace)
         # the victim's shards move before it goes
         operated.kubectl("-n", namespace, "scale", "paasapp/store", "--replicas=2")
         eventually(lambda: at_rest(status(operated, namespace), 2), seconds=PATIENCE, every=0.5)
@@ -102,6 +105,30 @@ def test_a_map_follows_its_app_and_no_client_notices(operated: Sandbox, operated
     assert client.exists(path_of(namespace)) is None
     client.stop()
     client.close()
+
+
+def shuren(sandbox: Sandbox, namespace: str, *arguments: str, stdin: str = "") -> Any:
+    """`shuren shards …`, answered as JSON."""
+    command = ["shards", *arguments, "-n", namespace, "--kubeconfig", str(sandbox.endpoints.kubeconfig), "-o", "json"]
+    ran = CliRunner().invoke(app, command, input=stdin)
+    assert ran.exit_code in {0, 3}, ran.output
+    return json.loads(ran.stdout)
+
+
+def _ask_the_command_line(sandbox: Sandbox, namespace: str) -> None:
+    """Where a key is, and what changes would move, on a map of 64 shards and three members."""
+    found = shuren(sandbox, namespace, "explain", "client-0:1")
+    (holder,) = found["holders"]
+    assert (holder["role"], holder["live"], found["shards"], found["move"]) == ("primary", True, 64, [])
+    again = shuren(sandbox, namespace, "explain", str(found["slot"]), "--slot")
+    assert again["holders"] == found["holders"]
+    emptied = shuren(sandbox, namespace, "plan", "--drain", holder["id"], "--exit-code")
+    assert (emptied["moves"], emptied["problems"]) == (holder["holds"], [])
+    assert {m["id"]: m["after"] for m in emptied["members"]}[holder["id"]] == 0
+    larger = {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "PaasApp", "metadata": {"name": "store"}, "spec": {"instances": 4}}
+    grown = shuren(sandbox, namespace, "plan", "-f", "-", stdin=json.dumps(larger))
+    assert (grown["moves"], grown["lowerBound"]) == (16, 16)
+    assert {m["after"] for m in grown["members"]} == {16}
 
 
 def shard_map(namespace: str, **spec: Any) -> dict[str, Any]:
