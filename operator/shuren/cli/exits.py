@@ -55,7 +55,7 @@ def sentence(error: ShurenError) -> str:
     """What went wrong and what to do, in one line."""
     text = " ".join(str(error).split()).rstrip(".")
     match error:
-        case Gone() if text.startswith("list "):
+        case Gone() if text.startswith("list ") or "page not found" in text:
             kind = text.split()[1].rstrip(":")
             return (
                 f"this cluster does not know {kind}.{_GROUP}: install Shuren's CRDs first "

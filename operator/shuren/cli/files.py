@@ -53,6 +53,11 @@ def _kustomized(folder: str) -> str:
     raise Failed("-k needs kubectl or kustomize in PATH; install one of them, or build the folder and give it with -f -")
 
 
+def _is_kustomization(document: Any) -> bool:
+    """A file beside the resources that only says which they are."""
+    return isinstance(document, dict) and str(document.get("apiVersion", "")).startswith("kustomize.config.k8s.io/")
+
+
 def _objects(text: str, where: str) -> Iterable[Object]:
     import yaml  # noqa: PLC0415 - only who reads files waits for it
 
@@ -62,7 +67,7 @@ def _objects(text: str, where: str) -> Iterable[Object]:
         raise Failed(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     found: list[Object] = []
     for number, document in enumerate(documents, start=1):
-        if document is None:
+        if document is None or _is_kustomization(document):
             continue
         items = document.get("items") if isinstance(document, dict) and str(document.get("kind", "")).endswith("List") else [document]
         for item in items or []:
