@@ -173,7 +173,7 @@ generate: $(STAMPS)/installed
 bench: setup askers
 	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))
 ifndef B
-	@for one in mirror lb engine sharding planner; do echo; $(BIN)/python tests/bench/bench_$$one.py; done
+	@for one in mirror engine sharding planner; do echo; $(BIN)/python tests/bench/bench_$$one.py; done
 endif
 
 clean:

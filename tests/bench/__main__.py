@@ -12,12 +12,18 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from bench import coldstart, convergence, events
+from bench import coldstart, convergence, events, lb, nameserver
 from bench.report import FULL, Row, document, machine, table
 
 Bench = Callable[..., Coroutine[Any, Any, list[Row]]]
 
-BENCHES: dict[str, Bench] = {"events": events.run, "convergence": convergence.run, "coldstart": coldstart.run}
+BENCHES: dict[str, Bench] = {
+    "events": events.run,
+    "convergence": convergence.run,
+    "coldstart": coldstart.run,
+    "lb": lb.run,
+    "dns": nameserver.run,
+}
 
 
 def main() -> int:

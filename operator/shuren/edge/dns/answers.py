@@ -1,14 +1,15 @@
 """Answers to queries about one zone, from prebuilt parts.
 
 What follows the question (records, counts, code) is built once for each name and type that is asked for, in a few orders, so that the usual
-answer is a look-up and a copy. Owner names are pointers into the question (RFC 1035 §4.1.4), which is sent back byte by byte, so that a
-client's mixture of cases comes back as it was.
+answer is a look-up and a copy. A change of the zone takes away what it concerns, and no more. Owner names are pointers into the question
+(RFC 1035 §4.1.4), which is sent back byte by byte, so that a client's mixture of cases comes back as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import dns.exception
 import dns.message
@@ -28,6 +29,8 @@ _APEX = frozenset({int(dns.rdatatype.SOA), int(dns.rdatatype.NS)})
 _LARGEST = 65535
 _ORDERS = 8
 """Orders of records that are prebuilt, each beginning with another one."""
+_BUILT = 200_000
+"""Answers that are kept at most: who asks for every type of every name must not fill the memory."""
 _ADDITIONAL = 16
 """Service records of an answer for which addresses of targets are added."""
 
@@ -59,14 +62,22 @@ class _Body:
 
 @dataclass(slots=True)
 class _Bodies:
-    """The orders of one answer, and which is next."""
+    """The orders of one answer, each built when its turn first comes, and which is next. `uses` are the names whose records it tells."""
 
-    orders: tuple[_Body, ...]
+    build: Sequence[Callable[[], _Body]]
+    uses: frozenset[str] = frozenset()
     next: int = 0
+    orders: list[_Body | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.orders = [None] * len(self.build)
 
     def take(self) -> _Body:
         self.next = (self.next + 1) % len(self.orders)
-        return self.orders[self.next]
+        body = self.orders[self.next]
+        if body is None:
+            body = self.orders[self.next] = self.build[self.next]()
+        return body
 
 
 @dataclass(kw_only=True)
@@ -88,7 +99,7 @@ class Answers:
         self._zone_wire = self._origin.to_wire() or b""
         self._serial = 1
         self._content = Zone(names={"": {}})
-        self._names: Mapping[bytes, str] = {self._zone_wire: ""}
+        self._names: dict[bytes, str] = {self._zone_wire: ""}
         self._built: dict[tuple[bytes, int], _Bodies] = {}
         self._unknown: dict[int, _Bodies] = {}
         self.counters = Counters()
@@ -107,14 +118,20 @@ class Answers:
         """Answer from this zone from now on. Names that cannot be on the wire are left out."""
         if zone == self._content:
             return
-        names: dict[bytes, str] = {}
-        for name in zone.names:
+        before, after = self._content.names, zone.names
+        changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+        for name in changed - after.keys():
             absolute = self._absolute(name)
             if absolute is not None:
-                names[absolute.to_wire() or b""] = name
-        self._content, self._names = zone, names
+                self._names.pop(absolute.to_wire() or b"", None)
+        for name in changed & after.keys():
+            absolute = self._absolute(name)
+            if absolute is not None:
+                self._names[absolute.to_wire() or b""] = name
+        self._content = zone
         self._serial = self._serial % 0xFFFFFFFF + 1
-        self._built.clear()
+        # whatever shows the serial has changed with it
+        self._built = {key: bodies for key, bodies in self._built.items() if bodies.uses and not bodies.uses & changed}
         self._unknown.clear()
 
     def _absolute(self, relative: str) -> dns.name.Name | None:
@@ -163,20 +180,21 @@ class Answers:
 
     def _bodies(self, name: bytes, kind: int) -> _Bodies:
         if not (name == self._zone_wire or name.endswith(self._zone_wire)) or not self._is_below(name):
-            return _Bodies((_Body(Rcode.REFUSED, 0, 0, 0, b""),))
+            return _Bodies([lambda: _Body(Rcode.REFUSED, 0, 0, 0, b"")])
         relative = self._names.get(name)
         if relative is None:
             return self._no_such_name(name)
-        bodies = _Bodies(tuple(self._orders(name, relative, kind)), next=int(self._chance() * _ORDERS))
-        bodies.next %= len(bodies.orders)
-        self._built[name, kind] = bodies
+        if len(self._built) >= _BUILT:
+            self._built.clear()
+        bodies = self._built[name, kind] = self._orders(name, relative, kind)
+        bodies.next = int(self._chance() * _ORDERS) % len(bodies.orders)
         return bodies
 
     def _no_such_name(self, name: bytes) -> _Bodies:
         """Names that do not exist are countless; what is said of them differs by their length only, to which its pointers point."""
         known = self._unknown.get(len(name))
         if known is None:
-            known = self._unknown[len(name)] = _Bodies((self._negative(name, Rcode.NXDOMAIN),))
+            known = self._unknown[len(name)] = _Bodies([lambda: self._negative(name, Rcode.NXDOMAIN)])
         return known
 
     def _is_below(self, name: bytes) -> bool:
@@ -188,22 +206,19 @@ class Answers:
             at += 1 + name[at]
         return False
 
-    def _orders(self, name: bytes, relative: str, kind: int) -> Iterable[_Body]:
+    def _orders(self, name: bytes, relative: str, kind: int) -> _Bodies:
         if kind == _ANY:
             # RFC 8482: a small answer, so that nobody is flooded with it
-            yield self._render(name, kind, answer=[self._rrset(name, "HINFO", ['"RFC8482" ""'])])
-            return
+            return _Bodies([lambda: self._render(name, kind, answer=[self._rrset(name, "HINFO", ['"RFC8482" ""'])])])
         if relative == "" and kind in _APEX:
-            yield self._render(name, kind, answer=[self._apex(dns.rdatatype.RdataType(kind).name)])
-            return
+            return _Bodies([lambda: self._render(name, kind, answer=[self._apex(dns.rdatatype.RdataType(kind).name)])])
         wanted = _OF_NUMBER.get(kind)
         records = list(self._content.names[relative].get(wanted, ())) if wanted is not None else []
         if wanted is None or not records:
-            yield self._negative(name, Rcode.NOERROR, kind)
-            return
+            return _Bodies([lambda: self._negative(name, Rcode.NOERROR, kind)])
         step = max(1, len(records) // _ORDERS)
-        for first in range(0, len(records), step):
-            yield self._of_records(name, wanted, records[first:] + records[:first])
+        build = [partial(self._of_records, name, wanted, records[first:] + records[:first]) for first in range(0, len(records), step)]
+        return _Bodies(build, uses=frozenset({relative, *(r.target for r in records if isinstance(r, Srv))}))
 
     def _of_records(self, name: bytes, kind: RecordType, records: list[Data]) -> _Body:
         answer = self._rrset(name, kind.value, [self._text(r) for r in records])

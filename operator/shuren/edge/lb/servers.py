@@ -51,7 +51,10 @@ class Servers:
         else:
             observed |= await self._observe(plans)
         gaps = {name: converge(plan, observed.get(name, ())) for name, plan in plans.items()}
-        commands = [command for gap in gaps.values() for command in gap.commands]
+        # what traffic feels comes first, of all backends; deletions stop all threads of HAProxy one by one
+        ordered = [gaps[name] for name in sorted(gaps, key=lambda name: plans[name].spare)]
+        commands = [command for gap in ordered for command in gap.commands[: gap.changes]]
+        commands += [command for gap in ordered for command in gap.commands[gap.changes :]]
         if commands:
             changes = sum(gap.changes for gap in gaps.values())
             if repair and changes:
@@ -59,10 +62,10 @@ class Servers:
                 self.metrics.repaired(changes)
             refused = await self.api.execute(commands)
             self.metrics.told(len(commands), len(refused))
-            told = {name: plan for name, plan in plans.items() if gaps[name].commands}
-            observed |= dict.fromkeys(told, ())
-            observed |= await self._observe(told)
-            gaps |= {name: converge(plan, observed.get(name, ())) for name, plan in told.items()}
+            touched = {name: plan for name, plan in plans.items() if gaps[name].commands}
+            observed |= dict.fromkeys(touched, ())
+            observed |= await self._observe(touched)
+            gaps |= {name: converge(plan, observed.get(name, ())) for name, plan in touched.items()}
         for name, plan in plans.items():
             self._note(plan, observed.get(name, ()), gaps[name])
         return all(gap.changes == 0 for gap in gaps.values())

@@ -14,10 +14,10 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shuren.domain.dns.zone import build
+from shuren.domain.dns.zone import Zone, build
 from shuren.domain.service.values import Endpoint, EndpointState, Names, ServiceName
 from shuren.edge.dns.answers import Answers, Authority
 from shuren.edge.dns.packets import OWN_LIMIT
@@ -110,6 +110,42 @@ def test_the_zones_own_records() -> None:
     assert ask(server, "mesos.example", "SOA").answer[0][0].serial == before + 1
     server.put(build())
     assert ask(server, "mesos.example", "SOA").answer[0][0].serial == before + 1
+
+
+_ASKED = [
+    (name, kind)
+    for name in ("a.ns", "b.ns", "_a._tcp.ns", "_http._tcp.b.ns", "ns", "", "nobody.ns")
+    for kind in ("A", "SRV", "AAAA", "SOA", "ANY")
+]
+
+
+def _zone(counts: tuple[int, int]) -> Zone:
+    services = [
+        (Names(service=ServiceName(namespace="ns", name=name), names=(f"{name}.ns",)), count)
+        for name, count in zip("ab", counts, strict=True)
+    ]
+    return build([(names, [endpoint(n) for n in range(count)]) for names, count in services if count])
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=4))
+def test_after_any_changes_the_answers_are_those_of_a_server_that_has_just_begun(changes: list[tuple[int, int]]) -> None:
+    server = Answers(AUTHORITY)
+    for counts in changes:
+        server.put(_zone(counts))
+        fresh = Answers(AUTHORITY)
+        fresh.put(_zone(counts))
+        for name, kind in _ASKED:
+            asked = f"{name}.mesos.example" if name else "mesos.example"
+            old, new = ask(server, asked, kind), ask(fresh, asked, kind)
+            assert (old.rcode(), _sections(old)) == (new.rcode(), _sections(new)), (asked, kind)
+        assert ask(server, "mesos.example", "SOA").answer[0][0].serial == server.serial
+
+
+def _sections(message: dns.message.Message) -> list[list[str]]:
+    """Without the SOA, whose serial tells of all changes before."""
+    sections = (message.answer, message.additional)
+    return [sorted(d.to_text() for rrset in section if rrset.rdtype != dns.rdatatype.SOA for d in rrset) for section in sections]
 
 
 def test_cases_come_back_as_they_were_sent() -> None:

@@ -1,4 +1,4 @@
-"""From a change in ZooKeeper to HAProxy's state, with traffic flowing; and what the agent costs. Run by `make bench`, or by hand.
+"""From a change in ZooKeeper to HAProxy's state, with traffic flowing; and what the agent costs.
 
 Real ZooKeeper, real HAProxy, a real `shuren lb`; endpoints are one server process on many loopback addresses. The clock starts before the
 write to ZooKeeper and stops when HAProxy's own `show servers state` has it, so both ends and our asking are in the figures. The floor is a
@@ -7,16 +7,12 @@ write to ZooKeeper and stops when HAProxy's own `show servers state` has it, so 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import multiprocessing
 import os
 import re
 import socket
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +20,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from bench.report import Row
 from engine_process import free_port
 from haproxy_process import haproxy
 from haproxy_room import http, route, service
@@ -36,6 +31,7 @@ from shuren.domain.haproxy.converge import ObservedServer
 from shuren.domain.service.values import Endpoint, EndpointState
 from zookeeper_process import zookeeper
 
+BENCH = "load balancer"
 TARGET_P99_MS = 100.0
 TARGET_THOUSAND_S = 0.3
 HOST = "s0.example"
@@ -113,7 +109,7 @@ def _load(port: int, ending: Event, results: Any) -> None:
 
     counts = asyncio.run(run())
     p99 = statistics.quantiles(counts["ms"], n=100)[98]
-    results.put({"requests": counts["good"], "failed": counts["failed"], "request p99 ms": round(p99, 1)})
+    results.put({"requests": counts["good"], "failed": counts["failed"], "p99 ms": p99})
 
 
 @contextmanager
@@ -163,7 +159,7 @@ class Bench:
         while len(line.findall(await self.balancer.api.servers_as_text())) != count:
             if time.perf_counter() - began > 60:
                 raise AssertionError("HAProxy does not get there")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
         self.now = wanted
         return time.perf_counter() - began
 
@@ -254,17 +250,15 @@ async def _measure(directory: Path, hosts: str, endpoints_port: int, *, singles:
         resting = await _cpu_share(pid, idle)
         changing, _ = await asyncio.gather(_cpu_share(pid, idle), _changing(bench, 50, idle))
         return {
-            "changes one by one": singles,
-            "p50 ms": round(statistics.median(one), 1),
-            "p99 ms": round(statistics.quantiles(one, n=100)[98], 1),
-            **{f"1,000 × {name} s": round(seconds, 3) for name, seconds in batch.items()},
-            "CPU ms a change, one by one": round(single_cpu / singles * 1000, 2),
-            "CPU ms a change, in bursts": round(used / 4000 * 1000, 2),
-            **traffic,
+            "one": one,
+            "batch": batch,
+            "traffic": traffic,
+            "single CPU ms": single_cpu / singles * 1000,
+            "burst CPU ms": used / 4000 * 1000,
             "reloads": (await balancer.master.processes()).reloads - reloads,
-            "CPU % at 2,000 servers, idle": round(resting, 1),
-            "CPU % at 2,000 servers, 50 changes/s": round(changing, 1),
-            "memory MB": round(_memory(pid), 1),
+            "resting": resting,
+            "changing": changing,
+            "memory MB": _memory(pid),
         }
     finally:
         await balancer.end()
@@ -276,31 +270,46 @@ def _listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def measure(*, singles: int = 300, idle: float = 20.0) -> Json:
+def _measured(directory: Path, *, singles: int, idle: float) -> Json:
     """All of it: figures by name."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as name, _child(_endpoints, port):
-        directory = Path(name)
-        for part in ("floor", "zk"):
-            (directory / part).mkdir()
+    for part in ("floor", "zk"):
+        (directory / part).mkdir()
+    with _child(_endpoints, port):
         raw = floor(directory / "floor", 1000)
         with zookeeper(directory / "zk") as hosts:
-            result = asyncio.run(_measure(directory, hosts, port, singles=singles, idle=idle))
-    return {**result, **{f"floor: 1,000 × {name} s": round(seconds, 3) for name, seconds in raw.items()}}
+            return {"floor": raw, **asyncio.run(_measure(directory, hosts, port, singles=singles, idle=idle))}
 
 
-def main() -> None:
-    """Print a table and a JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--singles", type=int, default=300)
-    parser.add_argument("--idle", type=float, default=20.0)
-    wanted = parser.parse_args()
-    result = measure(singles=wanted.singles, idle=wanted.idle)
-    for name, value in result.items():
-        sys.stdout.write(f"{name:38} {value}\n")
-    targets = {"target p99 ms": TARGET_P99_MS, "target 1,000 changes s": TARGET_THOUSAND_S}
-    sys.stdout.write(json.dumps({"bench": "lb", **targets, **result}, ensure_ascii=False) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+async def run(directory: Path, *, apps: int, repeats: int) -> list[Row]:
+    """See the module. The number of servers is 1,000 and 2,000 whatever the number of apps is; fewer `repeats` only make it shorter."""
+    del apps
+    found = await asyncio.to_thread(_measured, directory, singles=100 * repeats, idle=5.0 * repeats)
+    one, batch, raw = found["one"], found["batch"], found["floor"]
+    traffic = found["traffic"]
+    return [
+        Row(bench=BENCH, what="one change, written → HAProxy shows it, p50", measured=statistics.median(one), unit="ms"),
+        Row(bench=BENCH, what="the same, p99", measured=statistics.quantiles(one, n=100)[98], unit="ms", limit=TARGET_P99_MS),
+        *(
+            Row(
+                bench=BENCH,
+                what=f"1,000 servers: {name}",
+                measured=seconds,
+                unit="s",
+                against="raw runtime API",
+                reference=raw[name],
+                limit=TARGET_THOUSAND_S,
+            )
+            for name, seconds in batch.items()
+        ),
+        Row(
+            bench=BENCH, what="requests failed meanwhile", measured=traffic["failed"], unit="", limit=0, note=f"of {traffic['requests']:,}"
+        ),
+        Row(bench=BENCH, what="their p99", measured=traffic["p99 ms"], unit="ms"),
+        Row(bench=BENCH, what="reloads", measured=found["reloads"], unit="", limit=0),
+        Row(bench=BENCH, what="agent's CPU, a change alone", measured=found["single CPU ms"], unit="ms"),
+        Row(bench=BENCH, what="agent's CPU, a change of 1,000", measured=found["burst CPU ms"], unit="ms"),
+        Row(bench=BENCH, what="agent's CPU at 2,000 servers, idle", measured=found["resting"], unit="% of a core"),
+        Row(bench=BENCH, what="agent's CPU at 2,000 servers, 50 changes/s", measured=found["changing"], unit="% of a core"),
+        Row(bench=BENCH, what="agent's memory at 2,000 servers", measured=found["memory MB"], unit="MB"),
+    ]
