@@ -1,0 +1,79 @@
+"""Every command block of the how-tos, as a reader types them, one page after the other in one sandbox with a load balancer.
+
+A block after a line with a file's name and a colon is that file; `sh` is run by a shell that stops at the first failure; `text` is what the
+run before it printed, line by line and in order, with `…` for what differs from time to time. A block after `<!-- not run: why -->` is not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from real_parts import owner, running
+from shuren.devenv.background import Sandbox
+from shuren.devenv.options import Options
+
+HOWTOS = Path(__file__).parents[3] / "docs" / "howto"
+PAGES = sorted(HOWTOS.glob("*.md"))
+_BLOCK = re.compile(
+    r"(?:^`(?P<file>[\w./-]+)`:\n\n)?(?P<skip>^<!-- not run: .+ -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One fenced block."""
+
+    language: str
+    text: str
+    file: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """In order, without those that are not run."""
+    found = _BLOCK.finditer(page.read_text())
+    return [Block(language=one["language"], text=one["text"], file=one["file"] or "") for one in found if one["skip"] is None]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    options = Options(state_dir=tmp_path_factory.mktemp("howtos"), operators=1, load_balancers=1, owner=owner())
+    with running(options) as sandbox:
+        yield sandbox
+
+
+def test_there_are_pages_and_each_runs_something() -> None:
+    assert len(PAGES) > 2
+    for page in PAGES:
+        assert any(block.language == "sh" for block in blocks(page)), page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_does_what_it_says(place: Sandbox, tmp_path: Path, page: Path) -> None:
+    environment = {**os.environ, **place.endpoints.exports(os.environ["PATH"])}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    printed = ""
+    for block in blocks(page):
+        if block.file:
+            (tmp_path / block.file).write_text(block.text)
+        elif block.language == "sh":
+            command = ["bash", "-euo", "pipefail", "-c", block.text]
+            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=240)
+            assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}"
+            printed = done.stdout
+        elif block.language == "text":
+            assert _shows(printed, block.text), f"printed:\n{printed}\nexpected:\n{block.text}"
+
+
+def _shows(printed: str, expected: str) -> bool:
+    """Whether the expected lines are there, in this order."""
+    lines = iter(printed.splitlines())
+    wanted = [".*".join(re.escape(part) for part in re.sub(r" +", " ", line).split("…")) for line in expected.splitlines()]
+    return all(any(re.fullmatch(pattern, re.sub(r" +", " ", line).strip()) for line in lines) for pattern in wanted)
