@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import shuren
-from shuren.cli import actions, demo, dns, doctor, importing, lb, operator, plan, sandbox, shards, status, tasks
+from shuren.cli import actions, backup, demo, dns, doctor, exporting, importing, lb, operator, plan, sandbox, shards, status, tasks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +29,9 @@ for command in (
     status.diff,
     status.history,
     doctor.doctor,
+    exporting.export,
+    backup.backup,
+    backup.restore,
     tasks.logs,
     tasks.top,
     actions.restart,

@@ -72,7 +72,7 @@ async def look(where: Where, names: Sequence[str]) -> Looked:
 
     async with session(where) as connection:
         store, unknown = await read_kubernetes(connection, namespaces={connection.namespace} - {""})
-        keys = _chosen(store, names, connection.namespace)
+        keys = chosen(store, names, connection.namespace)
         behind = _related(store, keys)
         async with connected(connection, store, clusters=clusters_of(store, behind), given={}, unknown=unknown) as world:
             apps, services = await preview(connection, world).look(keys)
@@ -93,7 +93,7 @@ def _related(store: Store, keys: Collection[ObjectKey]) -> frozenset[ObjectKey]:
     return frozenset(keys) | {key for key in every if key.namespace in namespaces}
 
 
-def _chosen(store: Store, names: Sequence[str], namespace: str) -> frozenset[ObjectKey]:
+def chosen(store: Store, names: Sequence[str], namespace: str) -> frozenset[ObjectKey]:
     """The resources that are named, or all of the namespace."""
     from shuren.cli.session import named  # noqa: PLC0415
     from shuren.domain.identity import ObjectKey as Key  # noqa: PLC0415

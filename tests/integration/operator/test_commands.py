@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -193,6 +194,49 @@ def test_a_live_marathon_becomes_files_that_change_nothing(shell: Shell, tmp_pat
     shell.tenant.kubectl("wait", f"papp/{shell.namespace}-old", "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s")
     assert (engine.versions(app_id), set(engine.tasks(app_id))) == before
     shell.tenant.kubectl("delete", "-k", str(files))
+
+
+def test_resources_are_exported_as_objects_that_kubernetes_takes(shell: Shell, tmp_path: Path) -> None:
+    app_ = web(
+        shell.namespace, instances=0, portDefinitions=[{"port": 0, "name": "http"}], healthChecks=[{"protocol": "HTTP", "path": "/"}]
+    )
+    listener = {"name": "http", "protocol": "HTTP", "port": 80, "hosts": [f"{shell.namespace}.example.org"]}
+    service: Json = {
+        "apiVersion": "paas.shurenyun.com/v1alpha1",
+        "kind": "PaasService",
+        "metadata": {"name": "front", "namespace": shell.namespace},
+        "spec": {
+            "clusterRef": {"name": "sandbox"},
+            "backends": [{"name": "main", "appRef": {"name": "web"}, "portName": "http"}],
+            "loadBalancer": {"group": "edge", "listeners": [listener]},
+        },
+    }
+    shell.apply(app_, service)
+    shell.run("export", "--kubernetes", "--autoscale", "-d", str(tmp_path / "out"))
+    taken = shell.tenant.kubectl("apply", "--dry-run=server", "-f", str(tmp_path / "out"))
+    assert sorted(line.partition("/")[0] for line in taken.splitlines()) == [
+        "deployment.apps",
+        "horizontalpodautoscaler.autoscaling",
+        "ingress.networking.k8s.io",
+        "service",
+    ]
+
+
+def test_a_backup_is_complete_and_is_not_restored_under_a_leader(shell: Shell, tmp_path: Path) -> None:
+    shell.apply(web(shell.namespace, instances=0))
+    shell.settled(1)
+    file = str(tmp_path / "backup.json")
+    runner, config = CliRunner(), ("--kubeconfig", shell.kubeconfig)
+    assert runner.invoke(app, ["backup", file, *config]).exit_code == 0
+    saved = json.loads(Path(file).read_text())
+    assert shell.tenant.app_id("web") in str([base64.b64decode(data) for data in saved["clusters"]["sandbox"]["nodes"].values()])
+    assert [r for r in saved["revisions"] if r["metadata"]["namespace"] == shell.namespace]
+    refused = runner.invoke(app, ["restore", file, *config])
+    assert (refused.exit_code, "stop it first" in refused.stderr) == (Exit.FAILED, True)
+
+    # everything is there, so nothing would be restored
+    said = runner.invoke(app, ["restore", "--dry-run", file, *config]).stdout
+    assert "cluster sandbox: 0 nodes or claims would be restored" in said
 
 
 def test_it_is_a_plugin_of_kubectl(operated: Sandbox) -> None:
