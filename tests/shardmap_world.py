@@ -119,7 +119,7 @@ class SimMember:
                 if duty.becomes is not None:
                     self._held[shard] = duty.becomes
             if duty.report is not None:
-                report = Report(state=duty.report.state, epoch=duty.report.epoch, error=error)
+                report = replace(duty.report, error=error)
                 path = f"{self.path}/moves/{shard}/{moves_codec.node_name(self.id)}"
                 await self._write(path, moves_codec.encode_report(report))
             did = did or not error
