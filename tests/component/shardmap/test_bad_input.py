@@ -77,7 +77,7 @@ async def test_a_resource_made_anew_takes_over_what_was_left() -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("what", ["corrupt", "older", "deleted"])
-async def test_a_head_that_somebody_changed_is_held_and_nothing_is_written(what: str, restarted: bool) -> None:
+async def test_a_head_that_somebody_changed_is_held_and_nothing_is_written(what: str, *, restarted: bool) -> None:
     world = await mapped()
     first = world.nodes()[f"{MAP}/head"]
     for extra in ("n4", "n5"):

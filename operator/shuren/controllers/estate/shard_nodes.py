@@ -169,6 +169,7 @@ async def look_at(zookeeper: FencedZooKeeper, name: MapName) -> MapSeen:
         broken=published.broken,
         table=published.table,
         partitioning=published.head.partitioning if published.head is not None else "",
+        retiring=published.head.retiring if published.head is not None else "",
         live=live,
         moves=moves,
         reports=reports,

@@ -114,6 +114,7 @@ class ShardMaps:
             broken=entry.published.broken,
             table=table,
             partitioning=entry.published.head.partitioning if entry.published.head is not None else "",
+            retiring=entry.published.head.retiring if entry.published.head is not None else "",
             live=dict(entry.live),
             unseen_for={member: now - since for member, since in entry.since.items() if member not in entry.live},
             looked_for=now - entry.looked_at,
@@ -388,7 +389,7 @@ class ShardMaps:
         base = f"{SHARDS}/{name}"
         async with entry.lock:
             known = entry.published
-            found = publication.publish(change.table, previous=known.table, partitioning=change.partitioning)
+            found = publication.publish(change.table, previous=known.table, partitioning=change.partitioning, retiring=change.retiring)
             place = f"{base}/{publication.directory(change.table.generation)}"
             there = await self._zookeeper.children(place)
             # left there by a publication that did not come to its end: nobody reads it before a head names it

@@ -11,9 +11,10 @@ from shuren.api.v1alpha1 import shardmap as api
 from shuren.controllers.identity import cluster_of
 from shuren.domain.app.snapshot import Problem
 from shuren.domain.identity import ObjectKey
-from shuren.domain.shardmap.snapshot import Identity, MapResource, MapSpec, Partitioning, SourceMember
+from shuren.domain.shardmap.snapshot import Identity, MapResource, MapSpec, SourceMember
 from shuren.domain.shards.members import Spread, SpreadLevel
 from shuren.domain.shards.migration import Caps, Deadlines, MovePolicy
+from shuren.domain.shards.partitions import Partitioning
 from shuren.ports.kubernetes import Object
 from shuren.sharding.core.table import KeyHash
 

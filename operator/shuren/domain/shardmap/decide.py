@@ -25,14 +25,15 @@ from shuren.domain.shardmap.plan import (
     WithdrawMap,
     WriteMove,
 )
-from shuren.domain.shardmap.publish import first_table, measured, next_table
+from shuren.domain.shardmap.publish import first_table, measured, next_table, relaid
 from shuren.domain.shardmap.roster import Roster
-from shuren.domain.shardmap.snapshot import FINALIZER, MapSeen, MapSnapshot, MapSpec, Memory, Partitioning, PlanFacts
+from shuren.domain.shardmap.snapshot import FINALIZER, MapSeen, MapSnapshot, MapSpec, Memory, PlanFacts
 from shuren.domain.shardmap.status import Finding, Phase, Picture, conditions, facts
 from shuren.domain.shards.assignment import changes
 from shuren.domain.shards.goals import Goal, counted, why_plan
 from shuren.domain.shards.members import Wanted
 from shuren.domain.shards.migration import Failure, World, effective
+from shuren.domain.shards.partitions import Layout, Partitioning, Published, Relay, elder, faults, next_layout, split
 from shuren.domain.shards.planner import plan
 from shuren.domain.shards.schedule import Step, step
 from shuren.sharding.core.table import ShardTable
@@ -145,15 +146,18 @@ def partitioning_does_not_fit(s: MapSnapshot) -> Held | None:
     """What is published is of a partitioning that the spec does not name, or names with another number of shards."""
     if s.spec is None or s.seen is None or s.seen.table is None:
         return None
-    named = {p.name: p.shards for p in s.spec.partitionings}
-    published, shards = s.seen.partitioning, s.seen.table.shards
-    if named.get(published) == shards and s.seen.table.hash is s.spec.hash:
+    published = _published(s.seen, s.seen.table)
+    wrong = [f"spec{fault.path.replace('/', '.')}: {fault.message}" for fault in faults(s.spec.partitionings, published)]
+    if s.seen.table.hash is not s.spec.hash:
+        wrong.append(f"spec.algorithm: the published map is by {s.seen.table.hash.value}, which cannot be changed")
+    if not wrong:
         return None
-    message = (
-        f"the published map has {shards} shards ({s.seen.table.hash.value}, partitioning {published}), which spec.partitionings does not "
-        f"name; put it back, or delete {s.path} in ZooKeeper to begin anew without the data"
-    )
+    message = f"{'; '.join(wrong)} (published at {s.path}, which stays)"
     return Held(finding=Finding(phase=Phase.STALLED, reason="PartitioningUnknown", message=message))
+
+
+def _published(seen: MapSeen, table: ShardTable) -> Published:
+    return Published(partitioning=Partitioning(name=seen.partitioning, shards=table.shards), retiring=seen.retiring)
 
 
 CHECKS: tuple[Callable[[MapSnapshot], Held | None], ...] = (
@@ -258,13 +262,20 @@ def _go_on(s: MapSnapshot, spec: MapSpec, seen: MapSeen, table: ShardTable, peop
         paused=spec.paused or s.source.problem is not None or s.resource.deleting,
         failures=memory.failures,
     )
-    aim = _aim(s, spec, people, world, memory)
+    layout = next_layout(spec.partitionings, _published(seen, table), moving=len(world.moves), table=world.table)
+    anew = None if s.resource.deleting or spec.suspend else _lay_anew(s, seen, layout, people, memory=memory)
+    if anew is not None:
+        return anew
+    world = replace(world, paused=world.paused or bool(layout.wait and not layout.together))
+    aim = _aim(s, spec, people, world, memory, together=layout.together)
     world = replace(world, goal=aim.memory.goal.table if aim.memory.goal is not None else None)
     made = step(world)
     memory = replace(aim.memory, failures=_open(world, made))
     actions = _actions(s, seen, table, people, made)
     picture = Picture(seen=seen, table=table, people=people, world=world, step=made, view=view, planned=memory.planned, goal=memory.goal)
     finding = _judge(s, spec, picture, aim, memory)
+    if layout.wait and finding.phase is Phase.READY:
+        finding = replace(finding, reason="Repartitioning", message=f"before the map is laid out anew, {layout.wait}", moving=True)
     if spec.suspend:
         pending = "; ".join(str(a) for a in actions[:3] if not isinstance(a, AddFinalizer))
         finding = replace(finding, suspended=True)
@@ -280,6 +291,23 @@ def _go_on(s: MapSnapshot, spec: MapSpec, seen: MapSeen, table: ShardTable, peop
         # a moment after a start: neither good nor bad news
         return replace(made_plan, conditions=None)
     return made_plan
+
+
+def _lay_anew(s: MapSnapshot, seen: MapSeen, layout: Layout, people: Roster, *, memory: Memory) -> MapPlan | None:
+    """The generation that splits the map, takes the split back, or ends the old partitioning; None when none is due."""
+    table = seen.table
+    if table is None or layout.wait or (layout.partitioning.name, layout.retiring) == (seen.partitioning, seen.retiring):
+        return None
+    following = relaid(table, memory.measured.rows, layout.relay, people, term=s.epoch) if memory.measured is not None else None
+    if following is None:
+        return None
+    name = layout.partitioning.name
+    word = {Relay.SPLIT: "split", Relay.MERGE: "merged back", Relay.KEEP: f"of {name} alone; {seen.retiring} is retired"}[layout.relay]
+    finding = Finding(phase=Phase.PROGRESSING, reason="Repartitioning", message=f"the map is {word}: {following.shards} shards")
+    publication = PublishTable(table=following, partitioning=name, changed=following.shards, retiring=layout.retiring)
+    news = (("Repartitioned", f"the map is {word}: {following.shards} shards of partitioning {name}"),)
+    memory = replace(memory, goal=None, planned=None, failures={}, measured=None)
+    return _report(s, finding, actions=(*_preparations(s, seen), publication), memory=memory, news=news, requeue_after=_AT_ONCE)
 
 
 def _open(world: World, made: Step) -> dict[int, Failure]:
@@ -303,26 +331,31 @@ class _Aim:
     news: tuple[tuple[str, str], ...] = ()
 
 
-def _aim(s: MapSnapshot, spec: MapSpec, people: Roster, world: World, memory: Memory) -> _Aim:
+def _aim(s: MapSnapshot, spec: MapSpec, people: Roster, world: World, memory: Memory, *, together: bool) -> _Aim:
     if s.source.problem is not None:
         return _Aim(memory=replace(memory, goal=None), problem=s.source.problem)
     members = counted(people.members, world)
     try:
-        wanted = Wanted(slots=world.table.slots, replicas=spec.replicas, members=members, spread=spec.spread, salt=_salt(s))
+        # while both partitionings are kept, children stay with their siblings: the goal is one for their parents
+        slots = world.table.slots // 2 if together else world.table.slots
+        wanted = Wanted(slots=slots, replicas=spec.replicas, members=members, spread=spec.spread, salt=_salt(s))
     except Invalid as error:
         return _Aim(memory=replace(memory, goal=None), problem=Problem(reason="TooFewMembers", message=str(error)))
     why = why_plan(memory.goal, wanted, world)
     if not why:
         return _Aim(memory=memory)
     start = effective(world)
-    planned = plan(wanted, start)
-    moved = changes(start, planned.table)
+    planned = plan(wanted, elder(start) if together else start)
+    goal = Goal(table=split(planned.table) if together else planned.table, wanted=wanted)
+    moved = changes(start, goal.table)
     said = tuple((found.reason, found.message) for found in planned.findings)
-    memory = replace(memory, goal=Goal(table=planned.table, wanted=wanted), findings=said)
+    memory = replace(memory, goal=goal, findings=said)
     if not moved and not world.moves:
         return _Aim(memory=memory)
-    counts = PlanFacts(moves=planned.moves, bound=planned.bound, proven=planned.proven, changes=len(changes(world.table, planned.table)))
-    note = f"{why}: {planned.moves} replicas to move, at least {planned.bound}; {len(moved)} shards change"
+    each = 2 if together else 1
+    left = len(changes(world.table, goal.table))
+    counts = PlanFacts(moves=each * planned.moves, bound=each * planned.bound, proven=planned.proven, changes=left)
+    note = f"{why}: {counts.moves} replicas to move, at least {counts.bound}; {len(moved)} shards change"
     return _Aim(memory=replace(memory, planned=counts), news=(("Planned", note),) if moved else ())
 
 
@@ -331,7 +364,8 @@ def _actions(s: MapSnapshot, seen: MapSeen, table: ShardTable, people: Roster, m
     actions: list[MapAction] = []
     following = next_table(table, made.publish, people, term=s.epoch)
     if following is not None:
-        actions.append(PublishTable(table=following, partitioning=seen.partitioning, changed=len(made.publish)))
+        publication = PublishTable(table=following, partitioning=seen.partitioning, changed=len(made.publish), retiring=seen.retiring)
+        actions.append(publication)
     actions += [WriteMove(move=w.move, unless_live=w.unless_live, why=w.why) for w in made.write]
     actions += [RemoveMove(shard=shard, failed=shard in made.failures) for shard in made.remove]
     newest = following.generation if following is not None else table.generation
@@ -368,9 +402,12 @@ def _judge(s: MapSnapshot, spec: MapSpec, picture: Picture, aim: _Aim, memory: M
 
 def _advice(spec: MapSpec, picture: Picture, memory: Memory) -> tuple[tuple[str, str], ...]:
     found = list(memory.findings)
-    if len(spec.partitionings) > 1 and picture.seen.partitioning == spec.partitionings[1].name:
-        old = spec.partitionings[0].name
-        found.append(("PartitioningRetired", f"the split is done: take partitioning {old} out of spec.partitionings"))
+    if len(spec.partitionings) > 1 and picture.seen.retiring:
+        message = (
+            f"the map is split, and readers of either partitioning ask the right member: take {picture.seen.retiring} out of "
+            f"spec.partitionings to let the new shards go their own ways, or {picture.seen.partitioning} to take the split back"
+        )
+        found.append(("SplitDone", message))
     if picture.step.tally.failed:
         found.append(("MovesFailed", _why_failed(picture)))
     return tuple(found)

@@ -46,9 +46,10 @@ class PublishTable:
     table: ShardTable = field(repr=False)
     partitioning: str
     changed: int
+    retiring: str = ""
 
     def __str__(self) -> str:
-        return f"publish generation {self.table.generation} ({self.changed} shards changed)"
+        return f"publish generation {self.table.generation} of {self.partitioning} ({self.changed} shards changed)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from shuren.domain.shardmap.snapshot import MapSpec, Measured
 from shuren.domain.shards.advance import Publish
 from shuren.domain.shards.assignment import VACANT, Assignment
 from shuren.domain.shards.members import SpreadLevel, group_of
+from shuren.domain.shards.partitions import Relay, merged, merged_epochs, split, split_epochs
 from shuren.sharding.core.table import NOBODY, ShardTable, make_table
 
 FIRST_EPOCH = 1
@@ -24,6 +25,31 @@ def first_table(rows: Assignment, people: Roster, *, spec: MapSpec, shards: int,
         epochs=[FIRST_EPOCH] * shards,
         key_hash=spec.hash,
         generation=1,
+        term=term,
+    )
+
+
+def relaid(table: ShardTable, rows: Assignment, relay: Relay, people: Roster, *, term: int) -> ShardTable | None:
+    """The next generation with twice or half as many shards, or the same; None when siblings are apart that would have to be one."""
+    epochs = list(table.epochs)
+    match relay:
+        case Relay.SPLIT:
+            rows, epochs = split(rows), split_epochs(epochs)
+        case Relay.MERGE:
+            whole = merged(rows)
+            if whole is None:
+                return None
+            rows, epochs = whole, merged_epochs(epochs)
+        case Relay.KEEP:
+            pass
+    return make_table(
+        shards=rows.slots,
+        replicas=rows.replicas,
+        members=people.named,
+        owners=_by_replica(rows),
+        epochs=epochs,
+        key_hash=table.hash,
+        generation=table.generation + 1,
         term=term,
     )
 

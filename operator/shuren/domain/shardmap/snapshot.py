@@ -15,6 +15,7 @@ from shuren.domain.shards.assignment import Assignment
 from shuren.domain.shards.goals import Goal
 from shuren.domain.shards.members import Spread
 from shuren.domain.shards.migration import Failure, MovePolicy
+from shuren.domain.shards.partitions import Partitioning
 from shuren.sharding.core.moves import Live, Move, Report
 from shuren.sharding.core.table import KeyHash, ShardTable
 
@@ -55,14 +56,6 @@ def instance_of(task_id: str) -> str:
     """The instance that a task is an incarnation of, as Marathon names it: `instance-<uuid>`; empty for ids of another form."""
     found = _INSTANCE.search(task_id)
     return found.group(1) if found is not None else ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Partitioning:
-    """One of `spec.partitionings`."""
-
-    name: str
-    shards: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +134,8 @@ class MapSeen:
     broken: str = ""
     table: ShardTable | None = None
     partitioning: str = ""
+    retiring: str = ""
+    """The partitioning that it was split from, while that is kept."""
     live: Mapping[str, Live] = field(default_factory=dict)
     unseen_for: Mapping[str, float] = field(default_factory=dict)
     looked_for: float = 0.0
