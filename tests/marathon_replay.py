@@ -13,7 +13,7 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -205,12 +205,13 @@ class Player:
                 return out
             time.sleep(0.2)
 
-    def play(self, transcript: Path) -> tuple[int, list[Difference]]:
-        """A whole transcript: how many exchanges it has, and those that differ."""
+    def play(self, transcript: Path, *, before: Callable[[int], None] = lambda _: None) -> tuple[int, list[Difference]]:
+        """A whole transcript: how many exchanges it has, and those that differ. `before` gets the number of each that is next."""
         previous: float | None = None
         count, found = 0, []
         for line in filter(None, transcript.read_text(encoding="utf-8").split("\n")):
             record = json.loads(line)
+            before(record["n"])
             if "response" not in record:
                 self.send(record["request"])
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,26 @@ def test_the_recordings_are_here() -> None:
     }  # fmt: skip
 
 
+def hosts_in_maintenance(player: Player, *, enabled: bool) -> None:
+    """While they are, nothing starts: what a request meets before the tasks run is met on a busy machine, too."""
+    for agent in player.send({"method": "GET", "path": "/sandbox/agents"})[2]["agents"]:
+        body = json.dumps({"enabled": enabled})
+        player.send({"method": "POST", "path": f"/sandbox/agents/{agent['id']}/maintenance", "body": body})
+
+
+FIRST_LAUNCH = {1240: True, 1250: False}
+"""Exchanges of `lifecycle` from which on no task may run yet, and from which on they do."""
+
+
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda path: path.stem)
 def test_recorded_exchanges_agree(transcript: Path, tmp_path: Path) -> None:
     with engine(tmp_path, "--agents", "2", "--runner", "process") as url:
-        count, found = Player(url).play(transcript)
+        player = Player(url)
+
+        def before(number: int) -> None:
+            if (enabled := FIRST_LAUNCH.get(number)) is not None:
+                hosts_in_maintenance(player, enabled=enabled)
+
+        count, found = player.play(transcript, before=before)
     assert count > 0
     assert not found, "\n".join(map(str, found))
