@@ -122,6 +122,7 @@ KINDS = (
             Column(name="Updated", path=".status.counts.updated", type="integer", description="Running instances of the target revision"),
             Column(name="Cluster", path=".spec.clusterRef.name", description="MesosCluster"),
             Column(name="Marathon-ID", path=".status.marathon.id", description="Path of the app in Marathon"),
+            Column(name="Rollout", path=".status.rollout.phase", priority=1, description="How far a gated roll-out has come"),
             Column(name="Waiting", path=".status.waiting.reason", priority=1, description="Why instances do not start"),
             Column(name="Revision", path=".status.revision.current", priority=1, description="Revision that runs"),
             REASON,

@@ -180,7 +180,7 @@ class Applier:
     ) -> DeploymentRef | None:
         name = action.cluster if isinstance(action, DeleteApp) else seen.reading.cluster
         cluster = self._cluster(name)
-        if isinstance(action, DeleteApp):
+        if isinstance(action, DeleteApp) and not action.emptied:
             await cluster.permit_deletion()  # asked again: many passes may have seen the same last free place
         try:
             return await self._send(seen, cluster, action)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shuren.domain.app import progress
 from shuren.domain.app.plan import (
     Action,
     AppPlan,
@@ -19,6 +20,7 @@ from shuren.domain.app.plan import (
     ScaleApp,
     WriteKind,
 )
+from shuren.domain.app.progress import Stage
 from shuren.domain.app.rollout import rfc3339
 from shuren.domain.app.snapshot import Snapshot
 from shuren.domain.conditions import ConditionType, written
@@ -102,7 +104,24 @@ def of_transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[
         notices.append(Notice(reason="Ready", action="Reconcile", note=ready[2]))
     if ready is not None and ready[0] == "Unknown" and was is not None and was[0] == "True":
         notices.append(Notice(reason=ready[1], action="Reconcile", note=ready[2], severity=Severity.WARNING))
-    return tuple(notices)
+    rollout = _of_rollout(before, after)
+    return (*notices, rollout) if rollout is not None else tuple(notices)
+
+
+_AGAINST = frozenset({Stage.ABORTING, Stage.RETREATING, Stage.ABORTED})
+
+
+def _of_rollout(before: Mapping[str, Any], after: Mapping[str, Any]) -> Notice | None:
+    """A gated roll-out has come to another phase, step or weight."""
+    was, now = progress.read(before), progress.read(after)
+    if now is None or (was is not None and (was.stage, was.step, was.weight) == (now.stage, now.step, now.weight)):
+        return None
+    severity = Severity.WARNING if now.stage in _AGAINST else Severity.NORMAL
+    where = f"step {now.step + 1} of {now.steps}, {now.weight} % of the traffic"
+    note = f"revision {now.revision}: {where}" if not now.stage.over else f"revision {now.revision}"
+    return Notice(
+        reason=f"Rollout{now.stage.value}", action="Rollout", note=f"{note}; {now.message}" if now.message else note, severity=severity
+    )
 
 
 def _reasons(status: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:

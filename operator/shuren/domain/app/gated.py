@@ -176,9 +176,9 @@ class _Roll:
         if self.beside.app is None:
             return self.create(before, basis, steps)
         if before is not None and before.stage is Stage.ABORTING:
-            return self.fail(before.message)
+            return self.fail(before.message, by_hand=True)
         if Command.ABORT in fresh:
-            return self.fail(f"aborted by the annotation {ANNOTATION}abort")
+            return self.fail(f"aborted by the annotation {ANNOTATION}abort", by_hand=True)
         return self.advance(before, basis, steps, self.beside.app)
 
     # ------------------------------------------------------------------------------------------------ its size
@@ -251,12 +251,12 @@ class _Roll:
 
     # ------------------------------------------------------------------------------------------------ its ends
 
-    def fail(self, why: str) -> AppPlan:
-        """Mark it failed; with `onFailure: Pause` it stays as it is, else traffic goes back."""
+    def fail(self, why: str, *, by_hand: bool = False) -> AppPlan:
+        """Mark it failed; with `onFailure: Pause` it stays as it is, unless a person has asked for this, else traffic goes back."""
         record, s = self.work.record, self.s
         if record is None:
             return _retreat(self.work)
-        pause = s.rollout.on_failure is OnFailure.PAUSE and "annotation" not in why
+        pause = s.rollout.on_failure is OnFailure.PAUSE and not by_hand
         mark = MarkRevision(
             name=record.name, revision=record.hash, state=RevisionState.FAILED, failure=why[:_LONGEST_FAILURE], aborted=not pause
         )
@@ -305,6 +305,11 @@ def _commanded(basis: Progress, fresh: frozenset[Command]) -> Progress:
     if Command.PROMOTE_FULL in fresh:
         basis = replace(basis, paused=False, skip=True, step=basis.steps - 1)
     return basis
+
+
+def _unwatched(memory: Memory) -> Memory:
+    """Nothing is waited for: when something is again, its deadline begins then."""
+    return replace(memory, revision="", measure=(), progress_at=None, deadline="", unhealthy_since=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -374,15 +379,17 @@ class _Step:
             return self.roll.fail(f"at {self.step.weight} % of the traffic {why}")
         if self.halted:
             return held.paused(actions)
-        left = watch.at + self.step.duration - self.s.monotonic if self.roll.carried and not self.basis.skip else 0.0
-        if left > 0:
-            now = replace(now, message=f"holding for {self.step.duration:g} s" + (f"; {why}" if why else ""))
-            return held.tell(actions, now, requeue_after=min(max(left, 0.1), SETTLE if self.step.limited else _LOOK_AGAIN))
         if not self.ready:
             return held.judged(actions, replace(now, message="waiting until all its instances are ready"), reached=2)
+        held = replace(held, memory=_unwatched(held.memory))
+        left = watch.at + self.step.duration - self.s.monotonic if self.roll.carried and not self.basis.skip else 0.0
+        if left > 0:
+            ignored = "; a limit is passed, which spec.rollout.onFailure ignores" if why else ""
+            now = replace(now, message=f"holding for {self.step.duration:g} s{ignored}")
+            return held.tell(actions, now, requeue_after=min(max(left, 0.1), SETTLE if self.step.limited else _LOOK_AGAIN))
         if self.roll.carried and not self.basis.skip and not analysis.enough(self.step, seen):
             message = f"waiting for {self.step.min_requests} requests to judge it by (minRequests)"
-            return held.judged(actions, replace(now, message=message), reached=2)
+            return replace(held, memory=replace(self.memory, watch=watch)).judged(actions, replace(now, message=message), reached=3)
         if self.step.pause and not self.basis.skip:
             return held.paused(actions)
         return held.next(actions, now, app)
@@ -411,7 +418,7 @@ class _Step:
         if record is None or actions:
             return self.tell(actions, replace(now, message="finishing"), requeue_after=_SOON)
         mark = MarkRevision(name=record.name, revision=record.hash, state=RevisionState.GOOD, marathon_version=app.version)
-        memory = replace(self.memory, revision="", measure=(), progress_at=None, deadline="", unhealthy_since=None, watch=None)
+        memory = replace(_unwatched(self.memory), watch=None)
         done = replace(now, message="it takes over")
         return replace(self, memory=memory).tell((*actions, mark), done, requeue_after=_SOON)
 
@@ -420,19 +427,24 @@ class _Step:
     def judged(self, actions: tuple[Action, ...], now: Progress, *, reached: int) -> AppPlan:
         """Report what is under way, unless it has come to nothing within the deadline."""
         own = replace(self.own, memory=self.memory)
-        former = self.before.deadline if self.before is not None else ""
+        former = self.before.deadline if self.before is not None and self.before.step == now.step else ""
+        if self.ignored(former):
+            told = f"{now.message}; its deadline has passed, which spec.rollout.onFailure ignores"
+            return self.tell(actions, replace(now, deadline=former, message=told), requeue_after=_LOOK_AGAIN, waits=True)
         judged = rollout.judge(own, self.standing, revision=f"{now.revision} step {now.step}", reached=reached, former=former)
-        if judged.verdict is not Verdict.MOVING and not self.s.management.suspend:
-            why = rollout.why(self.s, judged.verdict) + status.waiting_clause(own)
-            if reached:
-                why = f"{why}: {now.message}"
-            if self.s.rollout.on_failure is not OnFailure.IGNORE:
-                return self.roll.fail(why)
-            now = replace(now, message=why)
-        moving = judged.verdict is Verdict.MOVING
-        now = replace(now, deadline=judged.memory.deadline if moving else "")
-        requeue = min(max(judged.left, 0.1), SETTLE) if moving else _LOOK_AGAIN
-        return replace(self, memory=judged.memory).tell(actions, now, requeue_after=requeue, waits=True)
+        if judged.verdict is Verdict.MOVING or self.s.management.suspend:
+            now = replace(now, deadline=judged.memory.deadline)
+            requeue = min(max(judged.left, 0.1), SETTLE)
+            return replace(self, memory=judged.memory).tell(actions, now, requeue_after=requeue, waits=True)
+        if self.s.rollout.on_failure is not OnFailure.IGNORE:
+            reason = rollout.why(self.s, judged.verdict) + status.waiting_clause(own)
+            return self.roll.fail(f"{reason}: {now.message}" if reached else reason)
+        return self.tell(actions, replace(now, deadline=rollout.rfc3339(self.s.now)), requeue_after=_SOON, waits=True)
+
+    def ignored(self, deadline: str) -> bool:
+        """Whether the deadline of this step has passed before, and is not minded."""
+        passed = rollout.moment(deadline)
+        return self.s.rollout.on_failure is OnFailure.IGNORE and passed is not None and passed <= self.s.now
 
     def tell(self, actions: tuple[Action, ...], now: Progress, *, requeue_after: float | None = None, waits: bool = False) -> AppPlan:
         own = self.own if waits else None

@@ -208,11 +208,15 @@ class CancelDeployment:
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteApp:
-    """Delete an app that our claim covers, in the cluster named. `force` ends a deployment of this app alone."""
+    """Delete an app that our claim covers, in the cluster named. `force` ends a deployment of this app alone.
+
+    `emptied`: it has no instances any more, and another one serves in its place; the guard on deletions has nothing to guard there.
+    """
 
     app_id: str
     cluster: str
     force: bool = False
+    emptied: bool = False
 
     def __str__(self) -> str:
         return f"delete {self.app_id} in {self.cluster}{_forced(self.force)}"

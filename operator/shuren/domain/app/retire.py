@@ -106,7 +106,7 @@ def _steps(s: Snapshot, found: Beside, now: Progress, before: Progress | None) -
         return (), f"the tasks of {app.id} are ending"
     if s.management.policy is not Policy.FULL:
         return (ReleaseClaim(app_id=app.id, cluster=s.cluster.name),), f"{app.id} is left without instances"
-    return (DeleteApp(app_id=app.id, cluster=s.cluster.name, force=force),), f"deleting {app.id}"
+    return (DeleteApp(app_id=app.id, cluster=s.cluster.name, force=force, emptied=True),), f"deleting {app.id}"
 
 
 def _ours(s: Snapshot, before: Progress | None, deployment: str) -> bool:

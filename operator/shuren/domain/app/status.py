@@ -14,7 +14,7 @@ from datetime import timedelta
 from enum import Enum
 
 from shuren.domain.app import progress, revisions
-from shuren.domain.app.progress import Progress
+from shuren.domain.app.progress import Progress, Stage
 from shuren.domain.app.rollout import Standing, moment, rfc3339, standing
 from shuren.domain.app.snapshot import OWNER_LABEL, Policy, RevisionState, Snapshot
 from shuren.domain.conditions import Condition, ConditionType, Truth
@@ -180,14 +180,25 @@ def _of_marathon(s: Snapshot, finding: Finding) -> dict[str, JsonValue]:
     deployment = _deployment(s, app, finding)
     if deployment is not None:
         marathon["deployment"] = deployment
+    tried = _tried_beside(s, finding)
+    if tried is not None:
+        now = replace(now, updated=standing(tried, desired=wanted).updated)
     return {
         "instances": app.instances,
         "counts": _counts(now),
         "ready": f"{now.ready}/{now.desired}",
         "marathon": marathon,
-        "lastTaskFailure": _failure(s, app),
-        "waiting": _waiting(s),
+        "lastTaskFailure": _failure(s, tried or app),
+        "waiting": _waiting(s if tried is None or s.beside is None else replace(s, queue=s.beside.queue)),
     }
+
+
+def _tried_beside(s: Snapshot, finding: Finding) -> ActualApp | None:
+    """The app that runs the target revision beside the one that serves, while it does."""
+    told = finding.rollout
+    if told is None or s.beside is None or s.desired is None or told.stage.over or told.stage is Stage.RETIRING:
+        return None
+    return s.beside.app if told.revision == s.desired.revision else None
 
 
 def _as_last_known(s: Snapshot, now: Standing) -> Standing:

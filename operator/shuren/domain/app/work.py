@@ -167,7 +167,7 @@ def given_up(s: Snapshot, record: Revision) -> bool:
     """Whether a revision is not to be tried any more."""
     if record.state is RevisionState.WITHDRAWN:
         return True
-    return record.state is RevisionState.FAILED and s.rollout.on_failure is not OnFailure.IGNORE
+    return record.state is RevisionState.FAILED and (record.aborted or s.rollout.on_failure is not OnFailure.IGNORE)
 
 
 def signature(body: Mapping[str, JsonValue]) -> str:
