@@ -9,7 +9,7 @@ from paasapp_scenarios import prepare
 from paasapp_world import World
 from shuren.ports.kubernetes import PAAS_APPS
 
-CHECKED = {"healthChecks": [{"protocol": "MESOS_HTTP", "path": "/"}]}
+CHECKED: dict[str, Any] = {"healthChecks": [{"protocol": "MESOS_HTTP", "path": "/"}]}
 PAUSES: list[dict[str, Any]] = [{"weight": 25, "pause": True}, {"weight": 75, "pause": True}]
 
 
