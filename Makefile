@@ -4,6 +4,7 @@
 #   make test          every test with coverage                                    (T=tests/unit: only these, without thresholds)
 #   make check         lint, format, types, layers, generated files up to date, licences and advisories of dependencies
 #   make generate      write crds/, docs/reference/ and what charts/ and manifests/argocd take from them
+#   make image         the container image, from Debian's archive and PyPI alone        (make sbom: what is in it; make e2e: tests of it)
 #   make bench         performance against a floor in the same run; tables and JSON    (B=events: only this; N=1000: fewer apps)
 #   make clean         remove what the above made here (the cache of binaries stays: `rm -r ~/.cache/shuren` removes that)
 
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
 
-.PHONY: help setup packages containers readers askers accelerator binaries demo test-programs test check audit generate bench clean
+.PHONY: help setup packages containers readers askers accelerator binaries demo test-programs test image sbom e2e check audit generate bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -147,6 +148,22 @@ else
 	  --cov --cov-report= --cov-fail-under 85 --cov-room domain=95 --cov-room runtime=95
 endif
 
+# The container image, without a registry (tests/container_image.py); its packages as a bill of materials; and tests of the real image.
+IMAGE_TOOLS := missing=(); command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+image: $(STAMPS)/installed containers
+	@$(IMAGE_TOOLS); $(install)
+	@PYTHONPATH=tests $(BIN)/python tests/container_image.py build/shuren-image.tar
+
+SBOM := $(VENV)/sbom
+sbom: $(STAMPS)/installed
+	@[ -x $(SBOM)/bin/cyclonedx-py ] || { $(PYTHON) -m venv $(SBOM) && $(SBOM)/bin/python -m pip install --disable-pip-version-check --quiet cyclonedx-bom==7.5.0; }
+	@mkdir -p build && $(SBOM)/bin/cyclonedx-py requirements image/runtime.txt --pyproject pyproject.toml --output-reproducible --of JSON -o build/shuren.cdx.json
+	@echo "sbom: build/shuren.cdx.json"
+
+e2e: setup containers
+	@$(IMAGE_TOOLS); $(install)
+	@$(BIN)/pytest tests/e2e --numprocesses 0
+
 GENERATED := crdgen docgen chartgen argogen
 check: $(STAMPS)/installed
 	@echo "check: ruff"; $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
@@ -154,7 +171,7 @@ check: $(STAMPS)/installed
 	@echo "check: types of the tests"; $(BIN)/mypy tests
 	@echo "check: layers"; $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@echo "check: generated files"; for one in $(GENERATED); do $(BIN)/python -m shuren.api.$$one --check || exit 1; done \
-	  && $(BIN)/python tests/sharding_vectors.py --check
+	  && $(BIN)/python tests/sharding_vectors.py --check && $(BIN)/python tests/image_requirements.py --check
 	@echo "check: licences of dependencies"; $(BIN)/python tests/dependencies.py licences --check
 	@$(MAKE) audit
 
@@ -168,7 +185,7 @@ audit: $(STAMPS)/installed
 	@[ -s $(AUDIT)/report.json ] && $(BIN)/python tests/dependencies.py advisories $(AUDIT)/report.json || { [ ! -s $(AUDIT)/report.json ] && echo "the index does not answer: nothing was audited"; }
 
 generate: $(STAMPS)/installed
-	@for one in $(GENERATED); do $(BIN)/python -m shuren.api.$$one || exit 1; done && $(BIN)/python tests/sharding_vectors.py && $(BIN)/python tests/dependencies.py licences
+	@for one in $(GENERATED); do $(BIN)/python -m shuren.api.$$one || exit 1; done && $(BIN)/python tests/sharding_vectors.py && $(BIN)/python tests/image_requirements.py && $(BIN)/python tests/dependencies.py licences
 
 bench: setup askers
 	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))
