@@ -23,6 +23,13 @@ def dns(
     state_dir: Annotated[
         Path | None, typer.Option(envvar="SHUREN_DNS_STATE_DIR", help="Keeps what was last good, for a start while ZooKeeper is away.")
     ] = None,
+    powerdns: Annotated[
+        str,
+        typer.Option(
+            envvar="SHUREN_POWERDNS",
+            help="Do not answer, tell PowerDNS: base URL of its HTTP API, whose key is in SHUREN_POWERDNS_API_KEY.",
+        ),
+    ] = "",
     metrics_address: Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz are served.")] = "127.0.0.1",
     metrics_port: Annotated[int, typer.Option(help="0: nowhere.")] = 9103,
     log_format: Annotated[Format, typer.Option(help="Form of log lines.")] = Format.CONSOLE,
@@ -34,6 +41,7 @@ def dns(
     from SHUREN_ZOOKEEPER_TLS=true, with SHUREN_ZOOKEEPER_CA, _CERTIFICATE, _KEY (PEM files, read for each connection) and _SERVER_NAME.
     """
     import asyncio  # noqa: PLC0415 - what only this command needs
+    import os  # noqa: PLC0415
 
     from shuren.cli.zookeeper import identity  # noqa: PLC0415
     from shuren.domain.errors import ShurenError  # noqa: PLC0415
@@ -56,6 +64,8 @@ def dns(
         tls=us.tls,
         metrics_address=metrics_address,
         metrics_port=metrics_port,
+        powerdns=powerdns,
+        powerdns_key=os.environ.get("SHUREN_POWERDNS_API_KEY", ""),
     )
     try:
         asyncio.run(serve(settings))

@@ -18,6 +18,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from engine_process import free_port
+from powerdns_process import KEY, PowerDns, needs_powerdns, powerdns
 from shuren.domain.service import wire
 from shuren.domain.service.values import Endpoint, EndpointSet, EndpointState, Names, ServiceName
 from waiting import eventually
@@ -57,11 +58,12 @@ def encoded(count: int) -> bytes:
 class Program:
     """One name server."""
 
-    def __init__(self, hosts: str, state_dir: Path) -> None:
-        self.port = free_port()
+    def __init__(self, hosts: str, state_dir: Path, *more: str, port: int = 0, environ: dict[str, str] | None = None) -> None:
+        self.port = port or free_port()
         command = [sys.executable, "-m", "shuren.cli", "dns", "--zookeeper", hosts, "--root", ROOT, "--address", "127.0.0.1"]
         options = ["--port", str(self.port), "--state-dir", str(state_dir), "--metrics-port", "0"]
-        self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+        environ = {**os.environ, **(environ or {})}
+        self.process = subprocess.Popen([*command, *options, *more], stderr=subprocess.PIPE, text=True, env=environ)
 
     def ask(self, name: str = "web.shop.mesos.test", kind: str = "A", *, tcp: bool = False) -> list[str] | None:
         """The answer's records; None while nobody answers."""
@@ -70,6 +72,8 @@ class Program:
         try:
             answer = how(query, "127.0.0.1", port=self.port, timeout=1.0)
         except (OSError, dns.exception.Timeout):
+            return None
+        if answer.rcode() == dns.rcode.REFUSED:  # a PowerDNS that has no zone yet
             return None
         assert answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
         return sorted(rdata.to_text() for rrset in answer.answer for rdata in rrset)
@@ -142,3 +146,34 @@ def test_dig_reads_the_answers(program: Program) -> None:
     missing = subprocess.run([*command, "x.mesos.test"], capture_output=True, text=True, env=environment, timeout=30, check=True).stdout
     assert "status: NXDOMAIN" in missing
     assert "SOA" in missing
+
+
+@needs_powerdns
+def test_powerdns_answers_what_it_is_told(hosts: str, operator: KazooClient, tmp_path: Path) -> None:
+    (tmp_path / "pdns").mkdir()
+    programs: list[Program] = []
+
+    def start(server: PowerDns) -> Program:
+        environ = {"SHUREN_POWERDNS_API_KEY": KEY}
+        programs.append(Program(hosts, tmp_path, "--powerdns", server.url, port=server.port, environ=environ))
+        return programs[-1]
+
+    try:
+        with powerdns(tmp_path / "pdns") as server:
+            told = start(server)
+            eventually(lambda: told.ask() == ["10.0.0.1"], seconds=30)
+            operator.set(f"{ROOT}{wire.ENDPOINTS}/{WEB}", encoded(2))
+            eventually(lambda: told.ask() == ["10.0.0.1", "10.0.0.2"], seconds=30)
+            assert len(told.ask("_web._tcp.shop.mesos.test", "SRV") or ()) == 2
+            assert told.ask("nobody.mesos.test") == []
+            # it answers on without us
+            assert told.end() == 0
+            assert told.ask(tcp=True) == ["10.0.0.1", "10.0.0.2"]
+            operator.delete(f"{ROOT}{wire.NAMES}/{WEB}")
+            again = start(server)
+            eventually(lambda: again.ask() == [], seconds=30)
+            assert again.end() == 0
+    finally:
+        for program in programs:
+            program.process.kill()
+            program.process.communicate()

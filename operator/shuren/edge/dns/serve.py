@@ -8,18 +8,20 @@ import logging
 import random
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from shuren.clients.powerdns import PowerDnsClient
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.tls import Tls
 from shuren.domain.errors import Invalid, ShurenError, Unreachable
 from shuren.edge.dns.answers import Answers, Authority
 from shuren.edge.dns.packets import Rcode
+from shuren.edge.dns.publish import Publisher
 from shuren.edge.dns.server import Server
 from shuren.edge.dns.world import Follower, Picture
 from shuren.edge.exposition import Exposition
@@ -33,7 +35,10 @@ _SAVE = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to serve. `zone` empty: as ZooKeeper says. `state_dir` None: nothing is kept for the time after a restart. TTLs in seconds."""
+    """How to serve. `zone` empty: as ZooKeeper says. `state_dir` None: nothing is kept for the time after a restart. TTLs in seconds.
+
+    With `powerdns`, the base URL of its HTTP API, nothing is answered here: PowerDNS is told instead.
+    """
 
     hosts: str
     root: str
@@ -48,6 +53,8 @@ class Settings:
     tls: Tls | None = None
     metrics_address: str = "127.0.0.1"
     metrics_port: int = 0
+    powerdns: str = ""
+    powerdns_key: str = field(default="", repr=False)
 
 
 async def serve(settings: Settings) -> None:
@@ -77,7 +84,8 @@ async def _run(settings: Settings, zookeeper: ZooKeeperClient, stopping: asyncio
             raise Invalid("no zone: set MesosCluster.spec.dns.zone, or give --zone")
         answers = Answers(_authority(settings, zone), chance=random.random)
         answers.put(picture.zone())
-        await _answer(settings, zookeeper, answers, picture, kept, connecting, ended)
+        serving = _publish if settings.powerdns else _answer
+        await serving(settings, zookeeper, answers, picture, kept, connecting, ended)
     finally:
         for task in (connecting, ended):
             task.cancel()
@@ -118,6 +126,52 @@ async def _answer(  # noqa: PLR0917 - the parts of one process
         kept.save(answers, picture)
         await exposition.stop()
         await server.stop()
+
+
+async def _publish(  # noqa: PLR0917 - the parts of one process
+    settings: Settings,
+    zookeeper: ZooKeeperClient,
+    answers: Answers,
+    picture: Picture,
+    kept: Keeper,
+    connecting: asyncio.Task[str],
+    ended: asyncio.Task[bool],
+) -> None:
+    """PowerDNS answers; we tell it what."""
+    keeper = PowerDnsClient(settings.powerdns, key=settings.powerdns_key)
+    publisher = Publisher(keeper=keeper, authority=_authority(settings, answers.zone), zone=picture.zone)
+
+    def changed() -> None:
+        answers.put(picture.zone())
+        publisher.changed()
+
+    follower = Follower(zookeeper=zookeeper, root=settings.root, picture=picture, changed=changed)
+    registry = CollectorRegistry()
+    registry.register(_Metrics(answers, zookeeper))
+    exposition = Exposition(registry=registry, alive=lambda: "", ready=lambda: "" if publisher.published else "PowerDNS is not up to date")
+    log.info("telling PowerDNS at %s about %s", settings.powerdns, answers.zone)
+    tasks = [asyncio.create_task(_follow(connecting, follower)), asyncio.create_task(kept.keep(answers, picture))]
+    # an empty picture says nothing of the zone: whatever PowerDNS has stays until ZooKeeper was read, or what was last good
+    tasks.append(asyncio.create_task(_once_known(follower, picture, publisher)))
+    try:
+        if settings.metrics_port:
+            await exposition.start(settings.metrics_address, settings.metrics_port)
+        done, _ = await asyncio.wait({*tasks, ended}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            await task
+    finally:
+        for other in tasks:
+            other.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        kept.save(answers, picture)
+        await exposition.stop()
+        await keeper.close()
+
+
+async def _once_known(follower: Follower, picture: Picture, publisher: Publisher) -> None:
+    while _not_ready(follower, picture):  # noqa: ASYNC110 - read once in the life of the process
+        await asyncio.sleep(0.05)
+    await publisher.run()
 
 
 def _not_ready(follower: Follower, picture: Picture) -> str:
