@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from shuren.domain.conditions import Condition, ConditionType, Truth, is_true, written
 
-_ABNORMAL = {"Reconciling", "Stalled", "Suspended", "Advice", "DeletionsHeld", "Panic", "LoadBalancerSilent"}
+_ABNORMAL = {
+    "Reconciling",
+    "Stalled",
+    "Suspended",
+    "Advice",
+    "DeletionsHeld",
+    "Panic",
+    "LoadBalancerSilent",
+    "Rebalancing",
+    "Degraded",
+    "Paused",
+}
 _conditions = st.lists(
     st.builds(
         Condition,

@@ -47,7 +47,7 @@ async def test_missing_crds_end_the_process_with_the_command_to_apply_them() -> 
 async def test_missing_rights_end_it_with_the_rights() -> None:
     kubernetes = FakeKubernetes()
     kubernetes.fail("list", "mesosclusters", Denied("forbidden"))
-    with pytest.raises(Denied, match=r"forbidden \(needed: get, list, watch, patch on mesosclusters\.paas\.shurenyun\.com"):
+    with pytest.raises(Denied, match=r"forbidden \(needed: get, list, watch on mesosclusters\.paas\.shurenyun\.com"):
         await check_kinds(kubernetes, KINDS, Settings(), ManualClock())
 
 

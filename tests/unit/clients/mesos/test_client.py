@@ -93,7 +93,7 @@ async def test_agents_with_address_and_zone() -> None:
     client = _client(lambda _: httpx.Response(200, json={"slaves": agents}))
     assert await client.agents() == (
         MesosAgent(id="S1", hostname="a", address="10.0.0.1", zone="z1"),
-        MesosAgent(id="S2", hostname="b", address="2001:db8::1", zone="z2", active=False),
+        MesosAgent(id="S2", hostname="b", address="2001:db8::1", zone="z2", active=False, attributes={"zone": "z2"}),
         MesosAgent(id="S3", hostname=""),
     )
     await client.close()
