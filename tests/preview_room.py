@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from paasapp_world import WATCHED, Lead, LiveCluster, World, key_of
 from shuren.controllers.preview import LookedUp, Onlooker, Preview
 from shuren.domain.app.plan import CancelDeployment, DeleteApp, KillTasks, PutApp, RestartApp, RestoreVersion, ScaleApp
-from shuren.domain.app.snapshot import ClusterView
+from shuren.domain.app.snapshot import ClusterView, Snapshot
 from shuren.domain.identity import ObjectKey
 from shuren.domain.preview.apps import AppForecast
 from shuren.domain.preview.whole import WholePlan
@@ -87,14 +87,12 @@ def _never() -> Lead:
     return lead
 
 
-async def plan(world: World, keys: Collection[ObjectKey] | None = None) -> WholePlan:
-    """The plan for these resources (all of them), from nothing but what lies outside."""
+def _preview(world: World) -> Preview:
     store = Store()
-    clusters = LookedClusters(world, store)
     preview = Preview(
         kubernetes=world.kubernetes,
         store=store,
-        clusters=clusters,
+        clusters=LookedClusters(world, store),
         references=LookedUp(world.kubernetes),
         clock=world.clock,
         adviser=world.adviser,
@@ -102,10 +100,21 @@ async def plan(world: World, keys: Collection[ObjectKey] | None = None) -> Whole
     for resource in WATCHED:
         for item in world.kubernetes.all(resource):
             store.put(key_of(resource, item), copy.deepcopy(item))
+    return preview
+
+
+async def plan(world: World, keys: Collection[ObjectKey] | None = None) -> WholePlan:
+    """The plan for these resources (all of them), from nothing but what lies outside."""
     before = world.writes
-    found = await preview.plan(world.everyone() if keys is None else keys)
+    found = await _preview(world).plan(world.everyone() if keys is None else keys)
     assert world.writes == before, "a plan wrote something"
     return found
+
+
+async def seen(world: World, name: str = "web") -> Snapshot:
+    """What decisions about a PaasApp see."""
+    apps, _ = await _preview(world).look(world.everyone())
+    return next(snapshot for key, snapshot in apps.items() if key.name == name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,7 +134,11 @@ def marathon_has_what_is_asked_for(s: Snapshot) -> Link:
             record.why_not,
             "change the spec (kubectl shuren history NAME shows what ran before); the same revision is not tried again",
         )
-    ahead = [a for a in decide(s).actions if isinstance(a, (PutApp, ScaleApp))]
+    plan = decide(s)
+    locked = next((c for c in plan.conditions or () if c.type is ConditionType.READY and c.reason == "Locked"), None)
+    if locked is not None:
+        return broken("deployment", locked.message, "wait for it, or cancel it in Marathon")
+    ahead = [a for a in plan.actions if isinstance(a, (PutApp, ScaleApp))]
     if ahead:
         return broken(name, f"it is not as the spec asks: {ahead[0]}", "kubectl shuren diff NAME shows the fields; wait for the next pass")
     return holds(name, f"{s.app.id} as asked for, version {s.app.version}")

@@ -86,7 +86,9 @@ def endpoints_are_published(s: ServiceSnapshot) -> Link:
     if not ready:
         states = ", ".join(f"{e.address}:{e.port} {e.state.value}" for e in published.endpoints[:4]) or "none"
         return broken(name, f"generation {published.generation} has no ready endpoint ({states})", "kubectl shuren why APP for each app")
-    flaw = next((c for c in plan.conditions or () if c.type is ConditionType.STALLED and c.status is Truth.TRUE), None)
+    # what a load balancer refuses is told at its own link
+    stalled = (c for c in plan.conditions or () if c.type is ConditionType.STALLED and c.reason != "RouteRefused")
+    flaw = next((c for c in stalled if c.status is Truth.TRUE), None)
     if flaw is not None:
         return broken(name, f"{flaw.reason}: {flaw.message}", "change the spec")
     if behind is not None and behind.endpoints is not None:
