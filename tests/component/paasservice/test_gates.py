@@ -108,3 +108,19 @@ async def test_time_overrules_load_balancers() -> None:
     await world.settle()
     assert look(world).released == frozenset()
     assert look(world, limit=0.0).released == {"shop_web.2"}
+
+
+async def test_apps_that_are_gone_are_forgotten_unless_their_tasks_still_drain() -> None:
+    world = await serving(**CARRIED)
+    assert world.process is not None
+    gates = world.process.controller.gates
+    look(world)
+    for number in range(200):
+        owner = ObjectKey(kind="PaasApp", namespace="shop", name=f"gone-{number}")
+        gates.look("bj1", f"/shop/gone-{number}", owner, limit=60)
+        gates.passed("bj1", f"/shop/gone-{number}")
+        if number == 0:
+            gates.drain("bj1", "/shop/gone-0", frozenset({"t"}))
+    assert len(gates._owners) <= 40
+    assert {("bj1", "/shop/web"), ("bj1", "/shop/gone-0")} <= gates._owners.keys()
+    assert gates._draining.keys() <= gates._owners.keys()

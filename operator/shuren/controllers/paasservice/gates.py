@@ -27,6 +27,7 @@ from shuren.runtime.store import Store
 
 _Place = tuple[str, str]
 """(cluster, app id)."""
+_FEW = 16
 
 
 class Gatekeeper:
@@ -39,6 +40,7 @@ class Gatekeeper:
         self._signal = signal
         self._draining: dict[_Place, dict[str, float]] = {}
         self._owners: dict[_Place, ObjectKey] = {}
+        self._owners_limit = _FEW
         self._rolling: dict[ObjectKey, str] = {}
 
     def forget(self) -> None:
@@ -53,6 +55,7 @@ class Gatekeeper:
         """The gates of an app; see the port."""
         place = (cluster, app_id)
         self._owners[place] = owner
+        self._tidy()
         found = self._clusters.get(cluster)
         carriers = self._carriers(found, cluster, owner) if found is not None else []
         known = self._draining.get(place)
@@ -122,6 +125,15 @@ class Gatekeeper:
         return frozenset(_draining_in(published.endpoints if published is not None else None, app_id))
 
     # ------------------------------------------------------------------------------------------------ inside
+
+    def _tidy(self) -> None:
+        """Forgets apps whose resources are gone: seldom, so that it costs little for each that comes."""
+        if len(self._owners) <= self._owners_limit:
+            return
+        for place in [place for place, owner in self._owners.items() if owner not in self._store and not self._draining.get(place)]:
+            del self._owners[place]
+            self._draining.pop(place, None)
+        self._owners_limit = max(_FEW, 2 * len(self._owners))
 
     def _tell(self, cluster: str, app_id: str) -> None:
         owner = self._owners.get((cluster, app_id))

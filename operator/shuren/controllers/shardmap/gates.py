@@ -21,6 +21,7 @@ from shuren.runtime.store import Store
 
 _Place = tuple[str, str]
 """(cluster, app id)."""
+_FEW = 16
 
 
 class Gatekeeper:
@@ -32,6 +33,7 @@ class Gatekeeper:
         self._signal = signal
         self._draining: dict[_Place, frozenset[str]] = {}
         self._owners: dict[_Place, ObjectKey] = {}
+        self._owners_limit = _FEW
 
     def forget(self) -> None:
         """A term begins: what an earlier one asked for is not known to be true any more."""
@@ -47,6 +49,7 @@ class Gatekeeper:
             # a pass over an app that is not ours to write: nobody will ever ask its tasks to go
             self._draining[place] = frozenset()
         self._owners[place] = owner
+        self._tidy()
         found = self._clusters.get(cluster)
         maps = sorted(self._maps(cluster, owner))
         known = self._draining.get(place, frozenset())
@@ -94,6 +97,15 @@ class Gatekeeper:
         return self._draining.get((cluster, app_id), frozenset())
 
     # ------------------------------------------------------------------------------------------------ inside
+
+    def _tidy(self) -> None:
+        """Forgets apps whose resources are gone: seldom, so that it costs little for each that comes."""
+        if len(self._owners) <= self._owners_limit:
+            return
+        for place in [place for place, owner in self._owners.items() if owner not in self._store and not self._draining.get(place)]:
+            del self._owners[place]
+            self._draining.pop(place, None)
+        self._owners_limit = max(_FEW, 2 * len(self._owners))
 
     def _tell(self, cluster: str, app_id: str) -> None:
         owner = self._owners.get((cluster, app_id))
