@@ -5,7 +5,8 @@
 #   make check         lint, format, types, layers, generated files up to date, licences and advisories of dependencies
 #   make generate      write crds/, docs/reference/ and what charts/ and manifests/argocd take from them
 #   make image         the container image, from Debian's archive and PyPI alone        (make sbom: what is in it; make e2e: tests of it)
-#   make bench         performance against a floor in the same run; tables and JSON    (B=events: only this; N=1000: fewer apps)
+#   make bench         performance against a floor in the same run; tables and JSON    (B=events: only this; N=1000: fewer apps;
+#                      PEERS=1: also against OR-tools and libketama, which are fetched for that)
 #   make clean         remove what the above made here (the cache of binaries stays: `rm -r ~/.cache/shuren` removes that)
 
 SHELL := bash
@@ -190,7 +191,9 @@ generate: $(STAMPS)/installed
 bench: setup askers
 	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))
 ifndef B
-	@for one in mirror engine sharding planner; do echo; $(BIN)/python tests/bench/bench_$$one.py; done
+	@for one in mirror engine; do echo; $(BIN)/python tests/bench/bench_$$one.py; done
+	@[ -z "$(PEERS)" ] || [ -d .peers ] || $(BIN)/python -m pip install --disable-pip-version-check --quiet --target .peers ortools ketama
+	@echo; $(BIN)/python tests/bench/bench_sharding.py $(if $(PEERS),--peers .peers)
 endif
 
 clean:

@@ -1,6 +1,6 @@
 """What it takes to plan the next table of shards at full size, and how many replicas travel, against a table made from nothing.
 
-    python tests/bench/bench_planner.py [--json FILE]
+    python tests/bench/bench_planner.py [--json FILE] [--peers DIRECTORY]
 
 Times are CPU time of one core, the best and the median of some passes, for 1,000 members in 20 racks x 65,536 shards x 3 replicas. The
 counts are exact and do not depend on the machine: `moves` are the replicas to copy, `bound` the fewest that any such table needs.
@@ -20,7 +20,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "operator"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench import flow_peer
 from shuren.domain.shards.assignment import Assignment, changes
 from shuren.domain.shards.flow import Effort
 from shuren.domain.shards.members import Member, Wanted
@@ -45,7 +47,10 @@ class Row:
     proven: bool
     led: int
     led_bound: int
+    led_proven: bool
     renewed: int
+    exact: tuple[float, int] | None = None
+    """OR-tools' time and moves for the replicas of the same change, where it is there."""
 
     @property
     def verdict(self) -> str:
@@ -92,6 +97,8 @@ def _row(change: str, before: Assignment, members: tuple[Member, ...]) -> Row:
         proven=found.proven,
         led=found.led,
         led_bound=found.led_bound,
+        led_proven=found.led_proven,
+        exact=flow_peer.exact(wanted, before) if flow_peer.available() else None,
         renewed=_copied(before, plan(wanted).table),
     )
 
@@ -113,7 +120,9 @@ def rows() -> tuple[tuple[float, float], list[Row]]:
 
 def text(first: tuple[float, float], found: Sequence[Row]) -> str:
     """The rows as text columns."""
-    lines = [("change", "placement", "with primaries", "moves", "bound", "new primaries", "bound", "made anew moves", "verdict")]
+    lines = [
+        ("change", "placement", "with primaries", "moves", "bound", "new primaries", "bound", "made anew moves", "OR-tools", "verdict")
+    ]
     lines += [
         (
             row.change,
@@ -124,6 +133,7 @@ def text(first: tuple[float, float], found: Sequence[Row]) -> str:
             f"{row.led:,}",
             f"{row.led_bound:,}",
             f"{row.renewed:,}",
+            f"{row.exact[0]:,.0f} ms, {row.exact[1]:,} moves" if row.exact is not None else "not there",
             row.verdict,
         )
         for row in found
@@ -138,7 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 when a target was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the result there too")
+    parser.add_argument("--peers", type=Path, help="where OR-tools lies, which is no dependency of ours")
     options = parser.parse_args(arguments)
+    if options.peers:
+        sys.path.append(str(options.peers))
     first, found = rows()
     document = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "load": [round(v, 2) for v in os.getloadavg()]},

@@ -1,6 +1,10 @@
 """How fast a key finds its member, against libraries of PyPI in the same run; what a client pays for a table; imbalance and churn.
 
-    python tests/bench/bench_sharding.py [--json FILE]
+    python tests/bench/bench_sharding.py [--json FILE] [--peers DIRECTORY]
+
+One table for all that `docs/sharding.md` promises in numbers: look-ups, tables, imbalance and churn, and the planner (`bench_planner`,
+which has more columns when it is run by itself). The directory has peers that are no dependency of ours (`make bench PEERS=1` fills it:
+OR-tools, the C library ketama, fastring where Python is new enough); those that are not there are named in the end.
 
 Rates are per second of CPU time of one core (other work on the machine slows the wall clock more than it). Ours and the peers take turns
 with windows of at least 20 ms over the same 20,000 keys, str of 10 to 15 characters; the best window of each is kept, with the median
@@ -11,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import platform
 import random
 import statistics
 import sys
+import tempfile
 import time
 from array import array
 from collections import Counter
@@ -32,6 +38,7 @@ import jump
 import uhashring
 import xxhash
 
+from bench import bench_planner
 from sharding_tables import members_of
 from shuren.sharding.core import Algorithm, Backend, Member, Ring, Router, ShardTable, Slots, available, make_table, router_of_members
 from shuren.sharding.core.codec import publication
@@ -40,6 +47,10 @@ WINDOW = 20_000
 ROUNDS = 15
 _WINDOW_SECONDS = 0.02
 SHARDS = 65_536
+_KETAMA_MOST = 100
+_RENDEZVOUS_MOST = 100
+"""It looks at every member for every key."""
+_SHARE_LIMITS = {100: 1.002, 1_000: 1.008}
 _CHURN_KEYS = 100_000
 
 
@@ -120,6 +131,26 @@ def _fastring(names: Sequence[str]) -> Any:
     return ring
 
 
+def _ketama(names: Sequence[str]) -> Any:
+    """libketama's own C code where it is installed, else None. It crashes when it is given a thousand servers."""
+    try:
+        module = importlib.import_module("ketama")
+    except ImportError:
+        return None
+    if len(names) > _KETAMA_MOST:
+        return None
+    with tempfile.NamedTemporaryFile("w", suffix=".list") as servers:
+        servers.writelines(f"{name}:1\t100\n" for name in names)
+        servers.flush()
+        return module.Ketama(servers.name)
+
+
+def absent() -> list[str]:
+    """Peers that were not asked, and why."""
+    found = {"fastring": "needs Python 3.13", "ketama": "make bench PEERS=1 brings it", "ortools": "make bench PEERS=1 brings it"}
+    return [f"{name} ({why})" for name, why in found.items() if importlib.util.find_spec(name) is None]
+
+
 def lookups(count: int) -> list[Row]:
     """Key -> member among `count` members."""
     chance = random.Random(count)  # noqa: S311 - repeatable keys
@@ -138,6 +169,9 @@ def lookups(count: int) -> list[Row]:
     fast = _fastring(names)
     if fast is not None:
         peers |= {"fastring": _one_by_one(fast.get_node, keys), "fastring, batch": lambda: fast.get_node_batch(keys)}
+    libketama = _ketama(names)
+    if libketama is not None:
+        peers["ketama (C)"] = _one_by_one(libketama.get_server, keys)
     single = {b.value: _one_by_one(r.route, keys) for b, r in routers.items()}
     batch = {f"{b.value}, batch": _at_once(r, keys) for b, r in routers.items()}
     found = rates({**single, **batch, **peers}, WINDOW)
@@ -239,6 +273,8 @@ def quality(count: int) -> list[Row]:
     members = members_of(count)
     rows = []
     for algorithm in (Algorithm.RING, Algorithm.KETAMA, Algorithm.MAGLEV, Algorithm.JUMP, Algorithm.RENDEZVOUS):
+        if algorithm is Algorithm.RENDEZVOUS and count > _RENDEZVOUS_MOST:
+            continue
         before, after = ([m.id for m in router_of_members(algorithm, some).route_many(keys)] for some in (members, members[:-1]))
         shares = Counter(before)
         moved = sum(one != other for one, other in zip(before, after, strict=True))
@@ -248,12 +284,78 @@ def quality(count: int) -> list[Row]:
         rows.append(
             Row(what=f"{algorithm.value}, {count:,} members: moved by a leave / least", measured=moved / shares[members[-1].id], unit="×")
         )
+    rows += _peers_quality(members, keys)
     spread = Counter(_table(members).owners)
     shares = Counter(m.id for m in Slots(_table(members)).route_many(keys))
     rows.append(Row(what=f"slots, {count:,} members: max/mean of keys", measured=max(shares.values()) * count / len(keys), unit="×"))
     rows.append(
-        Row(what=f"slots, {count:,} members: max/mean of shards", measured=max(spread.values()) * count / SHARDS, unit="×", limit=1.008)
+        Row(
+            what=f"slots, {count:,} members: max/mean of shards",
+            measured=max(spread.values()) * count / SHARDS,
+            unit="×",
+            limit=_SHARE_LIMITS[count],
+        )
     )
+    return rows
+
+
+def _peers_quality(members: Sequence[Member], keys: Sequence[str]) -> list[Row]:
+    """The same of libraries; of jump, also what the leave of a member moves that is not the last."""
+    names, count = [m.id for m in members], len(members)
+    ring, smaller = uhashring.HashRing(names), uhashring.HashRing(names[:-1])
+    before, after = [ring.get_node(key) for key in keys], [smaller.get_node(key) for key in keys]
+    hashed = [xxhash.xxh64_intdigest(key.encode()) for key in keys]
+    first = [names[jump.hash(one, count)] for one in hashed]
+    without = [names[1:][jump.hash(one, count - 1)] for one in hashed]
+    moved = sum(one != other for one, other in zip(before, after, strict=True))
+    scattered = sum(one != other for one, other in zip(first, without, strict=True))
+    title = f"peer, {count:,} members: "
+    return [
+        Row(what=f"{title}uhashring, max/mean of keys", measured=max(Counter(before).values()) * count / len(keys), unit="×"),
+        Row(what=f"{title}uhashring, moved by a leave / least", measured=moved / Counter(before)[names[-1]], unit="×"),
+        Row(what=f"{title}jump, max/mean of keys", measured=max(Counter(first).values()) * count / len(keys), unit="×"),
+        Row(what=f"{title}jump, moved by the first's leave / least", measured=scattered / Counter(first)[names[0]], unit="×"),
+    ]
+
+
+def million() -> list[Row]:
+    """A million keys on a thousand members: chance alone gives 1.10."""
+    members = members_of(1_000)
+    shares = Counter(m.id for m in Slots(_table(members)).route_many(f"user:{n}" for n in range(1_000_000)))
+    return [Row(what="slots, 1,000 members: max/mean of 1,000,000 keys", measured=max(shares.values()) / 1_000, unit="×", limit=1.12)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- planner
+
+
+def planned() -> list[Row]:
+    """Every change of `bench_planner` at 1,000 members x 65,536 shards x 3: placement, with primaries, and what moves for what must."""
+    (first, middle), changes = bench_planner.rows()
+    rows = [Row(what="planner: first table", measured=first, median=middle, unit="ms", limit=300.0)]
+    for change in changes:
+        solver = "OR-tools, exact" if change.exact is not None else ""
+        reference = change.exact[0] if change.exact is not None else None
+        placement, whole = change.placement, change.whole
+        title = f"planner: {change.change}"
+        rows += [
+            Row(what=f"{title}, placement", measured=placement[0], median=placement[1], unit="ms", limit=100.0),
+            Row(what=f"{title}, whole", measured=whole[0], median=whole[1], unit="ms", against=solver, reference=reference, limit=250.0),
+            Row(
+                what=f"{title}, replicas moved / least",
+                measured=change.moves / change.bound,
+                unit="×",
+                against="made anew",
+                reference=change.renewed / change.bound,
+                limit=1.0,
+            ),
+            # the bound of primaries is not tight when the replicas leave no better choice; `proven` then says so
+            Row(
+                what=f"{title}, new primaries / bound{' (proven)' if change.led_proven else ''}",
+                measured=change.led / change.led_bound,
+                unit="×",
+                limit=1.10,
+            ),
+        ]
     return rows
 
 
@@ -263,7 +365,7 @@ def quality(count: int) -> list[Row]:
 def _cell(value: float | None, unit: str = "") -> str:
     if value is None:
         return ""
-    digits = 0 if unit == "bytes" else 2 if value >= 1 else 3
+    digits = 0 if unit == "bytes" else 3 if value < 1 or unit == "×" else 2
     return f"{value:,.{digits}f} {unit}".rstrip()
 
 
@@ -283,15 +385,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 when a target was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the result there too")
+    parser.add_argument("--peers", type=Path, help="where peers lie that are no dependency of ours")
     wanted = parser.parse_args(arguments)
+    if wanted.peers:
+        sys.path.append(str(wanted.peers))
     rows = [row for count in (10, 100, 1_000) for row in lookups(count)]
-    rows += other_algorithms(100) + tables() + quality(100)
+    rows += other_algorithms(100) + tables() + quality(100) + quality(1_000) + million() + planned()
     document: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "load": [round(v, 2) for v in os.getloadavg()]},
         "backends": [backend.value for backend in available()],
+        "absent": absent(),
         "rows": [{**asdict(row), "verdict": row.verdict} for row in rows],
     }
     sys.stdout.write(f"{text(rows)}\n\n{json.dumps(document)}\n")
+    if absent():
+        sys.stdout.write(f"not asked: {', '.join(absent())}\n")
     if Backend.NATIVE not in available():
         sys.stdout.write("the accelerator is not built here (make setup builds it): its targets were not measured\n")
     if wanted.json:

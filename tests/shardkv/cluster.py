@@ -1,16 +1,14 @@
-"""The whole service on this machine: three ZooKeeper servers, an operator, members, callers, and what is to befall them."""
+"""The whole service on this machine: members, callers, and what is to befall them, under an operator."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -18,50 +16,13 @@ from typing import Any
 
 from engine_process import free_port
 from linearizability import Kind, Operation, violations
+from shardkv.operators import Operating, finish, launch, wait_until
 from shardkv.proxy import Proxy
-from zookeeper_process import Ensemble
 
 SESSION_SECONDS = 2.0
 SLOTS = 16
 REPLICAS = 2
-_WITHIN = 60.0
-_ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
-
-
-def wait_until(holds: Callable[[], object], what: str, *, within: float = _WITHIN) -> None:
-    """Until `holds()`; the assertion fails, with `what`, when that does not come to be."""
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        time.sleep(0.02)
-
-
-def _start(module: str, *arguments: object, log: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": f"{_ROOT / 'operator'}{os.pathsep}{_ROOT / 'tests'}"}
-    with log.open("ab") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", f"shardkv.{module}", *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment,
-            text=True,
-        )
-
-
-def _end(process: subprocess.Popen[str], *, within: float = 20.0) -> None:
-    """Its standard input ends, and so does it."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    try:
-        process.wait(within)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +51,7 @@ class Member:
     def __init__(self, cluster: Cluster, number: int, *, module: str = "server") -> None:
         self.id, self.number, self.module = f"node-{number}", number, module
         self.address = f"127.0.0.1:{free_port()}"
-        self.proxy = Proxy(cluster.ensemble.hosts.split(","))
+        self.proxy = Proxy(cluster.hosts.split(","))
         self._cluster = cluster
         self.process: subprocess.Popen[str] | None = None
 
@@ -98,7 +59,7 @@ class Member:
         port, place = self.address.rpartition(":")[2], self._cluster.directory / self.id
         log = self._cluster.directory / f"{self.id}.log"
         arguments = (self.proxy.address, self._cluster.path, self.id, port, place, SESSION_SECONDS)
-        self.process = _start(self.module, *arguments, log=log)
+        self.process = launch(self.module, *arguments, log=log)
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -116,7 +77,7 @@ class Member:
 
     def stop(self) -> None:
         if self.process is not None:
-            _end(self.process)
+            finish(self.process)
             self.process = None
 
 
@@ -125,9 +86,9 @@ class Callers:
 
     def __init__(self, cluster: Cluster, name: str, *, threads: int = 3) -> None:
         self.name = name
-        self.proxy = Proxy(cluster.ensemble.hosts.split(","))
+        self.proxy = Proxy(cluster.hosts.split(","))
         self._log = cluster.directory / f"{name}.history"
-        self._process = _start(
+        self._process = launch(
             "client", self.proxy.address, cluster.path, name, SESSION_SECONDS, threads, log=cluster.directory / f"{name}.log"
         )
         self._told()
@@ -156,42 +117,36 @@ class Callers:
         return [json.loads(line) for line in self._log.read_text().split("\n")[:-1]]
 
     def end(self) -> None:
-        _end(self._process)
+        finish(self._process)
         self.proxy.close()
 
 
 class Cluster:
     """See the module. Members are numbered from 0."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, operator: Operating, *, slots: int = SLOTS) -> None:
         self.directory = directory
-        self.path = "/shuren/test/shards/shop.cart"
-        self.ensemble = Ensemble(directory)
+        self.hosts, self.path = operator.hosts, operator.path
         self.members: dict[int, Member] = {}
         self.callers: list[Callers] = []
-        self._control, self._status = directory / "control", directory / "status"
+        self._operator = operator
         self._wants: Json = {
             "serial": 0,
-            "partitionings": [{"name": "p1", "shards": SLOTS}],
+            "partitionings": [{"name": "p1", "shards": slots}],
             "replicas": REPLICAS,
             "members": [],
             "draining": [],
             "delay": 6.0,
             "deaths": None,
         }
-        self._operator: subprocess.Popen[str] | None = None
         self.placed: list[int] = []
         """Numbers of the members that the operator knows."""
 
     def begin(self, members: int, callers: int) -> None:
         """Everything up, the map at rest."""
-        for number in range(1, len(self.ensemble.ports) + 1):
-            self.ensemble.start(number)
-        wait_until(self.ensemble.all_serve, "three ZooKeeper servers")
         for _ in range(members):
             self.add()
         self.want(members=range(members))
-        self._operator = _start("mover", self.ensemble.hosts, self.path, self._control, self._status, log=self.directory / "operator.log")
         self.rest()
         self.callers = [Callers(self, f"callers-{n}") for n in range(callers)]
 
@@ -203,14 +158,12 @@ class Cluster:
         return number
 
     def end(self) -> None:
+        """Callers and members; the operator is whoever's gave it."""
         for callers in self.callers:
             callers.end()
-        if self._operator is not None:
-            _end(self._operator)
         for member in self.members.values():
             member.stop()
             member.proxy.close()
-        self.ensemble.stop()
 
     # -------------------------------------------------------------------------------------------- the operator
 
@@ -224,9 +177,7 @@ class Cluster:
                 {"id": m.id, "number": m.number, "rack": f"rack-{m.number % 3}", "address": m.address}
                 for m in (self.members[number] for number in self.placed)
             ]
-        aside = self._control.with_suffix(".new")
-        aside.write_text(json.dumps(self._wants))
-        aside.rename(self._control)
+        self._operator.want(self._wants)
 
     @property
     def partitionings(self) -> list[Json]:
@@ -237,20 +188,24 @@ class Cluster:
     @property
     def status(self) -> Json:
         """What the operator said last; empty before it said anything about what is wanted now."""
-        if not self._status.exists():
-            return {}
-        found: Json = json.loads(self._status.read_text())
-        return found if found["serial"] == self._wants["serial"] else {}
+        found = self._operator.status()
+        return found if found.get("serial") == self._wants["serial"] else {}
 
     def rest(self) -> Json:
         """Until every shard is where it belongs and led."""
-        wait_until(lambda: self.status.get("rest") and not self.status["leaderless"], f"the map at rest: {self._status}")
-        return self.status
+        found: Json = {}
+
+        def rests() -> bool:
+            found.clear()
+            found.update(self.status)
+            return bool(found.get("rest")) and not found["leaderless"]
+
+        wait_until(rests, f"the map at rest, see {self.directory}")
+        return found
 
     def rows(self) -> list[list[int]]:
         """Who holds each shard, its primary first."""
-        rows: list[list[int]] = json.loads(self._status.read_text())["rows"]
-        return rows
+        return self._operator.rows()
 
     def leads(self, member: int) -> int:
         """Of how many shards a member is the primary."""

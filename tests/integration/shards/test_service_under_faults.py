@@ -11,25 +11,44 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from shardkv.cluster import SESSION_SECONDS, Cluster, Run, wait_until
-from zookeeper_process import JAR
+from shardkv.cluster import SESSION_SECONDS, Cluster, Run
+from shardkv.operators import RealOperator, ThinOperator, wait_until
+from shuren.devenv.background import Sandbox
+from zookeeper_process import JAR, Ensemble
 
 pytestmark = pytest.mark.integration
 
 
+World = tuple[Cluster, Ensemble]
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     if not JAR.exists():
         pytest.skip("Debian's zookeeper is not installed (apt-get install zookeeper)")
-    one = Cluster(tmp_path_factory.mktemp("shardkv"))
+    directory = tmp_path_factory.mktemp("shardkv")
+    thin = ThinOperator(directory)
+    one = Cluster(directory, thin)
     try:
         one.begin(members=4, callers=2)
-        yield one
+        yield one, thin.ensemble
     finally:
         one.end()
+        thin.end()
+
+
+@pytest.fixture
+def cluster(world: World) -> Cluster:
+    return world[0]
+
+
+@pytest.fixture
+def ensemble(world: World) -> Ensemble:
+    return world[1]
 
 
 def _judge(run: Run, name: str, more: str = "") -> None:
@@ -137,22 +156,22 @@ def test_the_operator_is_killed_at_every_write_of_a_migration(cluster: Cluster) 
     _judge(run, "operator killed", f"{len(died_after)} times: after {', '.join(died_after)}")
 
 
-def test_the_leader_of_zookeeper_is_killed(cluster: Cluster) -> None:
+def test_the_leader_of_zookeeper_is_killed(cluster: Cluster, ensemble: Ensemble) -> None:
     """While a member is being emptied."""
     with cluster.traffic("leader") as run:
         leaver = cluster.placed[-1]
         cluster.want(draining=[cluster.members[leaver].id])
         wait_until(lambda: cluster.status.get("active"), "moves under way")
-        number = cluster.ensemble.leader()
+        number = ensemble.leader()
         assert number is not None
-        cluster.ensemble.kill(number)
-        wait_until(lambda: cluster.ensemble.leader() not in {None, number}, "another leader")
+        ensemble.kill(number)
+        wait_until(lambda: ensemble.leader() not in {None, number}, "another leader")
         cluster.rest()
         run.all_keys_answer()
-        cluster.ensemble.start(number)
+        ensemble.start(number)
         cluster.want(draining=[])
         cluster.rest()
-        wait_until(cluster.ensemble.all_serve, "three ZooKeeper servers")
+        wait_until(ensemble.all_serve, "three ZooKeeper servers")
     _judge(run, "leader of ZooKeeper killed")
 
 
@@ -203,3 +222,37 @@ def test_a_careless_member_would_be_found_out(cluster: Cluster) -> None:
     print(f"\na careless member: {verdict}")  # noqa: T201
     assert any("no order explains" in why for why in verdict.faults.values())
     assert any("had served under" in why for why in verdict.faults.values())
+
+
+def test_all_at_once_under_the_real_operator(operated: Sandbox, operated_namespace: str, tmp_path: Path) -> None:
+    """A ShardMap on the real API server: a member is killed, one stopped beyond its session, one comes, one is emptied."""
+    real = RealOperator(operated, operated_namespace)
+    cluster = Cluster(tmp_path, real)
+    try:
+        cluster.begin(members=4, callers=2)
+        with cluster.traffic("real") as run:
+            killed = _busiest(cluster)
+            cluster.members[killed].kill()
+            wait_until(lambda: cluster.leads(killed) == 0, "standbys lead its shards")
+            cluster.members[killed].start()
+            wait_until(lambda: cluster.leads(killed), "it leads again")
+            cluster.rest()
+            stopped = _busiest(cluster)
+            cluster.members[stopped].signal(signal.SIGSTOP)
+            wait_until(lambda: cluster.leads(stopped) == 0, "standbys lead its shards")
+            run.all_keys_answer()
+            cluster.members[stopped].signal(signal.SIGCONT)
+            cluster.rest()
+            new = cluster.add()
+            cluster.want(members=[*cluster.placed, new])
+            wait_until(lambda: cluster.leads(new), "it leads")
+            joined = cluster.rest()
+            cluster.want(draining=[cluster.members[0].id])
+            cluster.rest()
+            assert not any(0 in row for row in cluster.rows())
+            cluster.want(draining=[])
+            cluster.rest()
+        _judge(run, "the real operator", f"{joined['moves']} replicas moved for the one that came, at least {joined['bound']}")
+    finally:
+        cluster.end()
+        real.end()
