@@ -187,14 +187,14 @@ def pause(name: App, *, kubeconfig: options.Kubeconfig = "", context: options.Co
 
 async def _command(where: Where, name: str, word: str) -> str:
     from shuren.cli.session import session  # noqa: PLC0415
+    from shuren.domain.app import progress  # noqa: PLC0415
 
     async with session(where) as connection:
         resource, item = await _app(connection, name)
-        strategy = ((item.get("spec") or {}).get("rollout") or {}).get("strategy")
-        under_way = (item.get("status") or {}).get("rollout")
-        if not under_way:
-            kind = f"its strategy is {strategy}" if strategy else "it has no spec.rollout.strategy with steps"
-            raise Failed(f"no gated roll-out of {name} is under way ({kind}); shuren status {name} shows what is")
+        under_way = progress.read(item.get("status") or {})
+        if under_way is None or under_way.stage.over:
+            strategy = ((item.get("spec") or {}).get("rollout") or {}).get("strategy", "Rolling")
+            raise Failed(f"no gated roll-out of {name} is under way (spec.rollout.strategy: {strategy}); see shuren status {name}")
         await _annotate(connection, resource, item, {f"{_ROLLOUT}{word}": _now()})
     return f"{word} of {name} is asked for; shuren status {name} shows what follows"
 

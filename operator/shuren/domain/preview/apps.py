@@ -222,6 +222,9 @@ class _Stage:
 
     def _marathon(self, action: Action) -> None:
         s, app = self.s, self.s.app
+        if isinstance(action, (PutApp, ScaleApp, KillTasks, RestartApp)) and app is not None and action.app_id != app.id:
+            self.open_end = f"{action.app_id} takes over by the steps of spec.rollout, each judged by what load balancers see"
+            return
         match action:
             case PutApp():
                 version = self._version()
