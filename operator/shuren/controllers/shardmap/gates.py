@@ -102,9 +102,8 @@ class Gatekeeper:
         """Forgets apps whose resources are gone: seldom, so that it costs little for each that comes."""
         if len(self._owners) <= self._owners_limit:
             return
-        for place in [place for place, owner in self._owners.items() if owner not in self._store and not self._draining.get(place)]:
-            del self._owners[place]
-            self._draining.pop(place, None)
+        self._owners = {place: owner for place, owner in self._owners.items() if owner in self._store or self._draining.get(place)}
+        self._draining = {place: tasks for place, tasks in self._draining.items() if tasks or place in self._owners}
         self._owners_limit = max(_FEW, 2 * len(self._owners))
 
     def _tell(self, cluster: str, app_id: str) -> None:
