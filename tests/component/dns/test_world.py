@@ -177,3 +177,20 @@ def test_a_picture_comes_back_from_its_file() -> None:
 def test_what_is_no_picture_is_invalid(data: bytes) -> None:
     with pytest.raises(Invalid):
         Picture.decode(data)
+
+
+async def test_what_went_while_nobody_followed_is_gone_after_a_restart() -> None:
+    room = Room()
+    await room.begin()
+    await room.service(EndpointState.READY)
+    app = TaskNames(app="/shop/web.v2", framework="marathon", tasks=(TaskAddress(task="t", agent_id="a-S1", agent_address="10.0.0.1"),))
+    await room.put(f"{wire.TASKS}/{wire.escaped(app.app)}", wire.encode_tasks(app))
+    async with room.following():
+        await until(lambda: WEB in room.picture.names and app.app in room.picture.tasks)
+    later = Room(tree=room.tree, picture=Picture.decode(room.picture.encode()))
+    assert WEB in later.picture.names
+    names, tasks = f"{ROOT}{wire.NAMES}/{WEB}", f"{ROOT}{wire.TASKS}/{wire.escaped(app.app)}"
+    await later.write(Delete(path=names), Delete(path=tasks))
+    async with later.following():
+        await until(lambda: not later.picture.names and not later.picture.tasks)
+    assert later.picture.zone() == Zone(names={"": {}})

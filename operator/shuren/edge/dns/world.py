@@ -161,7 +161,8 @@ class Follower:
         """Forget what is gone; give the paths of what is new."""
         there = {f"{folder}/{name}" for name in await self._zookeeper.children(self._root + folder) or ()}
         known = {path for path in self._watched if path.startswith(f"{folder}/")}
-        for path in known - there:
+        # what was last good before a restart was never watched, and may be gone as well
+        for path in (known | self._remembered(folder)) - there:
             self._forget(path)
         fresh = there - known
         for path in set(fresh):
@@ -171,6 +172,11 @@ class Follower:
                 self._watch(endpoints)
                 fresh.add(endpoints)
         return fresh
+
+    def _remembered(self, folder: str) -> set[str]:
+        if folder == wire.NAMES:
+            return {f"{folder}/{service}" for service in self._picture.names}
+        return {f"{folder}/{wire.escaped(app)}" for app in self._picture.tasks}
 
     def _forget(self, path: str) -> None:
         self._unwatch(path)
