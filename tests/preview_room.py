@@ -40,6 +40,10 @@ class Looked(LiveCluster):
     record_roots: tuple[str, ...] = ()
     agent_places: Mapping[str, Agent] = {}
     published_services: frozenset[ServiceName] = frozenset()
+    epoch = 0
+    agents_known = True
+    agents_going: frozenset[str] = frozenset()
+    shards = None
 
     def published(self, service: ServiceName) -> Published | None:
         assert service

@@ -32,6 +32,7 @@ from shuren.ports.kubernetes import (
     PAAS_SERVICES,
     SECRETS,
     SERVICES,
+    SHARD_MAPS,
     Object,
     Resource,
 )
@@ -82,7 +83,7 @@ class LiveWorld:
 async def read_kubernetes(session: Session, *, namespaces: Collection[str] = ()) -> tuple[Store, tuple[Unknown, ...]]:
     """All that decisions look at in Kubernetes. Whoever may not list everywhere gets the namespaces that matter."""
     store, unknown = Store(), []
-    kinds = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, NAMESPACES, CONTROLLER_REVISIONS, SERVICES, ENDPOINT_SLICES)
+    kinds = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS, NAMESPACES, CONTROLLER_REVISIONS, SERVICES, ENDPOINT_SLICES)
     for found, missing in await asyncio.gather(*(_listed(session, resource, namespaces) for resource in kinds)):
         for key, item in found:
             store.put(key, item)

@@ -81,19 +81,19 @@ async def _plan(files: list[str], kustomize: list[str], names: list[str], where:
 def _of_clusters(store: Store, keys: dict[ObjectKey, dict[str, object]]) -> frozenset[ObjectKey]:
     """Everything on the clusters that are changed themselves."""
     from shuren.cli.live import clusters_of  # noqa: PLC0415
-    from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES  # noqa: PLC0415
+    from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS  # noqa: PLC0415
 
     changed = {key.name for key in keys if key.kind == MESOS_CLUSTERS.kind}
-    every = (key for resource in (PAAS_APPS, PAAS_SERVICES) for key in store.keys(resource.kind))
+    every = (key for resource in (PAAS_APPS, PAAS_SERVICES, SHARD_MAPS) for key in store.keys(resource.kind))
     return frozenset(key for key in every if changed & clusters_of(store, [key]))
 
 
 def _chosen(store: Store, names: list[str], namespace: str) -> frozenset[ObjectKey]:
     from shuren.cli.session import named  # noqa: PLC0415
     from shuren.domain.identity import ObjectKey as Key  # noqa: PLC0415
-    from shuren.ports.kubernetes import PAAS_APPS, PAAS_SERVICES  # noqa: PLC0415
+    from shuren.ports.kubernetes import PAAS_APPS, PAAS_SERVICES, SHARD_MAPS  # noqa: PLC0415
 
-    every = [key for resource in (PAAS_APPS, PAAS_SERVICES) for key in store.keys(resource.kind)]
+    every = [key for resource in (PAAS_APPS, PAAS_SERVICES, SHARD_MAPS) for key in store.keys(resource.kind)]
     if not names:
         return frozenset(key for key in every if not namespace or key.namespace == namespace)
     found: set[ObjectKey] = set()

@@ -14,6 +14,7 @@ from shuren.domain.preview.apps import AppForecast, TaskFate
 from shuren.domain.preview.balancers import BalancerForecast
 from shuren.domain.preview.names import NameChange
 from shuren.domain.preview.services import ServiceForecast
+from shuren.domain.preview.shards import ShardForecast
 from shuren.domain.preview.whole import RUNNING, WholePlan
 from shuren.domain.service.plan import Publish, ServiceAction, ServicePlan
 from shuren.domain.service.snapshot import Published
@@ -51,6 +52,7 @@ def document(plan: WholePlan) -> Json:
         "services": [_service(key, forecast) for key, forecast in plan.services],
         "loadBalancers": [_balancer(b) for b in plan.balancers],
         "dns": [{"cluster": one.cluster, "changes": [_name(change) for change in one.changes]} for one in plan.names],
+        "shards": [_map(key, forecast) for key, forecast in plan.shards],
         "unknown": [{"about": one.about, "why": one.why} for one in plan.unknown],
     }
 
@@ -133,6 +135,18 @@ def _name(change: NameChange) -> Json:
     return {"name": change.name, "type": change.type, "before": list(change.before), "after": list(change.after)}
 
 
+def _map(key: ObjectKey, f: ShardForecast) -> Json:
+    return {
+        **_ref(key),
+        "cluster": f.snapshot.cluster.name,
+        "now": [{"action": _word(action), "summary": str(action)} for action in f.now.actions],
+        "moves": f.moves,
+        "lowerBound": f.bound,
+        "proven": f.proven,
+        "problem": f.problem or None,
+    }
+
+
 # ---------------------------------------------------------------------------------------------------- words
 
 
@@ -148,6 +162,8 @@ def lines(plan: WholePlan, *, wide: bool = False) -> Iterator[Line]:
     for names in plan.names:
         for change in names.changes[: max(limit, 12)]:
             yield f"DNS {change.name} {change.type}: {', '.join(change.before) or 'none'} -> {', '.join(change.after) or 'none'}", "cyan"
+    for key, forecast_ in plan.shards:
+        yield from _map_lines(key, forecast_)
     for one in plan.unknown:
         yield f"! not known: {one.about}: {one.why}", "bold yellow"
     yield _sum(plan), "bold"
@@ -159,15 +175,27 @@ def _sum(plan: WholePlan) -> str:
     if not plan.changes:
         return "Nothing will change."
     changed = sum(1 for _, f in plan.apps if any(isinstance(a, RUNNING) for a in f.actions)) + sum(1 for _, f in plan.services if f.changes)
+    changed += sum(1 for _, f in plan.shards if f.changes)
     reloads = sum(1 for b in plan.balancers if b.reload)
     words = [
-        f"{changed} of {len(plan.apps) + len(plan.services)} resources change",
+        f"{changed} of {len(plan.apps) + len(plan.services) + len(plan.shards)} resources change",
         f"{plan.restarts} tasks are replaced",
         f"{sum(len(f.tasks.removed) for _, f in plan.apps)} removed",
         f"{sum(f.tasks.started for _, f in plan.apps)} started",
         f"load balancers of {reloads} groups reload",
     ]
     return ", ".join(words) + "."
+
+
+def _map_lines(key: ObjectKey, f: ShardForecast) -> Iterator[Line]:
+    head = f"ShardMap {key.namespace}/{key.name} (in {f.snapshot.cluster.name}): "
+    if f.problem:
+        yield f"{head}nothing moves before this is mended: {f.problem}", "yellow"
+    elif f.moves:
+        fewest = "the fewest possible" if f.moves == f.bound else f"at least {f.bound} are needed"
+        yield f"{head}{f.moves} replicas are copied, {fewest}; shuren shards plan shows which", "bold"
+    else:
+        yield f"{head}{'no shard moves' if not f.changes else str(f.now)}", "bold" if f.changes else ""
 
 
 def _listed(items: Iterable[str], limit: int) -> str:

@@ -10,12 +10,19 @@ from shuren.cli.access import choose
 from shuren.cli.exits import Failed
 from shuren.clients.kubernetes.client import KubernetesClient
 from shuren.domain.identity import ObjectKey
-from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, Object, Resource
+from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS, Object, Resource
 
-OURS = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES)
+OURS = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS)
 """Kinds of this product that a command may name, as kubectl does."""
 
-_SHORT = {"papp": PAAS_APPS, "psvc": PAAS_SERVICES, "mcl": MESOS_CLUSTERS, "app": PAAS_APPS, "service": PAAS_SERVICES}
+_SHORT = {
+    "papp": PAAS_APPS,
+    "psvc": PAAS_SERVICES,
+    "mcl": MESOS_CLUSTERS,
+    "shm": SHARD_MAPS,
+    "app": PAAS_APPS,
+    "service": PAAS_SERVICES,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +82,7 @@ def named(text: str, *, default: Resource = PAAS_APPS) -> tuple[Resource, str]:
             return resource, name
     if word in _SHORT:
         return _SHORT[word], name
-    raise Failed(f"{text}: {kind} is no kind of Shuren; use papp/NAME, psvc/NAME or mcl/NAME")
+    raise Failed(f"{text}: {kind} is no kind of Shuren; use papp/NAME, psvc/NAME, shm/NAME or mcl/NAME")
 
 
 def key_of(resource: Resource, item: Object) -> ObjectKey:

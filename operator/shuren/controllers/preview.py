@@ -14,6 +14,9 @@ from shuren.controllers.paasapp.gather import Adviser
 from shuren.controllers.paasservice import triggers
 from shuren.controllers.paasservice import world as service_world
 from shuren.controllers.paasservice.controller import PaasServiceController
+from shuren.controllers.shardmap import triggers as shard_triggers
+from shuren.controllers.shardmap import world as shard_world
+from shuren.controllers.shardmap.controller import ShardMapController
 from shuren.domain.app.snapshot import PENDING, ClusterView, Snapshot
 from shuren.domain.errors import Denied, Fenced
 from shuren.domain.identity import ObjectKey
@@ -22,14 +25,16 @@ from shuren.domain.preview import apps as app_preview
 from shuren.domain.preview import balancers as balancer_preview
 from shuren.domain.preview import names as name_preview
 from shuren.domain.preview import services as service_preview
+from shuren.domain.preview import shards as shard_preview
 from shuren.domain.preview.apps import AppForecast
 from shuren.domain.preview.balancers import BalancerForecast, Carrying
 from shuren.domain.preview.services import ServiceForecast
+from shuren.domain.preview.shards import ShardForecast
 from shuren.domain.preview.whole import ClusterNames, Unknown, WholePlan
 from shuren.domain.service.snapshot import Published, ServiceSnapshot
 from shuren.domain.service.values import EndpointSet, Route, ServiceName
 from shuren.ports.clock import Clock
-from shuren.ports.kubernetes import CONFIG_MAPS, PAAS_APPS, PAAS_SERVICES, SECRETS, Kubernetes, Object
+from shuren.ports.kubernetes import CONFIG_MAPS, PAAS_APPS, PAAS_SERVICES, SECRETS, SHARD_MAPS, Kubernetes, Object
 from shuren.runtime.store import Store
 
 _RESOURCES = {resource.kind: resource for resource in (SECRETS, CONFIG_MAPS)}
@@ -49,8 +54,8 @@ class Onlooker:
         raise Fenced("this only looks")
 
 
-class Cluster(app_world.Cluster, service_world.Cluster, Protocol):
-    """What both kinds ask of a cluster."""
+class Cluster(app_world.Cluster, service_world.Cluster, shard_world.Cluster, Protocol):
+    """What the kinds ask of a cluster."""
 
 
 class Clusters(Protocol):
@@ -109,6 +114,7 @@ class Preview:
         self._clusters = clusters
         self._references = references
         self._services = PaasServiceController(kubernetes=kubernetes, store=store, clusters=clusters, leadership=Onlooker(), clock=clock)
+        self._maps = ShardMapController(kubernetes=kubernetes, store=store, clusters=clusters, leadership=Onlooker(), clock=clock)
         self._apps = PaasAppController(
             kubernetes=kubernetes,
             store=store,
@@ -120,6 +126,10 @@ class Preview:
             gates=self._services.gates,
             traffic=self._services.gates,
         )
+
+    def maps_of(self, keys: Iterable[ObjectKey]) -> frozenset[ObjectKey]:
+        """ShardMaps whose members are tasks of these PaasApps."""
+        return frozenset().union(*(shard_triggers.of_app(self._store, key) for key in keys if key.kind == PAAS_APPS.kind))
 
     def services_of(self, keys: Iterable[ObjectKey]) -> frozenset[ObjectKey]:
         """PaasServices that these PaasApps stand behind."""
@@ -144,12 +154,15 @@ class Preview:
         apps = await self._plan_apps(sorted(key for key in keys if key.kind == PAAS_APPS.kind))
         wanted = {key for key in keys if key.kind == PAAS_SERVICES.kind} | self.services_of(apps)
         services = await self._plan_services(sorted(wanted), apps)
-        unknown = [*_unknown_apps(apps), *_unknown_services(services)]
+        maps = await self._plan_maps(sorted({key for key in keys if key.kind == SHARD_MAPS.kind} | self.maps_of(apps)), apps)
+        views = [*(f.snapshot.cluster for f in services.values()), *(f.snapshot.cluster for f in maps.values())]
+        unknown = [*_unknown_apps(apps), *_unknown_clusters(views)]
         return WholePlan(
             apps=tuple(apps.items()),
             services=tuple(services.items()),
             balancers=tuple(self._balancers(services)),
             names=tuple(self._names(services)),
+            shards=tuple(maps.items()),
             unknown=tuple(dict.fromkeys(unknown)),
         )
 
@@ -194,6 +207,21 @@ class Preview:
                 continue
             seen, _ = await self._services.plan(key, item)
             found[key] = service_preview.foresee(seen.snapshot, apps=_in_cluster(apps, seen.snapshot.cluster.name))
+        return found
+
+    async def _plan_maps(self, keys: Iterable[ObjectKey], apps: Mapping[ObjectKey, AppForecast]) -> dict[ObjectKey, ShardForecast]:
+        found: dict[ObjectKey, ShardForecast] = {}
+        for key in keys:
+            item = self._store.get(key)
+            if item is None:
+                continue
+            seen, plan = await self._maps.plan(key, item)
+            members = seen.reading.members
+            app = apps.get(ObjectKey(kind=PAAS_APPS.kind, namespace=key.namespace, name=members.app)) if members is not None else None
+            before, after = (app.snapshot.app, app.after) if app is not None else (None, None)
+            scaled = after.instances if after is not None and (before is None or before.instances != after.instances) else None
+            weights = dict(members.weights) if members is not None else {}
+            found[key] = shard_preview.foresee(seen.snapshot, plan, instances=scaled, weights=weights)
         return found
 
     def _balancers(self, services: Mapping[ObjectKey, ServiceForecast]) -> Iterable[BalancerForecast]:
@@ -265,8 +293,8 @@ def _unknown_apps(apps: Mapping[ObjectKey, AppForecast]) -> Iterable[Unknown]:
             yield Unknown(about=str(key), why=s.waiting.message)
 
 
-def _unknown_services(services: Mapping[ObjectKey, ServiceForecast]) -> Iterable[Unknown]:
-    for forecast in services.values():
-        cluster = _cluster_unknown(forecast.snapshot.cluster)
+def _unknown_clusters(views: Iterable[ClusterView]) -> Iterable[Unknown]:
+    for view in views:
+        cluster = _cluster_unknown(view)
         if cluster is not None:
             yield cluster

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from shuren.controllers.estate.claims import Claims
 from shuren.controllers.estate.edge import Edge
 from shuren.controllers.estate.published import entry_of, groups_in, services_in, strangers
+from shuren.controllers.estate.shard_nodes import SHARDS, look_at
 from shuren.controllers.estate.writes import Unwritable
 from shuren.domain.app.snapshot import ClusterView
 from shuren.domain.cluster import ClusterSettings, MesosAgent, MesosSummary
@@ -25,6 +26,8 @@ from shuren.domain.service.plan import Publish
 from shuren.domain.service.records import RecordFolder
 from shuren.domain.service.snapshot import BalancerSeen, Published
 from shuren.domain.service.values import ServiceName
+from shuren.domain.shardmap.plan import PublishTable, WriteMove
+from shuren.domain.shardmap.snapshot import MapName, MapSeen
 from shuren.domain.tenancy import Tenancy
 from shuren.ports.clock import Clock
 from shuren.ports.marathon import Marathon
@@ -41,9 +44,50 @@ class Findings:
     deployments: tuple[Deployment, ...] = ()
     queue: Mapping[str, QueueItem] = field(default_factory=dict)
     published: Mapping[ServiceName, Published] = field(default_factory=dict)
+    shards: Mapping[MapName, MapSeen] = field(default_factory=dict)
     mesos: MesosSummary | None = None
     agents: tuple[MesosAgent, ...] = ()
     error: ShurenError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookedShards:
+    """Shard maps as they were seen; every write is refused. What is not there is an empty place."""
+
+    root: str
+    seen: Mapping[MapName, MapSeen]
+
+    def path(self, name: MapName) -> str:
+        """Where a map lies."""
+        return f"{self.root}{SHARDS}/{name}"
+
+    def get(self, name: MapName) -> MapSeen | None:
+        """What lies there."""
+        return self.seen.get(name, MapSeen())
+
+    async def take(self, name: MapName, *, uid: str) -> None:  # noqa: ARG002 - refused whatever it is
+        """Raise Unreachable."""
+        raise Unreachable("this only looks")
+
+    async def publish(self, name: MapName, change: PublishTable) -> None:  # noqa: ARG002 - refused whatever it is
+        """Raise Unreachable."""
+        raise Unreachable("this only looks")
+
+    async def order(self, name: MapName, order: WriteMove) -> None:  # noqa: ARG002 - refused whatever it is
+        """Raise Unreachable."""
+        raise Unreachable("this only looks")
+
+    async def over(self, name: MapName, shard: int) -> None:  # noqa: ARG002 - refused whatever it is
+        """Raise Unreachable."""
+        raise Unreachable("this only looks")
+
+    async def forget(self, name: MapName, generations: Iterable[int]) -> None:  # noqa: ARG002 - refused whatever it is
+        """Raise Unreachable."""
+        raise Unreachable("this only looks")
+
+    async def withdraw(self, name: MapName) -> None:  # noqa: ARG002 - refused whatever it is
+        """Raise Unreachable."""
+        raise Unreachable("this only looks")
 
 
 class Survey:
@@ -135,6 +179,28 @@ class Survey:
         """Raise Unreachable."""
         raise Unreachable("this only looks")
 
+    # ------------------------------------------------------------------------------------------------ for shard maps
+
+    @property
+    def epoch(self) -> int:
+        """None was taken over."""
+        return 0
+
+    @property
+    def agents_known(self) -> bool:
+        """Whether Mesos has told where its agents are, or is not asked at all."""
+        return self.settings.mesos is None or self.findings.mesos is not None
+
+    @property
+    def agents_going(self) -> frozenset[str]:
+        """As the operator's own picture has it: none."""
+        return frozenset()
+
+    @property
+    def shards(self) -> LookedShards | None:
+        """Shard maps; None when ZooKeeper could not be read."""
+        return None if self.findings.error is not None else LookedShards(root=self.zookeeper.root, seen=self.findings.shards)
+
     # ------------------------------------------------------------------------------------------------ for services
 
     @property
@@ -195,6 +261,7 @@ async def look(*, settings: ClusterSettings, marathon: Marathon, mesos: Mesos | 
             deployments=deployments,
             queue={item.app_id: item for item in queue},
             published=published,
+            shards={name: await look_at(zookeeper, name) for name in map(MapName.parse, await zookeeper.children(SHARDS) or ())},
         )
     except ShurenError as error:
         findings = Findings(error=error)

@@ -1,4 +1,4 @@
-"""One plan across all layers: Marathon, ZooKeeper, load balancers, names."""
+"""One plan across all layers: Marathon, ZooKeeper, load balancers, names, shards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from shuren.domain.preview.apps import AppForecast
 from shuren.domain.preview.balancers import BalancerForecast
 from shuren.domain.preview.names import NameChange
 from shuren.domain.preview.services import ServiceForecast
+from shuren.domain.preview.shards import ShardForecast
 
 RUNNING = (PutApp, ScaleApp, KillTasks, Drain, RestartApp, RestoreVersion, CancelDeployment, DeleteApp)
 """Actions that touch what runs."""
@@ -39,6 +40,7 @@ class WholePlan:
     services: tuple[tuple[ObjectKey, ServiceForecast], ...] = ()
     balancers: tuple[BalancerForecast, ...] = ()
     names: tuple[ClusterNames, ...] = ()
+    shards: tuple[tuple[ObjectKey, ShardForecast], ...] = ()
     unknown: tuple[Unknown, ...] = ()
 
     @property
@@ -46,7 +48,13 @@ class WholePlan:
         """Whether anything that runs, or what is published, will change. Bookkeeping (claims, revisions, finalizers) is no change."""
         apps = any(isinstance(action, RUNNING) for _, forecast in self.apps for action in forecast.actions)
         services = any(forecast.changes for _, forecast in self.services)
-        return apps or services or any(b.changes for b in self.balancers) or any(n.changes for n in self.names)
+        return (
+            apps
+            or services
+            or any(b.changes for b in self.balancers)
+            or any(n.changes for n in self.names)
+            or any(f.changes for _, f in self.shards)
+        )
 
     @property
     def restarts(self) -> int:
