@@ -10,6 +10,7 @@ from gated_scenarios import STORIES, Balanced
 from paasapp_scenarios import Story, tell
 from paasapp_world import World
 from shuren.clients.fakes.crash import CrashPoint, Moment
+from shuren.domain.identity import ObjectKey
 
 
 async def _settle(world: World) -> None:
@@ -18,8 +19,25 @@ async def _settle(world: World) -> None:
 
 async def _run(story: Story, point: CrashPoint | None) -> World:
     world = Balanced(crash=point, sites=story.sites)
+    _judge_removals(world)
     await tell(story, world, settle=_settle)
     return world
+
+
+def _judge_removals(world: World) -> None:
+    """Whoever is sent traffic keeps a task: an app is emptied only when load balancers were told that it has none, and have followed."""
+    inner = world.hook
+
+    def watched(moment: Moment, what: str) -> None:
+        _, name, app_id = [*what.split(" "), "", ""][:3]
+        if moment is Moment.BEFORE and name == "kill_tasks":
+            told, at = world.splits[ObjectKey(kind="PaasApp", namespace="shop", name="web")]
+            followed = world.clock.monotonic() - at >= world.follows_after
+            smaller = app_id == told.lives_on and world.marathon.definitions[app_id]["instances"] > 1
+            assert smaller or (told.beside == app_id and told.weight == 0 and followed), f"{what}: {told}"
+        inner(moment, what)
+
+    world.hook = watched  # type: ignore[method-assign]  # every client of a process made later reports here
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.name)

@@ -170,10 +170,10 @@ def _document(
 
 def _endpoint(e: Endpoint) -> dict[str, Any]:
     draining = e.state is EndpointState.DRAINING
-    ready = e.state is EndpointState.READY
+    ready = e.state is EndpointState.READY and e.weight > 0  # a slice knows no weights
     document: dict[str, Any] = {
         "addresses": [e.address],
-        "conditions": {"ready": ready, "serving": ready or draining, "terminating": draining},
+        "conditions": {"ready": ready, "serving": e.state is EndpointState.READY or draining, "terminating": draining},
         "targetRef": {"kind": "MesosTask", "name": e.id},
     }
     if e.zone:

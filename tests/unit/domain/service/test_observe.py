@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shuren.domain.marathon.state import ActualApp, Health, Task, TaskState
-from shuren.domain.service.observe import AddressBackend, Agent, AppBackend, Backend, declared_ports, observe, summary
+from shuren.domain.service.observe import AddressBackend, Agent, AppBackend, Backend, Share, declared_ports, observe, summary
 from shuren.domain.service.values import Endpoint, EndpointState
 
 HOST: Mapping[str, Any] = {
@@ -303,3 +303,45 @@ def test_ports_are_counted_as_declared() -> None:
 def test_counts_for_the_status() -> None:
     counts = summary(observe([backend(app(task(1), task(2, state=TaskState.STAGING), task(3, state=TaskState.KILLING)))]).endpoints)
     assert (counts.total, counts.ready, counts.by_state) == (3, 1, {READY: 1, STARTING: 1, DRAINING: 1})
+
+
+# ---------------------------------------------------------------------------------------------------- two versions side by side
+
+
+def split(old: int, new: int, percent: int, *more: ActualApp, bad: int = 0) -> dict[str, int]:
+    """Weights by task: `old` tasks of /web and `new` of /web-alt beside it, `bad` of which have never been healthy."""
+    first = app(*(task(n) for n in range(1, old + 1)))
+    tasks = (task(n, id=f"new.{n}", app_id="/web-alt", health=Health.UNHEALTHY if n <= bad else Health.HEALTHY) for n in range(1, new + 1))
+    second = app(*tasks, app_id="/web-alt")
+    shares = {"/web-alt": Share(beside="/web", percent=percent)}
+    return {e.task: e.weight for e in observe([backend(first, second, *more, shares=shares)]).endpoints}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "percent", "each_old", "each_new"),
+    [
+        pytest.param(2, 1, 50, 128, 256, id="half of the traffic, half as many"),
+        pytest.param(9, 1, 10, 256, 256, id="its share by its number"),
+        pytest.param(2, 2, 0, 256, 0, id="none yet"),
+        pytest.param(2, 2, 100, 0, 256, id="all of it"),
+        pytest.param(1, 1, 1, 256, 3, id="a hundredth"),
+        pytest.param(100, 1, 100, 0, 256, id="all to one"),
+    ],
+)
+def test_the_share_of_the_app_beside_whatever_the_numbers(old: int, new: int, percent: int, each_old: int, each_new: int) -> None:
+    weights = split(old, new, percent)
+    assert {weights[f"web.{n}"] for n in range(1, old + 1)} == {each_old}
+    assert {weights[f"new.{n}"] for n in range(1, new + 1)} == {each_new}
+
+
+def test_a_share_that_nobody_is_there_to_take_stays_with_the_other() -> None:
+    assert split(2, 1, 100, bad=1) == {"web.1": 256, "web.2": 256, "new.1": 0}
+    assert split(0, 2, 10) == {"new.1": 256, "new.2": 256}
+    assert split(0, 2, 0) == {"new.1": 0, "new.2": 0}, "before it is meant to have any it stands in for nobody"
+
+
+def test_a_split_app_takes_no_more_from_its_neighbours_than_before() -> None:
+    neighbour = app(*(task(n, id=f"next.{n}", app_id="/next") for n in (1, 2)), app_id="/next")
+    weights = split(2, 1, 50, neighbour)
+    assert (weights["web.1"], weights["new.1"], weights["next.1"]) == (128, 256, 256)
+    assert weights["web.1"] * 2 + weights["new.1"] == weights["next.1"] * 2
