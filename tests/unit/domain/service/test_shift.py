@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shuren.domain.app.snapshot import Carrier as Carriage
 from shuren.domain.app.snapshot import Count
 from shuren.domain.service import shift, wire
 from shuren.domain.service.release import Carrier
@@ -24,7 +25,7 @@ def balancer(name: str, endpoints: int | None, *, live: bool = True, counters: o
     return BalancerSeen(balancer=LoadBalancer(id=name, group="edge", live=live), applied=applied)
 
 
-def carried(endpoints: EndpointSet | None, *balancers: BalancerSeen) -> tuple[shift.Carriage, ...]:
+def carried(endpoints: EndpointSet | None, *balancers: BalancerSeen) -> tuple[Carriage, ...]:
     carrier = Carrier(service=WEB, endpoints=endpoints, balancers=balancers)
     return shift.carried([carrier], lives_on="/shop/web", beside="/shop/web-alt")
 
