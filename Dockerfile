@@ -41,8 +41,10 @@ RUN command -v haproxy >/dev/null || \
 # nobody becomes anybody else in here
 RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=build /opt/shuren /opt/shuren
-# nothing is written but what is mounted: the root file system may be read-only
-ENV PATH=/opt/shuren/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# nothing is written but what is mounted: the root file system may be read-only. Programs that ask for their user's name get one
+# whatever its number
+ENV PATH=/opt/shuren/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp USER=shuren LOGNAME=shuren \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 ENTRYPOINT ["shuren"]
 CMD ["operator"]

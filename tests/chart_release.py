@@ -68,19 +68,10 @@ class Release:
     @contextmanager
     def operator(self, **settings: str) -> Iterator[str]:
         """The program as the Deployment describes it, with the rights of its ServiceAccount; gives its /metrics URL while it leads."""
-        found = self.sandbox.get("-n", NAMESPACE, "deployment", "shuren-operator")["spec"]["template"]["spec"]["containers"][0]
+        found = self.container()
         port = free_port()
-        given = {one["name"]: one["value"] for one in found["env"] if "value" in one}
         identity = f"operator-{port}"
-        env = {
-            **os.environ,
-            **given,
-            "SHUREN_NAMESPACE": NAMESPACE,
-            "SHUREN_IDENTITY": identity,
-            "SHUREN_METRICS_PORT": str(port),
-            "KUBECONFIG": str(self._kubeconfig()),
-            **settings,
-        }
+        env = {**os.environ, **self.environment(identity, port), "KUBECONFIG": str(self.kubeconfig()), **settings}
         with (
             (self.scratch / f"{identity}.log").open("wb") as log,
             subprocess.Popen([sys.executable, "-m", "shuren.cli", *found["args"]], env=env, stdout=log, stderr=log) as process,
@@ -93,7 +84,18 @@ class Release:
                 process.terminate()
                 process.wait(timeout=60)
 
-    def _kubeconfig(self) -> Path:
+    def container(self) -> dict[str, Any]:
+        """The operator's container, as its Deployment describes it."""
+        spec = self.sandbox.get("-n", NAMESPACE, "deployment", "shuren-operator")["spec"]["template"]["spec"]
+        found: dict[str, Any] = spec["containers"][0]
+        return found
+
+    def environment(self, identity: str, port: int) -> dict[str, str]:
+        """Its variables, with what the kubelet would fill in, and a port of this machine that is free."""
+        given = {one["name"]: one["value"] for one in self.container()["env"] if "value" in one}
+        return {**given, "SHUREN_NAMESPACE": NAMESPACE, "SHUREN_IDENTITY": identity, "SHUREN_METRICS_PORT": str(port)}
+
+    def kubeconfig(self) -> Path:
         """Of the release's ServiceAccount."""
         token = self.sandbox.kubectl("-n", NAMESPACE, "create", "token", ACCOUNT, "--duration=2h").strip()
         config = yaml.safe_load(Path(self.sandbox.endpoints.kubeconfig).read_text())

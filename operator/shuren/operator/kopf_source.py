@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import kopf
@@ -279,6 +279,8 @@ class KopfSource:
             await kopf.operator(
                 registry=registry,
                 settings=settings,
+                # kopf would ask the system for its user's name, which a container's user need not have
+                identity=cast("Any", "shuren"),
                 standalone=True,
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,

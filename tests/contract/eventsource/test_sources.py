@@ -52,6 +52,19 @@ async def test_nothing_at_all_is_synced_too(start: Start) -> None:
     assert running.sink.store.keys("PaasApp") == ()
 
 
+async def test_the_user_of_the_process_needs_no_name(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container it is often a number that stands in no /etc/passwd."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def nobody(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    running = start()
+    await until(running.source.synced)
+
+
 async def test_every_change_arrives(world: World, start: Start) -> None:
     running = start()
     await until(running.source.synced)
