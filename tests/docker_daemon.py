@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -87,10 +88,13 @@ def _root_file_system() -> bytes:
 def daemon(directory: Path) -> Iterator[Daemon]:
     """Starts it with the image in it; ends it with all its containers and unmounts what it leaves."""
     directory.mkdir(parents=True, exist_ok=True)
-    path, log, bridge = directory / "docker.sock", directory / "dockerd.log", "shrntest0"
+    # several at a time, one for each process that runs tests
+    path, log, bridge = directory / "docker.sock", directory / "dockerd.log", f"shrn{os.getpid()}"
+    taken = subprocess.run(["ip", "-o", "-4", "addr"], check=True, capture_output=True, text=True).stdout
+    third = next(n for n in ((os.getpid() + step) % 250 for step in range(250)) if f" 172.31.{n}." not in taken)
     subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
     try:
-        subprocess.run(["ip", "addr", "add", "172.31.213.1/24", "dev", bridge], check=True)
+        subprocess.run(["ip", "addr", "add", f"172.31.{third}.1/24", "dev", bridge], check=True)
         subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
         config = directory / "daemon.json"
         config.write_text("{}")
