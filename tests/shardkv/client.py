@@ -22,7 +22,7 @@ from shuren.sharding import NotServing, OutcomeUnknown, ShardMapClient, WrongSha
 from shuren.sharding.core import Member
 from shuren.sharding.lease import Lease
 
-_PAUSE_SECONDS = 0.008
+_PAUSE_SECONDS = 0.012
 
 
 class Caller:

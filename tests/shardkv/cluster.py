@@ -18,6 +18,7 @@ from engine_process import free_port
 from linearizability import Kind, Operation, violations
 from shardkv.operators import Operating, finish, launch, wait_until
 from shardkv.proxy import Proxy
+from shuren.sharding.core import slot_of
 
 SESSION_SECONDS = 2.0
 SLOTS = 16
@@ -141,6 +142,8 @@ class Cluster:
         }
         self.placed: list[int] = []
         """Numbers of the members that the operator knows."""
+        self.finest = slots
+        """The most shards that the map ever had."""
 
     def begin(self, members: int, callers: int) -> None:
         """Everything up, the map at rest."""
@@ -177,6 +180,7 @@ class Cluster:
                 {"id": m.id, "number": m.number, "rack": f"rack-{m.number % 3}", "address": m.address}
                 for m in (self.members[number] for number in self.placed)
             ]
+        self.finest = max(self.finest, *(one["shards"] for one in self.partitionings))
         self._operator.want(self._wants)
 
     @property
@@ -258,7 +262,7 @@ class Run:
             keys[key].append(Operation(kind=kind, value=value, begin=begin, end=inf if end is None else end, who=who))
         done = [call for call in history if call[5] is not None]
         faults = violations(keys)
-        faults.update(fenced_but_heard(done))
+        faults.update(fenced_but_heard(done, self._cluster.finest))
         return Verdict(
             calls=len(history),
             acknowledged=sum(call[1] == "put" for call in done),
@@ -270,24 +274,27 @@ class Run:
         )
 
 
-def fenced_but_heard(done: list[Any]) -> dict[str, str]:
-    """Calls that were served under a fence after one under a higher fence of the same shard had been answered before they began."""
+def fenced_but_heard(done: list[Any], finest: int) -> dict[str, str]:
+    """Calls that were served under a fence after one under a higher fence of the same shard had been answered before they began.
+
+    When a map is split, its shards get other numbers: keys that are together among `finest` shards were together all the time.
+    """
     faults: dict[str, str] = {}
-    ends: dict[int, list[tuple[float, tuple[int, int], str]]] = defaultdict(list)
-    for _, _, _, _, _, end, fence, by, shard in done:
-        ends[shard].append((end, tuple(fence), by))
+    heard: dict[int, list[tuple[float, tuple[int, int], str]]] = defaultdict(list)
+    for _, _, key, _, _, answered, fence, by, _ in done:
+        heard[slot_of(key, finest)].append((answered, tuple(fence), by))
     highest: dict[int, list[tuple[float, tuple[int, int], str]]] = {}
-    for shard, seen in ends.items():
+    for slot, seen in heard.items():
         seen.sort()
         rising, top = [], (-1, -1)
-        for end, fence, by in seen:
+        for answered, fence, by in seen:
             if fence > top:
                 top = fence
-                rising.append((end, fence, by))
-        highest[shard] = rising
+                rising.append((answered, fence, by))
+        highest[slot] = rising
     for who, operation, key, _, begin, _, fence, by, shard in done:
-        for end, higher, other in highest[shard]:
-            if end < begin and higher > tuple(fence):
+        for answered, higher, other in highest[slot_of(key, finest)]:
+            if answered < begin and higher > tuple(fence):
                 late = f"{operation} {key} of {who} was served by {by} under {fence}"
                 faults[f"shard {shard}"] = f"{late} after {other} had served under {higher}"
     return faults

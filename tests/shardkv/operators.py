@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
+from kube_rest import GROUP, Rest
 from shuren.devenv.background import Sandbox
 from shuren.devenv.parts import ZOOKEEPER_ROOT
 from shuren.sharding.core.codec import head as head_codec
@@ -128,6 +129,7 @@ class RealOperator:
         self._numbers: dict[str, int] = {}
         self._client = KazooClient(self.hosts)
         self._client.start()
+        self._rest = Rest(sandbox.endpoints.kubeconfig)
 
     def want(self, wanted: Json) -> None:
         self._numbers = {one["id"]: one["number"] for one in wanted["members"]}
@@ -155,7 +157,7 @@ class RealOperator:
         self._serial = wanted["serial"]
 
     def status(self) -> Json:
-        found = self._sandbox.get("-n", self._namespace, "shardmap", "kv")
+        found = self._rest.call("GET", f"{GROUP}/namespaces/{self._namespace}/shardmaps/kv").body
         said = found.get("status") or {}
         ready: Json = next((c for c in said.get("conditions") or () if c["type"] == "Ready"), {})
         if said.get("observedGeneration") != found["metadata"]["generation"] or "moves" not in said:
@@ -194,3 +196,4 @@ class RealOperator:
     def end(self) -> None:
         self._client.stop()
         self._client.close()
+        self._rest.close()

@@ -225,7 +225,7 @@ def test_a_careless_member_would_be_found_out(cluster: Cluster) -> None:
 
 
 def test_all_at_once_under_the_real_operator(operated: Sandbox, operated_namespace: str, tmp_path: Path) -> None:
-    """A ShardMap on the real API server: a member is killed, one stopped beyond its session, one comes, one is emptied."""
+    """A ShardMap on the real API server: a member is killed, one stopped beyond its session, one comes, one is emptied, the map split."""
     real = RealOperator(operated, operated_namespace)
     cluster = Cluster(tmp_path, real)
     try:
@@ -250,8 +250,13 @@ def test_all_at_once_under_the_real_operator(operated: Sandbox, operated_namespa
             cluster.want(draining=[cluster.members[0].id])
             cluster.rest()
             assert not any(0 in row for row in cluster.rows())
-            cluster.want(draining=[])
+            (old,) = cluster.partitionings
+            cluster.want(draining=[], partitionings=[old, {"name": "p2", "shards": old["shards"] * 2}])
+            wait_until(lambda: cluster.status.get("partitioning") == "p2", "the map split")
+            run.all_keys_answer()
+            cluster.want(partitionings=cluster.partitionings[1:])
             cluster.rest()
+            assert len(cluster.rows()) == 2 * old["shards"]
         _judge(run, "the real operator", f"{joined['moves']} replicas moved for the one that came, at least {joined['bound']}")
     finally:
         cluster.end()
