@@ -21,7 +21,16 @@ class AllGates:
         released = draining.intersection(*(gates.released for gates in closed)) if closed else frozenset[str]()
         why = {task: reason for gates in reversed(closed) for task, reason in gates.why.items()}
         left = [gates.left for gates in closed if gates.left is not None]
-        return Gates(closed=bool(closed), draining=draining, released=released, why=why, left=min(left, default=None))
+        at_once = [gates.at_once for gates in found if gates.at_once is not None]
+        return Gates(
+            closed=bool(closed),
+            draining=draining,
+            released=released,
+            why=why,
+            left=min(left, default=None),
+            at_once=min(at_once, default=None),
+            unsettled=next((gates.unsettled for gates in found if gates.unsettled), ""),
+        )
 
     def drain(self, cluster: str, app_id: str, task_ids: frozenset[str]) -> None:
         """Told to all."""

@@ -35,7 +35,7 @@ def drain(world: World, *hosts: str) -> None:
 
 async def test_a_task_goes_when_its_shards_have_moved() -> None:
     world = await mapped()
-    assert look(world) == Gates(closed=True)
+    assert look(world) == Gates(closed=True, at_once=1)
     drain(world, "n2")
     assert world.process is not None
     assert world.process.controller.gates.waiting("bj1") == {APP}
@@ -47,6 +47,20 @@ async def test_a_task_goes_when_its_shards_have_moved() -> None:
     assert "n2" not in world.held()
 
 
+async def test_a_roll_out_waits_for_moves_between_members_that_are_there() -> None:
+    world = await mapped()
+    world.apply(members={"appRef": {"name": "cart"}, "drain": ["n2"]}, rollout={"maxUnavailable": 2})
+    for member in world.site.members.values():
+        member.deaf = True
+    await world.settle()
+    gates = look(world)
+    assert gates.at_once == 2
+    assert "shards of ShardMap cart that move now have arrived" in gates.unsettled
+    await world.site.leave("n2")
+    await world.settle()
+    assert look(world).unsettled == ""
+
+
 async def test_a_task_that_is_to_stay_after_all_gets_shards_again() -> None:
     world = await mapped()
     drain(world, "n2")
@@ -54,7 +68,7 @@ async def test_a_task_that_is_to_stay_after_all_gets_shards_again() -> None:
     drain(world)
     await world.settle()
     assert sorted(world.held().values()) == [5, 5, 6]
-    assert look(world) == Gates(closed=True)
+    assert look(world) == Gates(closed=True, at_once=1)
 
 
 async def test_nobody_else_could_hold_them_so_the_task_stays() -> None:

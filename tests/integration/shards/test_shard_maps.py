@@ -96,6 +96,7 @@ def test_a_map_follows_its_app_and_no_client_notices(operated: Sandbox, operated
         eventually(lambda: len(operated.get("-n", namespace, "paasapp", "store")["status"].get("ready", "")) > 0, seconds=PATIENCE)
     assert (told["failed"], told["failures"]) == (0, [])
     assert told["asked"] > 100
+    _roll(operated, namespace)
     operated.kubectl("-n", namespace, "delete", "shardmap/store", "--wait=false")
     eventually(lambda: condition(status(operated, namespace)) == ("False", "InUse"), seconds=30)
     operated.kubectl("-n", namespace, "delete", "paasapp/store", f"--timeout={PATIENCE:.0f}s")
@@ -105,6 +106,22 @@ def test_a_map_follows_its_app_and_no_client_notices(operated: Sandbox, operated
     assert client.exists(path_of(namespace)) is None
     client.stop()
     client.close()
+
+
+def _roll(sandbox: Sandbox, namespace: str) -> None:
+    """A new version of the app: member by member, and no shard moves."""
+    before = status(sandbox, namespace)["hash"]
+    patch = {"spec": {"env": {"VERSION": "2"}}}
+    sandbox.kubectl("-n", namespace, "patch", "paasapp/store", "--type=merge", "-p", json.dumps(patch))
+
+    def rolled() -> bool:
+        found = sandbox.get("-n", namespace, "paasapp", "store")
+        ready = condition(found["status"]) == ("True", "Ready") and found["status"]["observedGeneration"] == found["metadata"]["generation"]
+        return ready and bool(found["status"]["counts"]["updated"] == 2)
+
+    eventually(rolled, seconds=PATIENCE, every=0.5)
+    eventually(lambda: at_rest(status(sandbox, namespace), 2), seconds=PATIENCE, every=0.5)
+    assert status(sandbox, namespace)["hash"] == before
 
 
 def shuren(sandbox: Sandbox, namespace: str, *arguments: str, stdin: str = "") -> Any:

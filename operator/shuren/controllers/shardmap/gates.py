@@ -61,7 +61,14 @@ class Gatekeeper:
         for key in maps:
             for task, why in self._held(found, key, (tasks[t] for t in known if t in tasks)):
                 held.setdefault(task, why)
-        return Gates(closed=True, draining=known, released=frozenset(known - held.keys()), why=held)
+        return Gates(
+            closed=True,
+            draining=known,
+            released=frozenset(known - held.keys()),
+            why=held,
+            at_once=min(_at_once((self._store.get(key) or {}).get("spec") or {}) for key in maps),
+            unsettled=next((why for key in maps if (why := _unsettled(found, key))), ""),
+        )
 
     def drain(self, cluster: str, app_id: str, task_ids: frozenset[str]) -> None:
         """See the port."""
@@ -128,6 +135,22 @@ class Gatekeeper:
                 count = _holds(seen, _member(identity, task, seen))
                 if count:
                     yield task.id, f"ShardMap {key.name} still has {count} shards on it"
+
+
+def _at_once(spec: Mapping[str, Any]) -> int:
+    """`spec.rollout.maxUnavailable` of a map."""
+    rollout = spec.get("rollout")
+    number = rollout.get("maxUnavailable") if isinstance(rollout, Mapping) else None
+    return number if isinstance(number, int) and number > 0 else 1
+
+
+def _unsettled(cluster: Cluster, key: ObjectKey) -> str:
+    """Which moves have to end before members restart. One of a member that is not there does not: a new version may be what mends it."""
+    seen = cluster.shards.get(MapName(namespace=key.namespace, name=key.name)) if cluster.shards is not None else None
+    if seen is None:
+        return ""
+    moving = sum(all(member in seen.live for member in (move.from_, move.to) if member is not None) for move in seen.moves.values())
+    return f"the {moving} shards of ShardMap {key.name} that move now have arrived" if moving else ""
 
 
 def _identity(spec: Mapping[str, Any]) -> Identity:

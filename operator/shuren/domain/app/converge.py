@@ -123,6 +123,9 @@ def _change(work: Work, app: ActualApp) -> AppPlan:
     if held is not None:
         return held
     drifted = work.drifted
+    if s.gates.unsettled:
+        message = f"tasks restart when {s.gates.unsettled}"
+        return report(s, Finding(phase=Phase.PROGRESSING, reason="ShardsMove", message=message, in_sync=False), requeue_after=SETTLE)
     if work.instances < app.instances and not drifted:
         smaller = resize.fewer(app, work.instances, gates=s.gates, force=force)
         if smaller or s.gates.draining:

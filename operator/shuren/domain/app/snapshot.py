@@ -322,6 +322,9 @@ class Gates:
 
     `closed` False: nothing, the app is behind no load balancer. `draining` are tasks that have been asked to let go of their traffic,
     `released` those of them that have; `why` says what holds up the others. `left` is in how many seconds the first of these goes anyhow.
+
+    `at_once`: so many tasks may restart at the same time, since they hold shards; None: as many as the app's own upgradeStrategy lets.
+    `unsettled` says what has to end before a restart of tasks may begin.
     """
 
     closed: bool = False
@@ -329,6 +332,8 @@ class Gates:
     released: frozenset[str] = frozenset()
     why: Mapping[str, str] = field(default_factory=dict)
     left: float | None = None
+    at_once: int | None = None
+    unsettled: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,13 +84,18 @@ def assemble(s: Snapshot, desired: Desired) -> Work:
         return Work(s=s, desired=desired, body=body, gap=Difference(changes=()), record=record)
     role = s.app.definition.get("role")
     whole = full_body(desired.definition, role=str(role) if role else None)
-    body = {**keep_ignored(whole, s.app.definition, s.management.ignore_paths), "id": desired.app_id}
+    paced = s.gates.at_once is not None and _STRATEGY not in desired.definition
+    ignored = (*s.management.ignore_paths, *((f"/{_STRATEGY}",) if paced else ()))
+    body = {**keep_ignored(whole, s.app.definition, ignored), "id": desired.app_id}
     try:
         found = normalise(s.app.definition, info=s.cluster.info)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise Unreachable(f"Marathon's definition of {desired.app_id} is not in the form of one ({type(error).__name__})") from error
     gap = difference(normalise(body, info=s.cluster.info), found, secret=("/env", *desired.secret_paths))
     gap = s.veil.over_changes(gap)
+    if paced and gap.kind is DifferenceKind.CONFIG:
+        # by itself the strategy is no difference: writing it alone would restart every task
+        body[_STRATEGY] = _few_at_once(int(body["instances"]), s.gates.at_once or 1)
     work = Work(s=_seen(s, s.app), desired=desired, body=body, gap=gap, record=record)
     if gap.kind is DifferenceKind.CONFIG and _taken_as_it_is(work, s.app):
         kept = tuple(c.path for c in gap.changes if c.path != _INSTANCES)
@@ -99,6 +104,16 @@ def assemble(s: Snapshot, desired: Desired) -> Work:
 
 
 _INSTANCES = "/instances"
+_STRATEGY = "upgradeStrategy"
+
+
+def _few_at_once(instances: int, at_once: int) -> dict[str, float]:
+    """So many tasks are replaced at a time, each where it was: none is started beyond the number that there are.
+
+    Marathon keeps ceil(instances x minimumHealthCapacity) healthy; half a task less than wanted is safe from rounding.
+    """
+    share = max(0.0, (instances - at_once - 0.5) / instances) if instances > 0 else 0.0
+    return {"minimumHealthCapacity": round(share, 6), "maximumOverCapacity": 0.0}
 
 
 def _seen(s: Snapshot, app: ActualApp) -> Snapshot:

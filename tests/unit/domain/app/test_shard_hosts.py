@@ -1,0 +1,63 @@
+"""An app that holds shards is rolled member by member: an upgradeStrategy of ours, a start that waits for moves, no roll for that alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app_snapshots import actual, desired, snapshot, task
+from shuren.domain.app.decide import decide
+from shuren.domain.app.plan import PutApp
+from shuren.domain.app.snapshot import Gates, Snapshot
+
+HOSTS = Gates(closed=True, at_once=1)
+
+
+def changed(gates: Gates, *, instances: int = 3, **definition: Any) -> Snapshot:
+    app = actual(*(task(n) for n in range(1, instances + 1)), instances=instances)
+    return snapshot(desired=desired("bbbb", cmd="sleep 2000", instances=instances, **definition), app=app, gates=gates)
+
+
+def written(s: Snapshot) -> PutApp | None:
+    return next((action for action in decide(s).actions if isinstance(action, PutApp)), None)
+
+
+@pytest.mark.parametrize("instances", [1, 2, 3, 7, 10, 41, 1000])
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_so_many_restart_at_once_and_none_is_started_beyond(instances: int, at_once: int) -> None:
+    put = written(changed(replace(HOSTS, at_once=at_once), instances=instances))
+    assert put is not None
+    strategy = put.definition["upgradeStrategy"]
+    assert isinstance(strategy, dict)
+    # as Marathon computes how many it keeps (DeploymentPlan, TaskReplaceActor)
+    assert math.ceil(instances * strategy["minimumHealthCapacity"]) == max(0, instances - at_once)
+    assert strategy["maximumOverCapacity"] == 0
+
+
+def test_the_apps_own_strategy_stands() -> None:
+    own = {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.1}
+    put = written(changed(HOSTS, upgradeStrategy=own))
+    assert put is not None
+    assert put.definition["upgradeStrategy"] == own
+
+
+def test_an_app_without_shards_is_rolled_as_marathon_rolls() -> None:
+    put = written(changed(Gates()))
+    assert put is not None
+    assert "upgradeStrategy" not in put.definition
+
+
+def test_to_become_a_host_of_shards_restarts_nothing() -> None:
+    s = snapshot(gates=HOSTS)
+    assert written(s) is None
+    paced = actual(task(1), task(2), upgradeStrategy={"minimumHealthCapacity": 0.25, "maximumOverCapacity": 0.0})
+    assert written(snapshot(gates=HOSTS, app=paced)) is None
+
+
+def test_a_new_version_waits_for_moves_that_are_under_way() -> None:
+    plan = decide(changed(replace(HOSTS, unsettled="the 3 shards of ShardMap cart that move now have arrived")))
+    assert plan.actions == ()
+    assert [c.message for c in plan.conditions or () if c.reason == "ShardsMove"] != []
