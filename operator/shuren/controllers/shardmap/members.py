@@ -11,6 +11,7 @@ from shuren.controllers.shardmap.reading import MembersSpec
 from shuren.controllers.shardmap.world import Cluster
 from shuren.domain.app.snapshot import PENDING, Problem
 from shuren.domain.identity import ObjectKey
+from shuren.domain.marathon.advice import checked_by_marathon
 from shuren.domain.marathon.state import ActualApp, Task
 from shuren.domain.service.observe import Agent
 from shuren.domain.service.values import Endpoint, EndpointState, ServiceName
@@ -64,7 +65,14 @@ class Sources:
         tasks = [task for task in app.tasks if task.state.active and task.host]
         draining = self.gates.draining(cluster.view.name, app_id)
         found = _of_tasks(wanted, tasks, live, instances=app.instances, agents=cluster.agent_places, draining=draining)
-        return Source(members=_weighed(found, wanted.weights), expected=app.instances)
+        advice: tuple[tuple[str, str], ...] = ()
+        if app.instances > 1 and checked_by_marathon(app.definition) and "upgradeStrategy" not in spec:
+            message = (
+                f"PaasApp {key.name} has checks that Marathon performs itself (HTTP, HTTPS, TCP): with these it replaces no task in place, so "
+                "a new version brings members on other agents; give it MESOS_HTTP, MESOS_HTTPS or MESOS_TCP checks"
+            )
+            advice = (("NotRolledInPlace", message),)
+        return Source(members=_weighed(found, wanted.weights), expected=app.instances, advice=advice)
 
     # ------------------------------------------------------------------------------------------------ a service
 

@@ -14,6 +14,7 @@ from shuren.domain.app.snapshot import FINALIZER, Desired, Memory, OnFailure, Re
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.errors import Unreachable
 from shuren.domain.json import JsonValue
+from shuren.domain.marathon.advice import checked_by_marathon
 from shuren.domain.marathon.diff import Difference, DifferenceKind, difference
 from shuren.domain.marathon.normalise import normalise
 from shuren.domain.marathon.overlay import keep_ignored
@@ -84,7 +85,7 @@ def assemble(s: Snapshot, desired: Desired) -> Work:
         return Work(s=s, desired=desired, body=body, gap=Difference(changes=()), record=record)
     role = s.app.definition.get("role")
     whole = full_body(desired.definition, role=str(role) if role else None)
-    paced = s.gates.at_once is not None and _STRATEGY not in desired.definition
+    paced = s.gates.at_once is not None and _STRATEGY not in desired.definition and not checked_by_marathon(desired.definition)
     ignored = (*s.management.ignore_paths, *((f"/{_STRATEGY}",) if paced else ()))
     body = {**keep_ignored(whole, s.app.definition, ignored), "id": desired.app_id}
     try:

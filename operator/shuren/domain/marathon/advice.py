@@ -81,6 +81,14 @@ def advise(definition: Document, *, agents: int | None = None, total: Amounts | 
     return tuple(finding for check in CHECKS for finding in check(app))
 
 
+def checked_by_marathon(definition: Document) -> bool:
+    """Whether Marathon performs checks of the app itself: then its rolling restart replaces no task in place.
+
+    It counts the old tasks as not healthy (seen on 1.11), so with `maximumOverCapacity: 0` nothing is ever killed.
+    """
+    return any(check.get("protocol", "HTTP") in _BY_MARATHON for check in _objects(definition.get("healthChecks")))
+
+
 def _objects(value: object) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, (list, tuple)) else []
 

@@ -381,7 +381,7 @@ def _actions(s: MapSnapshot, seen: MapSeen, table: ShardTable, people: Roster, m
 
 def _judge(s: MapSnapshot, spec: MapSpec, picture: Picture, aim: _Aim, memory: Memory) -> Finding:
     tally = picture.step.tally
-    advice = _advice(spec, picture, memory)
+    advice = (*_advice(spec, picture, memory), *s.source.advice)
     base = Finding(phase=Phase.READY, reason="Ready", message="", picture=picture, paused=spec.paused, advice=advice)
     if aim.problem is not None:
         stalled = s.source.problem is not None and s.source.stalls

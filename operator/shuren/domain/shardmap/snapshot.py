@@ -117,6 +117,8 @@ class Source:
     problem: Problem | None = None
     stalls: bool = False
     """Whether `problem` needs a person."""
+    advice: tuple[tuple[str, str], ...] = ()
+    """What is not as it should be about the source, as (reason, message)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,15 @@ def test_the_apps_own_strategy_stands() -> None:
     assert put.definition["upgradeStrategy"] == own
 
 
+def test_checks_that_marathon_performs_let_nothing_be_replaced_in_place() -> None:
+    put = written(changed(HOSTS, healthChecks=[{"protocol": "TCP"}]))
+    assert put is not None
+    assert "upgradeStrategy" not in put.definition
+    put = written(changed(HOSTS, healthChecks=[{"protocol": "MESOS_TCP"}]))
+    assert put is not None
+    assert "upgradeStrategy" in put.definition
+
+
 def test_an_app_without_shards_is_rolled_as_marathon_rolls() -> None:
     put = written(changed(Gates()))
     assert put is not None
