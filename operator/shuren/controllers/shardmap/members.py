@@ -68,7 +68,7 @@ class Sources:
         advice: tuple[tuple[str, str], ...] = ()
         if app.instances > 1 and checked_by_marathon(app.definition) and "upgradeStrategy" not in spec:
             message = (
-                f"PaasApp {key.name} has checks that Marathon performs itself (HTTP, HTTPS, TCP): with these it replaces no task in place, so "
+                f"PaasApp {key.name} has checks that Marathon performs itself (HTTP, HTTPS, TCP): then it replaces no task in place, and "
                 "a new version brings members on other agents; give it MESOS_HTTP, MESOS_HTTPS or MESOS_TCP checks"
             )
             advice = (("NotRolledInPlace", message),)
