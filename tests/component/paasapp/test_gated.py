@@ -194,6 +194,7 @@ async def test_without_a_load_balancer_it_takes_over_as_soon_as_it_is_healthy() 
     steps = [{"weight": 10, "durationSeconds": 3600, "maxErrorRate": 0.01}, {"weight": 50, "pause": True}]
     await rolled(apply(steps=steps), apply("sleep 7", steps=steps), world=world)
     assert (phase(world), weight(world)) == ("Paused", 0)
+    assert "while no PaasService with a load balancer carries it, so that there is no traffic to move" in world.message()
     command("promote")(world)
     await world.settle()
     assert lives(world, ALT, "sleep 7")

@@ -57,4 +57,4 @@ async def test_the_end_is_the_same_wherever_it_crashes(story: Story) -> None:
             world = await _run(story, CrashPoint(at=index, moment=moment))
             where = f"crash {moment.value} write {index} ({what})"
             assert world.end_state() == expected, where
-            await world.assert_quiet()
+            await world.assert_quiet(rounds=1)

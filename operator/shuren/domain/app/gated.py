@@ -280,10 +280,13 @@ class _Roll:
         now = progress.entered(self.s, before, now)
         paused = now.stage is Stage.PAUSED
         number = f"step {now.step + 1} of {now.steps}"
+        traffic = f"with {now.weight} % of the traffic"
+        if not self.s.carriers:
+            traffic = "while no PaasService with a load balancer carries it, so that there is no traffic to move"
         finding = Finding(
             phase=Phase.PROGRESSING,
             reason="RolloutPaused" if paused else "RollingOut",
-            message=f"revision {now.revision} runs beside as {now.id} with {now.weight} % of the traffic, {number}: {now.message}"
+            message=f"revision {now.revision} runs beside as {now.id} {traffic}, {number}: {now.message}"
             + (status.waiting_clause(own) if own is not None else ""),
             in_sync=False,
             rollout=now,
