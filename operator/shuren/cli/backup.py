@@ -164,7 +164,7 @@ async def _nobody_leads(connection: Session) -> None:
 
 async def _restore_revisions(connection: Session, revisions: list[Json], uids: Uids, *, dry_run: bool) -> str:
     from shuren.domain.app.snapshot import OWNER_LABEL  # noqa: PLC0415
-    from shuren.domain.errors import Exists  # noqa: PLC0415
+    from shuren.domain.errors import Conflict, Exists  # noqa: PLC0415
     from shuren.ports.kubernetes import CONTROLLER_REVISIONS  # noqa: PLC0415
 
     made = kept = orphans = 0
@@ -182,6 +182,8 @@ async def _restore_revisions(connection: Session, revisions: list[Json], uids: U
             made += 1
         except Exists:
             kept += 1
+        except Conflict:  # its namespace is going, or gone by now
+            orphans += 1
     return f"revisions: {made} restored, {kept} were there, {orphans} belong to PaasApps that do not exist"
 
 
