@@ -127,6 +127,8 @@ async def test_hosts_paths_and_headers(tmp_path: Path, port: int, backends: Call
         route("wild", http("*.w.example", port=port), age=5),
         route("exact", http("a.w.example", port=port, paths=["/only"]), age=6),
         route("app", http(port=port, headers=[{"name": "X-Marathon-App-Id", "value": "/shop/app"}]), age=7),
+        route("picky", http("p.w.example", port=port, headers=canary), age=8),
+        route("choosy", http("*.c.example", port=port, headers=canary), age=9),
     ]
     names = [r.service.name for r in routes]
     async with carrying(tmp_path, *routes, port=port) as front:
@@ -152,7 +154,14 @@ async def test_hosts_paths_and_headers(tmp_path: Path, port: int, backends: Call
         assert await answer("/else", "a.w.example") == "wild"
         assert await answer("/", "b.c.w.example") == "404"
         assert await answer("/", "nobody.example") == "404"
-        assert await answer("/", "nobody.example", "X-Marathon-App-Id: /shop/app\r\n") == "app"
+        app = "X-Marathon-App-Id: /shop/app\r\n"
+        assert await answer("/", "nobody.example", app) == "app"
+        # rules with headers of which none is taken leave the request to wider hosts
+        assert await answer("/", "p.w.example", "X-Canary: y\r\n") == "picky"
+        assert await answer("/", "p.w.example") == "wild"
+        assert await answer("/", "a.c.example", "X-Canary: y\r\n" + app) == "choosy"
+        assert await answer("/", "a.c.example", app) == "app"
+        assert await answer("/", "a.c.example") == "404"
 
 
 async def test_requests_and_answers_are_changed_as_asked(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:

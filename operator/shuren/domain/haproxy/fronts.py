@@ -3,6 +3,7 @@
 A request's host and path are looked up with one `map_beg`, a prefix tree in which the longest key wins. Keys are `host/path/` and so is
 what is looked up, so that `/api` takes `/api/users` and not `/apis`. Rules with headers cannot stand in a map: the keys that have some lead
 to a *chain*, rules that are tried one after the other; one that is not taken falls back to the next shorter path of the same host.
+A chain of which no rule is taken leaves the request to wider hosts: `*.` and the parent, then any.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def fronted(front: Front, timeouts: Mapping[ServiceName, Timeouts], materials: M
         case Kind.HTTP | Kind.HTTPS:
             entries, chains = _paths(front)
             maps[map_name] = entries
-            lines += [Line(text) for text in _by_path(map_name, entries)]
-            lines += _chain_lines(chains, front.kind)
+            conditions, acls = _conditions(chains)
+            lines += [*acls, *_by_path(map_name, entries, chains, conditions), *_chain_lines(chains, conditions, front.kind)]
             lines += [Line(text) for text in _BY_KEY] + [Line(f"default_backend {NOBODY}")]
     return Fronted(
         section=Section(header=f"frontend {front.name}", lines=tuple(lines)),
@@ -155,9 +156,10 @@ def _by_name(kind: Kind, map_name: str, entries: Sequence[MapEntry]) -> Iterable
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Chain:
-    """Rules to try for one host and path; `rest` is the one without headers, None: nobody's."""
+    """Rules to try for one host and path; `rest` is the one without headers, None: nobody's of this host."""
 
     name: str
+    host: str
     rules: tuple[Rule, ...]
     rest: Rule | None
 
@@ -173,7 +175,7 @@ def _paths(front: Front) -> tuple[tuple[MapEntry, ...], tuple[_Chain, ...]]:
         rules, rest = _tried(host, path, by_place)
         key = f"{host}{path.rstrip('/')}/"
         if rules:
-            chains.append(_Chain(name=f"chain:{len(chains)}", rules=rules, rest=rest))
+            chains.append(_Chain(name=f"chain:{len(chains)}", host=host, rules=rules, rest=rest))
             entries.append(MapEntry(key, chains[-1].name))
         elif rest is not None:
             entries.append(MapEntry(key, backend_of(rest, front.kind)))
@@ -203,17 +205,52 @@ def _prefixes(path: str) -> Iterable[str]:
     yield "/"
 
 
-def _by_path(map_name: str, entries: Sequence[MapEntry]) -> Iterable[str]:
+_Conditions = Mapping[tuple[ServiceName, HeaderRule], str]
+"""Names of the acls that test for headers."""
+
+
+def _conditions(chains: Sequence[_Chain]) -> tuple[_Conditions, tuple[Line, ...]]:
+    names: dict[tuple[ServiceName, HeaderRule], str] = {}
+    lines: list[Line] = []
+    for rule in (rule for chain in chains for rule in chain.rules):
+        for header in rule.headers:
+            if (rule.service, header) not in names:
+                names[rule.service, header] = f"header_{len(names)}"
+                lines.append(Line(f"acl {names[rule.service, header]} {_header_condition(header)}", rule.service))
+    return names, tuple(lines)
+
+
+def _when(chain: _Chain, rule: Rule | None, conditions: _Conditions) -> str:
+    headers = [conditions[rule.service, header] for header in rule.headers] if rule is not None else []
+    return " ".join([f"{{ var(txn.key) -m str {chain.name} }}", *headers])
+
+
+def _by_path(map_name: str, entries: Sequence[MapEntry], chains: Sequence[_Chain], conditions: _Conditions) -> Iterable[Line]:
     """Look host and path up: the host itself, then `*.` and its parent, then any host."""
-    yield "http-request set-var(txn.host) req.hdr(host),host_only,lower"
-    yield "http-request set-var(txn.path) path"
+    yield Line("http-request set-var(txn.host) req.hdr(host),host_only,lower")
+    yield Line("http-request set-var(txn.path) path")
     look_up = f"concat(,txn.path,/),map_beg({map_name})"
     unless = "unless { var(txn.key) -m found }"
-    yield f"http-request set-var(txn.key) var(txn.host),{look_up}"
-    if any(entry.key.startswith("*.") for entry in entries):
-        yield f"http-request set-var(txn.key) var(txn.host),regsub(^[^.]*,*),{look_up} {unless}"
-    if any(entry.key.startswith("*/") for entry in entries):
-        yield f"http-request set-var(txn.key) str(*),{look_up} {unless}"
+    parents = any(entry.key.startswith("*.") for entry in entries)
+    anybody = any(entry.key.startswith("*/") for entry in entries)
+    yield Line(f"http-request set-var(txn.key) var(txn.host),{look_up}")
+    if parents or anybody:
+        yield from _give_up((chain for chain in chains if not chain.host.startswith("*")), conditions)
+    if parents:
+        yield Line(f"http-request set-var(txn.key) var(txn.host),regsub(^[^.]*,*),{look_up} {unless}")
+        if anybody:
+            yield from _give_up((chain for chain in chains if chain.host.startswith("*.")), conditions)
+    if anybody:
+        yield Line(f"http-request set-var(txn.key) str(*),{look_up} {unless}")
+
+
+def _give_up(chains: Iterable[_Chain], conditions: _Conditions) -> Iterable[Line]:
+    """Forget a chain of which no rule would be taken, so that a wider host is looked up."""
+    for chain in chains:
+        if chain.rest is None:
+            for rule in chain.rules:
+                yield Line(f"http-request set-var(txn.taken) bool(true) if {_when(chain, rule, conditions)}", rule.service)
+            yield Line(f"http-request unset-var(txn.key) if {_when(chain, None, conditions)} !{{ var(txn.taken) -m found }}")
 
 
 _SERVICE = f"{{ var(txn.key) -m found }} !{{ var(txn.key) -m beg {REDIRECTS} }}"
@@ -223,23 +260,14 @@ _BY_KEY = (
 )
 
 
-def _chain_lines(chains: Sequence[_Chain], kind: Kind) -> Iterable[Line]:
-    names: dict[tuple[ServiceName, HeaderRule], str] = {}
+def _chain_lines(chains: Sequence[_Chain], conditions: _Conditions, kind: Kind) -> Iterable[Line]:
     for chain in chains:
-        here = f"{{ var(txn.key) -m str {chain.name} }}"
         for rule in chain.rules:
-            conditions = []
-            for header in rule.headers:
-                name = names.get((rule.service, header))
-                if name is None:
-                    name = names[rule.service, header] = f"header_{len(names)}"
-                    yield Line(f"acl {name} {_header_condition(header)}", rule.service)
-                conditions.append(name)
-            yield from _use(rule, kind, f"{here} {' '.join(conditions)}")
+            yield from _use(rule, kind, _when(chain, rule, conditions))
         if chain.rest is not None:
-            yield from _use(chain.rest, kind, here)
+            yield from _use(chain.rest, kind, _when(chain, None, conditions))
         else:
-            yield Line(f"use_backend {NOBODY} if {here}")
+            yield Line(f"use_backend {NOBODY} if {_when(chain, None, conditions)}")
 
 
 def _use(rule: Rule, kind: Kind, condition: str) -> Iterable[Line]:
