@@ -78,6 +78,16 @@ async def test_the_order_of_things_scale_shift_hold_retire() -> None:
     ]
 
 
+async def test_the_two_ids_take_turns() -> None:
+    world = await rolled(apply(), apply("sleep 7"), apply())
+    assert lives(world, WEB, "sleep 1000")
+    apply("sleep 8")(world)
+    await world.settle()
+    assert lives(world, ALT, "sleep 8")
+    assert world.ready()
+    assert len(world.revisions()) == 3
+
+
 async def test_before_a_person_has_looked_nothing_goes_to_the_new_version() -> None:
     steps = [{"weight": 0, "scale": 100, "pause": True}]
     world = await rolled(apply(instances=3), apply("sleep 7", instances=3, steps=steps))

@@ -86,7 +86,7 @@ def answers(tenant: Tenant, count: int) -> Counter[str]:
 
 def test_a_canary_takes_over_step_by_step_and_no_request_fails(user: Tenant) -> None:
     first = set(user.tasks("web"))
-    steps = [{"weight": 10, "pause": True}, {"weight": 50, "durationSeconds": 1}, {"weight": 100}]
+    steps = [{"weight": 10, "pause": True}, {"weight": 50, "durationSeconds": 1}, {"weight": 100, "durationSeconds": 1}]
     with load(user.sandbox.endpoints.lb_addresses[0], PORT, HOST, kinds=KINDS) as tally:
         user.until(lambda: tally.good.total() > 50)
         user.apply("web", spec("2", *steps))

@@ -159,4 +159,4 @@ class GatedHistories(Histories):
 
 
 TestGatedHistories = GatedHistories.TestCase
-TestGatedHistories.settings = settings(max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+TestGatedHistories.settings = settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
