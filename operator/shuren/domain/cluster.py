@@ -168,6 +168,7 @@ class MesosAgent:
     """One agent as the leading master has it.
 
     `address` is its IP address, `zone` its fault domain's zone, or else its attribute `zone`; both may be empty. `attributes` as text.
+    `going`: somebody has told Mesos to drain or deactivate it (DRAIN_AGENT, DEACTIVATE_AGENT of Mesos' operator API, 1.9).
     """
 
     id: str
@@ -176,6 +177,7 @@ class MesosAgent:
     zone: str = ""
     active: bool = True
     attributes: Mapping[str, str] = field(default_factory=dict)
+    going: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

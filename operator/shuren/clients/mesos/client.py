@@ -119,6 +119,7 @@ def _agent(item: Mapping[str, Any]) -> MesosAgent:
         zone=str(zone or ""),
         active=item.get("active") is not False,
         attributes=dict(_texts(attributes)),
+        going=isinstance(item.get("drain_info"), dict) or item.get("deactivated") is True,
     )
 
 

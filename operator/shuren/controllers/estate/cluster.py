@@ -28,7 +28,7 @@ from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
 from shuren.domain.service.directory import mesos_names, task_names
-from shuren.domain.service.observe import Agent
+from shuren.domain.service.observe import Agent, place_of
 from shuren.domain.service.plan import Publish
 from shuren.domain.service.records import RecordFolder
 from shuren.domain.service.snapshot import BalancerSeen, Published
@@ -374,8 +374,8 @@ class Cluster:
 
     @property
     def agents_going(self) -> frozenset[str]:
-        """Host names of agents for which Mesos has a maintenance scheduled."""
-        return frozenset()
+        """Host names of agents that Mesos was told to drain or deactivate."""
+        return frozenset(agent.hostname for agent in self.agent_places.values() if agent.going)
 
     # ------------------------------------------------------------------------------------------------ the guard on deletions
 
@@ -516,7 +516,7 @@ class Cluster:
             await self._clock.sleep(_MESOS_BEAT)
 
     def _place_agents(self, agents: Iterable[MesosAgent]) -> None:
-        places = {a.id: Agent(address=a.address, zone=a.zone, hostname=a.hostname, attributes=a.attributes) for a in agents}
+        places = {a.id: place_of(a) for a in agents}
         known, self._agents_read = self._agents_read, True
         if places != self.agent_places or not known:
             self.agent_places = places

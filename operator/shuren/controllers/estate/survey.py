@@ -21,7 +21,7 @@ from shuren.domain.errors import ShurenError, Unreachable
 from shuren.domain.guard import wait_before_deleting
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
-from shuren.domain.service.observe import Agent
+from shuren.domain.service.observe import Agent, place_of
 from shuren.domain.service.plan import Publish
 from shuren.domain.service.records import RecordFolder
 from shuren.domain.service.snapshot import BalancerSeen, Published
@@ -193,8 +193,8 @@ class Survey:
 
     @property
     def agents_going(self) -> frozenset[str]:
-        """As the operator's own picture has it: none."""
-        return frozenset()
+        """Host names of agents that Mesos was told to drain or deactivate."""
+        return frozenset(agent.hostname for agent in self.findings.agents if agent.going)
 
     @property
     def shards(self) -> LookedShards | None:
@@ -216,7 +216,7 @@ class Survey:
     @property
     def agent_places(self) -> Mapping[str, Agent]:
         """Address and zone of agents by Mesos' id."""
-        return {agent.id: Agent(address=agent.address, zone=agent.zone) for agent in self.findings.agents}
+        return {agent.id: place_of(agent) for agent in self.findings.agents}
 
     @property
     def published_services(self) -> frozenset[ServiceName]:

@@ -63,7 +63,7 @@ class Gatherer:
         return self._sources.look(read.resource.key.namespace, read.members, cluster, seen.live)
 
     def _drains(self, name: str, cluster: Cluster | None) -> frozenset[str]:
-        """Host names of agents that are to be emptied: by a label of the MesosCluster, or by a maintenance that Mesos has scheduled."""
+        """Host names of agents that are to be emptied: by a label of the MesosCluster, or by what Mesos was told."""
         item = self._store.get(ObjectKey(kind=MESOS_CLUSTERS.kind, namespace="", name=name)) or {}
         labels = (item.get("metadata") or {}).get("labels") or {}
         labelled = {

@@ -68,7 +68,7 @@ class Cluster(Protocol):
 
     @property
     def agents_going(self) -> frozenset[str]:
-        """Host names of agents for which Mesos has a maintenance scheduled."""
+        """Host names of agents that Mesos was told to drain or deactivate."""
 
     @property
     def shards(self) -> Shards | None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shuren.domain.cluster import MesosAgent
 from shuren.domain.marathon.state import ActualApp, Health, Task, TaskState
 from shuren.domain.service.values import MAX_WEIGHT, Endpoint, EndpointState
 
@@ -27,6 +28,7 @@ class Agent:
     zone: str = ""
     hostname: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    going: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +37,11 @@ class Share:
 
     beside: str
     percent: int
+
+
+def place_of(agent: MesosAgent) -> Agent:
+    """What Mesos says of an agent, as far as it matters here."""
+    return Agent(address=agent.address, zone=agent.zone, hostname=agent.hostname, attributes=agent.attributes, going=agent.going)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -85,6 +85,8 @@ async def test_odd_numbers_count_as_none() -> None:
 async def test_agents_with_address_and_zone() -> None:
     agents = [
         {"id": "S2", "hostname": "b", "pid": "slave(1)@[2001:db8::1]:5051", "attributes": {"zone": "z2"}, "active": False},
+        {"id": "S6", "hostname": "c", "drain_info": {"state": "DRAINING"}, "attributes": {"rack": 7.0}},
+        {"id": "S7", "hostname": "d", "deactivated": True},
         {"id": "S1", "hostname": "a", "pid": "slave(1)@10.0.0.1:5051", "domain": {"fault_domain": {"zone": {"name": "z1"}}}},
         {"id": "S3"},
         {"hostname": "no id"},
@@ -95,6 +97,8 @@ async def test_agents_with_address_and_zone() -> None:
         MesosAgent(id="S1", hostname="a", address="10.0.0.1", zone="z1"),
         MesosAgent(id="S2", hostname="b", address="2001:db8::1", zone="z2", active=False, attributes={"zone": "z2"}),
         MesosAgent(id="S3", hostname=""),
+        MesosAgent(id="S6", hostname="c", going=True, attributes={"rack": "7"}),
+        MesosAgent(id="S7", hostname="d", going=True),
     )
     await client.close()
 
