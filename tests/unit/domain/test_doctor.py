@@ -62,3 +62,14 @@ def test_an_old_definition_and_missing_rights_name_what_is_missing() -> None:
     assert (found.health, "list paasapps (plan)" in found.found, "shuren-viewer" in found.mend) == (Health.ADVICE, True, True)
     assert "shuren-editor" in doctor.rights([Right(verb="patch", resource="paasapps", for_what="x")], asked=9).mend
     assert doctor.worst([found, doctor.well("a", "b")]) is Health.ADVICE
+
+
+def test_room_and_size() -> None:
+    assert doctor.room("x", used=0, total=0, what="cpus").health is Health.ADVICE
+    assert doctor.room("x", used=95, total=100, what="cpus").found == "95% of 100 cpus in use"
+    assert doctor.room("x", used=95, total=100, what="cpus").health is Health.ADVICE
+    assert doctor.room("x", used=1, total=100, what="cpus").health is Health.WELL
+    assert doctor.size("x", apps=9000, limit=20).health is Health.ADVICE
+    assert doctor.size("x", apps=10, limit=20).found == "10 apps, 20 deployments at once"
+    assert doctor.definition("a", missing=[], established=True).health is Health.WELL
+    assert doctor.rights([], asked=9).found == "all 9 that these commands need"

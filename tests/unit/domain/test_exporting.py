@@ -98,3 +98,23 @@ def test_a_service_with_hosts_becomes_a_service_and_an_ingress() -> None:
 def test_an_autoscaler_is_a_frame_around_what_there_is() -> None:
     spec = workloads.autoscaler(namespace="shop", name="web", instances=2)["spec"]
     assert (spec["minReplicas"], spec["maxReplicas"], spec["scaleTargetRef"]["name"]) == (2, 4, "web")
+
+
+def test_what_a_service_cannot_express_is_named() -> None:
+    balancer: Json = {
+        "group": "edge",
+        "listeners": [
+            {"name": "any", "protocol": "HTTP", "port": 80},
+            {"name": "file", "protocol": "HTTPS", "hosts": ["a.example.org"], "tls": {"certificates": [{"file": "a.pem"}]}},
+        ],
+    }
+    spec: Json = {
+        "backends": [{"name": "a", "appRef": {"name": "web"}}, {"name": "b", "appRef": {"name": "next"}}],
+        "loadBalancer": balancer,
+        "discovery": {"curator": {"path": "/x"}},
+        "dns": {"names": ["front.shop"]},
+    }
+    told = "; ".join(services.service(spec, namespace="shop", name="front", ports=[]).notes)
+    assert [w for w in ("backends", "without hosts", "certificate is a file", "discovery", "dns") if w not in told] == []
+    nothing = services.service({"backends": [{"name": "a", "addresses": []}]}, namespace="shop", name="front", ports=[])
+    assert (nothing.objects, len(nothing.notes)) == ([], 2)

@@ -149,3 +149,29 @@ def test_a_port_without_host_is_tcp_unless_it_is_checked_by_http() -> None:
 )
 def test_labels_that_have_no_equal_are_named(labels: Json, words: str) -> None:
     assert any(words in note for note in converted({"HAPROXY_GROUP": "external", **labels}).notes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"HAPROXY_0_PORT": "many"}, "'many' is no port"),
+        ({"HAPROXY_0_PATH": "api", "HAPROXY_0_VHOST": "a.example.org"}, "does not begin with /"),
+        ({"HAPROXY_0_BACKEND_WEIGHT": "3"}, "the longest path wins"),
+        ({"HAPROXY_0_SSL_CERT": "/a.pem"}, "TLS on the service port is not converted"),
+        ({"HAPROXY_0_VHOST": "a.example.org", "HAPROXY_0_REDIRECT_TO_HTTPS": "1"}, "where nothing listens before that"),
+        ({"HAPROXY_x": "y"}, "no label of marathon-lb that is known here"),
+    ],
+)
+def test_more_labels_that_need_a_look(labels: Json, words: str) -> None:
+    assert any(words in note for note in converted({"HAPROXY_GROUP": "external", **labels}).notes)
+
+
+def test_a_port_that_listens_nowhere_has_no_service() -> None:
+    found = convert({"labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_MODE": "tcp"}}, app="web", cluster="bj1")
+    assert (found.services, "neither a host nor a port" in found.notes[0]) == ((), True)
+    bridged = {"container": {"portMappings": [{"containerPort": 80, "servicePort": 10005}]}}
+    (service,) = convert({"labels": {"HAPROXY_GROUP": "external"}, **bridged}, app="web", cluster="bj1").services
+    assert service.spec["loadBalancer"]["listeners"][0]["port"] == 10005
+    sticky = {"HAPROXY_GROUP": "external", "HAPROXY_0_STICKY": "true", "HAPROXY_0_HTTP_BACKEND_REVPROXY_PATH": "/x"}
+    balanced = converted(sticky).services[0].spec["loadBalancer"]
+    assert (balanced["sticky"], "http" in balanced) == ({"by": "Source"}, False)
