@@ -44,6 +44,7 @@ class Heard:
 
     apps: list[frozenset[str]] = field(default_factory=list)
     all: list[str] = field(default_factory=list)
+    reachability: list[str] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
     services: list[frozenset[ServiceName] | None] = field(default_factory=list)
     maps: list[frozenset[MapName] | None] = field(default_factory=list)
@@ -54,6 +55,9 @@ class Heard:
 
     def all_changed(self, cluster: str) -> None:
         self.all.append(cluster)
+
+    def reachability_changed(self, cluster: str) -> None:
+        self.reachability.append(cluster)
 
     def cluster_changed(self, cluster: str) -> None:
         self.clusters.append(cluster)
@@ -69,6 +73,7 @@ class Heard:
     def forget(self) -> None:
         self.apps.clear()
         self.all.clear()
+        self.reachability.clear()
         self.clusters.clear()
 
     @property

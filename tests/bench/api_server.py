@@ -84,6 +84,7 @@ _KINDS = {
     "paasservices": ("PaasService", objects.API_VERSION),
     "services": ("Service", "v1"),
     "endpointslices": ("EndpointSlice", "discovery.k8s.io/v1"),
+    "shardmaps": ("ShardMap", objects.API_VERSION),
     "namespaces": ("Namespace", "v1"),
     "controllerrevisions": ("ControllerRevision", "apps/v1"),
     "leases": ("Lease", "coordination.k8s.io/v1"),

@@ -75,6 +75,9 @@ _STALLED_AFTER = 60.0
 _BURST = 0.01
 """Seconds for which changes of tasks are gathered before a service is looked at: a roll-out changes many at once."""
 
+_PER_SECOND = 200.0
+"""Apps whose status is written in a second because their cluster went away or came back."""
+
 MakeSource = Callable[[Sink], EventSource]
 """Makes a source from outside (`kopf run` brings events itself) instead of the one that the settings name."""
 
@@ -372,6 +375,15 @@ class Application:
         """See the estate's Listener."""
         keys = triggers.on_cluster(self.store, cluster) | service_triggers.on_cluster(self.store, cluster)
         for key in keys | map_triggers.on_cluster(self.store, cluster):
+            self.queue.add(key, priority=Priority.RESYNC)
+
+    def reachability_changed(self, cluster: str) -> None:
+        """See the estate's Listener. The status of each app changes, so that their passes are spread: an outage of Marathon is none of the
+        API server.
+        """
+        for number, key in enumerate(sorted(triggers.on_cluster(self.store, cluster))):
+            self.queue.add(key, priority=Priority.RESYNC, after=number / _PER_SECOND)
+        for key in service_triggers.on_cluster(self.store, cluster) | map_triggers.on_cluster(self.store, cluster):
             self.queue.add(key, priority=Priority.RESYNC)
 
     def services_changed(self, cluster: str, services: frozenset[ServiceName] | None) -> None:

@@ -386,16 +386,16 @@ async def test_apps_are_told_when_the_cluster_is_given_up_and_when_it_is_back() 
         world.marathon.down = Unreachable("connection refused")
         world.marathon.world.cut_streams()
         await world.pass_time(30)
-        assert world.heard.all == []
+        assert world.heard.reachability == []
         assert "test" in world.heard.clusters
         away = cluster.unreachable_for
         assert away is not None
         assert 25 < away <= 30
         await world.pass_time(40)
-        assert world.heard.all == ["test"]
+        assert world.heard.reachability == ["test"]
         world.marathon.down = None
         await world.pass_time(10)
-        assert world.heard.all == ["test", "test"]
+        assert world.heard.reachability == ["test", "test"]
         assert cluster.view.unreachable_for is None
         assert cluster.app("/a") is not None
 
@@ -410,7 +410,7 @@ async def test_a_fail_over_of_seconds_is_not_told_to_apps() -> None:
         await world.pass_time(10)
         world.marathon.down = None
         await world.pass_time(200)
-        assert world.heard.all == []
+        assert world.heard.reachability == []
 
 
 async def test_who_asked_during_a_short_outage_is_told_as_soon_as_it_is_over() -> None:
@@ -429,7 +429,7 @@ async def test_who_asked_during_a_short_outage_is_told_as_soon_as_it_is_over() -
         await world.pass_time(10)
         assert _view(cluster).unreachable_for is None
         assert "/a" in world.heard.ids
-        assert world.heard.all == []
+        assert world.heard.reachability == []
 
 
 async def test_asking_while_zookeeper_is_away_does_not_go_round_in_circles() -> None:

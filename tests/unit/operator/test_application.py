@@ -142,6 +142,19 @@ async def test_news_of_a_cluster_reach_those_they_concern() -> None:
         assert waiting(application) == {}
 
 
+async def test_an_outage_is_told_to_apps_one_after_the_other() -> None:
+    async with made() as application:
+        for number in range(2000):
+            key = ObjectKey(kind="PaasApp", namespace="shop", name=f"a{number:04}")
+            put(application, key, spec={"clusterRef": {"name": "bj1"}})
+        application.reachability_changed("bj1")
+        at_once = waiting(application)
+        assert len(at_once) < 1000, "they come over ten seconds"
+        assert set(at_once.values()) <= {Priority.RESYNC}
+        application.all_changed("bj1")
+        assert len(waiting(application)) == 2000
+
+
 async def test_a_status_of_a_cluster_is_news_for_people_only() -> None:
     async with made() as application:
         put(application, APP, spec={"clusterRef": {"name": "bj1"}})

@@ -60,7 +60,10 @@ class Listener(Protocol):
         """These apps, their deployments, queue items or claims look different, or were just read again because somebody asked."""
 
     def all_changed(self, cluster: str) -> None:
-        """Every app of the cluster: first picture read, given up after the grace period, or back again."""
+        """Every app of the cluster: first picture read, root taken over, settings changed."""
+
+    def reachability_changed(self, cluster: str) -> None:
+        """Every app of the cluster: given up after the grace period, or back after that. None of it is urgent."""
 
     def cluster_changed(self, cluster: str) -> None:
         """The cluster itself: reachability, leadership of its root, counts."""
@@ -555,7 +558,7 @@ class Cluster:
                 back = away is None and given_up
                 given_up = given_up and not back
                 if back:
-                    self._listener.all_changed(self.name)
+                    self._listener.reachability_changed(self.name)
                 if left is None or given_up:
                     await self._state.wait()
                 else:
@@ -564,7 +567,7 @@ class Cluster:
             if not given_up:
                 given_up = True
                 self._listener.cluster_changed(self.name)
-                self._listener.all_changed(self.name)
+                self._listener.reachability_changed(self.name)
             await self._state.wait()
 
     async def _state_or(self, seconds: float) -> None:

@@ -87,13 +87,14 @@ class Gatherer:
         named = read.app_id
         read = read.on(self._lives_on(read, cluster, known))
         other = pair.other(named, read.app_id)
-        view = self._view(read.cluster, cluster, read.app_id)
+        edited = read.resource.status.get("observedGeneration") != read.resource.generation
+        view = self._view(read.cluster, cluster, read.app_id, edited=edited)
         problem, waiting, rendered = self._render(read)
         if problem is None and cluster is not None:
             problem = self._tenancy_problem(read, cluster, named)
         beside = self._beside(read, cluster, other)
         if beside is not None and cluster is not None:
-            view = self._view(read.cluster, cluster, other) if view.synced else view
+            view = self._view(read.cluster, cluster, other, edited=edited) if view.synced else view
         desired = None
         if problem is None and waiting is None and rendered is not None:
             desired = self._desired(read, item, rendered, view)
@@ -160,12 +161,14 @@ class Gatherer:
 
     # ------------------------------------------------------------------------------------------------ clusters
 
-    def _view(self, name: str, cluster: Cluster | None, app_id: str) -> ClusterView:
+    def _view(self, name: str, cluster: Cluster | None, app_id: str, *, edited: bool) -> ClusterView:
         if cluster is None:
             return ClusterView(name=name, exists=False, connected=False, synced=False)
         view = cluster.view
         if view.unreachable_for is not None:
-            cluster.look_at(app_id)  # so that this pass is made up for as soon as it is back
+            if edited or view.unreachable_for < view.grace:
+                # this pass is made up for as soon as it is back; all others have their turn then, one after the other
+                cluster.look_at(app_id)
             return view
         if view.synced and not cluster.shows(app_id, self._written(name, app_id)):
             cluster.look_at(app_id)
