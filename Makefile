@@ -189,12 +189,12 @@ generate: $(STAMPS)/installed
 	@for one in $(GENERATED); do $(BIN)/python -m shuren.api.$$one || exit 1; done && $(BIN)/python tests/sharding_vectors.py && $(BIN)/python tests/image_requirements.py && $(BIN)/python tests/dependencies.py licences
 
 bench: setup askers
-	@PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N))
-ifndef B
-	@for one in mirror engine; do echo; $(BIN)/python tests/bench/bench_$$one.py; done
-	@[ -z "$(PEERS)" ] || [ -d .peers ] || $(BIN)/python -m pip install --disable-pip-version-check --quiet --target .peers ortools ketama
-	@echo; $(BIN)/python tests/bench/bench_sharding.py $(if $(PEERS),--peers .peers)
-endif
+	@missed=0; PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N)) || missed=1; \
+	$(if $(B),exit $$missed;,) \
+	for one in mirror engine; do echo; $(BIN)/python tests/bench/bench_$$one.py || missed=1; done; \
+	[ -z "$(PEERS)" ] || [ -d .peers ] || $(BIN)/python -m pip install --disable-pip-version-check --quiet --target .peers ortools ketama; \
+	echo; $(BIN)/python tests/bench/bench_sharding.py $(if $(PEERS),--peers .peers) || missed=1; \
+	exit $$missed
 
 clean:
 	@[ ! -x $(BIN)/shuren ] || for place in .sandbox/*/; do [ ! -d "$$place" ] || $(BIN)/shuren sandbox down --state-dir "$$place"; done

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from kazoo.client import KazooClient
 
-from bench import convergence, events, worlds
+from bench import events, worlds
 from bench.report import Row
 from bench.worlds import KOPF, NATIVE, World
 
@@ -93,15 +92,8 @@ def _changed(before: dict[str, int], after: dict[str, int]) -> int:
     return sum(1 for path in before.keys() | after.keys() if before.get(path) != after.get(path) and not path.endswith("/epoch"))
 
 
-async def run(directory: Path, *, apps: int, repeats: int) -> list[Row]:
-    """Medians over `repeats` starts from either source."""
-    async with worlds.world(directory, apps=apps) as world:
-        await convergence.fill(world, apps=apps)
-        return await measure(world, apps=apps, repeats=repeats)
-
-
 async def measure(world: World, *, apps: int, repeats: int) -> list[Row]:
-    """The same on a world whose apps have converged."""
+    """Medians over `repeats` starts from either source, on a world whose apps have converged."""
     rows: list[Row] = []
     for source in (NATIVE, KOPF):
         found = [await start(world, source) for _ in range(repeats)]

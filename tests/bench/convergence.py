@@ -139,16 +139,6 @@ async def loop_seconds(directory: Path, apps: int) -> tuple[float, int]:
         return await asyncio.to_thread(put_one_by_one, url, measured), measured
 
 
-async def run(directory: Path, *, apps: int, repeats: int) -> list[Row]:
-    """One convergence and one loop; both are long enough not to be repeated."""
-    del repeats
-    seconds, measured = await loop_seconds(directory, apps)
-    whole = extrapolated(seconds, measured, apps)
-    async with worlds.world(directory, apps=apps) as world:
-        found = await fill(world, apps=apps)
-    return rows(found, apps=apps, loop=whole, note=f"{measured:,} took {seconds:.1f} s")
-
-
 def rows(found: Converged, *, apps: int, loop: float, note: str) -> list[Row]:
     """The figures of one convergence."""
     return [

@@ -45,7 +45,7 @@ def namespace(number: int) -> Object:
 
 
 def mesos_cluster(*, marathon: str, zookeeper: str, mesos: str) -> Object:
-    """The cluster that all apps refer to; all limits are the defaults."""
+    """The cluster that all apps refer to; all limits are the defaults, the grace period is short."""
     return {
         "apiVersion": API_VERSION,
         "kind": "MesosCluster",
@@ -54,12 +54,16 @@ def mesos_cluster(*, marathon: str, zookeeper: str, mesos: str) -> Object:
             "marathon": {"urls": [marathon]},
             "mesos": {"masters": [mesos]},
             "zookeeper": {"hosts": [zookeeper], "root": "/shuren/bench"},
+            "unreachableGraceSeconds": 20,
         },
     }
 
 
 def app_spec(number: int) -> Object:
-    """What one app asks for: a command with environment, labels, a port, a health check made on the agent, and a strategy."""
+    """What one app asks for: a command with environment, labels, a port, a health check made on the agent, and a strategy.
+
+    Simulated tasks take a second to start: an app that has lost its task is seen without it.
+    """
     return {
         "clusterRef": {"name": CLUSTER},
         "cmd": "exec ./bin/server --port $PORT0 --config config/production.yaml --log-format json",
@@ -73,7 +77,7 @@ def app_spec(number: int) -> Object:
             "DATABASE_HOST": f"db-{number % 7}.example.org",
             "CACHE_HOSTS": "cache-1.example.org:11211,cache-2.example.org:11211",
         },
-        "labels": {"tier": "web", "team": f"team-{number % 50}", "HAPROXY_GROUP": "external"},
+        "labels": {"tier": "web", "team": f"team-{number % 50}", "HAPROXY_GROUP": "external", "SIM_START": "1"},
         "portDefinitions": [{"port": 0, "name": "http", "protocol": "tcp", "labels": {"VIP_0": f"/{name_of(number)}:80"}}],
         "healthChecks": [
             {
