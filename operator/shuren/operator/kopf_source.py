@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 
 _BATCH = 200
 """Events taken over from the thread before other tasks get their turn."""
-_GATHER = 0.01
-"""Seconds for which events are gathered in the thread before the loop is woken: each wake costs more than an event."""
 _ASK_AGAIN = 5.0
 """Seconds without news after which what has not come is listed again: it may have been deleted before kopf looked."""
 
@@ -293,12 +291,8 @@ class KopfSource:
 
     def _hand_over(self, resource: Resource, change: str, item: Object) -> None:
         self._events.append((resource, change, item))
-        if not self._scheduled:
+        if not self._scheduled and self._loop is not None:
             self._scheduled = True
-            asyncio.get_running_loop().call_later(_GATHER, self._wake)
-
-    def _wake(self) -> None:
-        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._take_over)
 
     # ------------------------------------------------------------------------------------------------ in the loop of `run`
