@@ -42,7 +42,8 @@ class Line:
         self._target = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._cut: set[int] = set()
+        self._cut: frozenset[int] = frozenset()
+        """Replaced as a whole: the thread looks at it while others change it."""
         self._connections: list[_Connection] = []
         self._wake, self._woken = socket.socketpair()
         self._ended = False
@@ -52,12 +53,12 @@ class Line:
     @contextmanager
     def cut_for(self, pid: int) -> Iterator[None]:
         """Nothing passes between that process and the server while the block runs; the connections stay open."""
-        self._cut.add(pid)
+        self._cut |= {pid}
         self._nudge()
         try:
             yield
         finally:
-            self._cut.discard(pid)
+            self._cut -= {pid}
             self._nudge()
 
     def close(self) -> None:

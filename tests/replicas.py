@@ -119,10 +119,15 @@ class World:
 
     def leader(self) -> Replica:
         """Who leads, once somebody does by the Lease and by its own word."""
-        eventually(lambda: self._settled() is not None, seconds=PATIENCE)
-        found = self._settled()
-        assert found is not None
-        return found
+        found: list[Replica] = []
+
+        def settled() -> bool:
+            one = self._settled()
+            found.extend([one] if one is not None else [])
+            return bool(found)
+
+        eventually(settled, seconds=PATIENCE)
+        return found[0]
 
     def up(self) -> None:
         """Both run, one leads, and both have seen everything once."""

@@ -212,6 +212,7 @@ def test_nothing_differs_after_apply(tenant: Tenant, tmp_path: Path, options: tu
     file.write_text(json.dumps(tenant.manifest("web", web("1", labels={"a": "b"}, constraints=[["hostname", "UNIQUE"]]))))
     tenant.kubectl("apply", *options, "-f", str(file))
     tenant.wait("web")
+    tenant.until(lambda: tenant._written_down("web"))  # a status that is written meanwhile would be a difference
     # kubectl diff ends with 1, an error here, when anything would change
     assert tenant.kubectl("diff", *options, "-f", str(file)) == ""
     owners = {entry["manager"] for entry in tenant.app("web")["metadata"]["managedFields"] if "f:spec" in entry["fieldsV1"]}

@@ -63,7 +63,7 @@ def test_a_cluster_whose_marathon_does_not_answer_says_so_and_its_apps_point_the
         message = tenant.until_reason("web", "ClusterUnreachable")
         assert name in message
         tenant.until(lambda: cluster_condition(tenant, name, "Ready").get("reason") == "MarathonUnreachable")
-        assert "http://127.0.0.1:9" in cluster_condition(tenant, name, "Ready")["message"]
+        tenant.until(lambda: "http://127.0.0.1:9" in cluster_condition(tenant, name, "Ready")["message"])
 
         urls = json.dumps(tenant.sandbox.endpoints.marathon_urls)
         tenant.sandbox.kubectl("patch", "mesoscluster", name, "--type=merge", f'-p={{"spec": {{"marathon": {{"urls": {urls}}}}}}}')

@@ -147,7 +147,8 @@ def revisions_are_written_down_before_they_are_tried(s: Snapshot, plan: AppPlan)
         return
     last = newest(s.revisions)
     recorded = [action for action in plan.actions if isinstance(action, RecordRevision)]
-    if last is not None and last.hash == s.desired.revision:
+    # a revision is written down anew for another id: that of a gated roll-out, or one that the spec has changed to
+    if last is not None and last.hash == s.desired.revision and last.app_id in {"", s.desired.app_id}:
         assert recorded == []
         assert last.state is not RevisionState.FAILED or s.rollout.on_failure is OnFailure.IGNORE, "what failed is not tried again"
     else:
