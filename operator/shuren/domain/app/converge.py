@@ -11,7 +11,7 @@ from shuren.domain.app.snapshot import Adoption, Desired, DriftPolicy, Policy, R
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.app.work import SETTLE, Work, assemble, footing, given_up, lock, preparations, report
 from shuren.domain.marathon.diff import DifferenceKind
-from shuren.domain.marathon.state import ActualApp
+from shuren.domain.marathon.state import ActualApp, Health, TaskState
 
 
 def towards(s: Snapshot, desired: Desired) -> AppPlan:
@@ -126,6 +126,10 @@ def _change(work: Work, app: ActualApp) -> AppPlan:
     if s.gates.unsettled:
         message = f"tasks restart when {s.gates.unsettled}"
         return report(s, Finding(phase=Phase.PROGRESSING, reason="ShardsMove", message=message, in_sync=False), requeue_after=SETTLE)
+    if work.paced and force and (starting := _starting(app)):
+        # Marathon decides once, when it begins, how many it may kill. With one not healthy yet it would be none, and none could start
+        message = f"tasks restart when all are healthy: {starting} of them {'is' if starting == 1 else 'are'} starting"
+        return report(s, Finding(phase=Phase.PROGRESSING, reason="Updating", message=message, in_sync=False), requeue_after=SETTLE)
     if work.instances < app.instances and not drifted:
         smaller = resize.fewer(app, work.instances, gates=s.gates, force=force)
         if smaller or s.gates.draining:
@@ -155,6 +159,16 @@ def _change(work: Work, app: ActualApp) -> AppPlan:
         in_sync=False,
     )
     return report(s, finding, actions=(*preparations(work), put), requeue_after=SETTLE)
+
+
+def _starting(app: ActualApp) -> int:
+    """Tasks that are on their way up: sooner or later each is healthy, proven bad or gone, whatever is wrong with the version."""
+    checked = bool(app.definition.get("healthChecks"))
+    return sum(
+        task.state in {TaskState.STAGING, TaskState.STARTING}
+        or (task.state is TaskState.RUNNING and checked and task.health is Health.UNKNOWN)
+        for task in app.tasks
+    )
 
 
 def _scale(work: Work, app: ActualApp, *, finding: Finding | None = None) -> AppPlan:

@@ -19,7 +19,7 @@ from shuren.domain.marathon.diff import Difference, DifferenceKind, difference
 from shuren.domain.marathon.normalise import normalise
 from shuren.domain.marathon.overlay import keep_ignored
 from shuren.domain.marathon.render import full_body
-from shuren.domain.marathon.state import ActualApp
+from shuren.domain.marathon.state import ActualApp, Health, TaskState
 
 SETTLE = 5.0
 """Seconds after which a pass that waits for Marathon looks again although no event came."""
@@ -39,6 +39,8 @@ class Work:
     gap: Difference
     record: Revision | None
     kept: tuple[str, ...] = ()
+    paced: bool = False
+    """Whether the body carries a strategy of ours, which replaces members where they are and a few at a time."""
 
     @property
     def is_newest(self) -> bool:
@@ -96,8 +98,9 @@ def assemble(s: Snapshot, desired: Desired) -> Work:
     gap = s.veil.over_changes(gap)
     if paced and gap.kind is DifferenceKind.CONFIG:
         # by itself the strategy is no difference: writing it alone would restart every task
-        body[_STRATEGY] = _few_at_once(int(body["instances"]), s.gates.at_once or 1)
-    work = Work(s=_seen(s, s.app), desired=desired, body=body, gap=gap, record=record)
+        bad = sum(task.state is TaskState.RUNNING and task.health is Health.UNHEALTHY for task in s.app.tasks)
+        body[_STRATEGY] = _few_at_once(int(body["instances"]), s.gates.at_once or 1, bad=bad)
+    work = Work(s=_seen(s, s.app), desired=desired, body=body, gap=gap, record=record, paced=paced)
     if gap.kind is DifferenceKind.CONFIG and _taken_as_it_is(work, s.app):
         kept = tuple(c.path for c in gap.changes if c.path != _INSTANCES)
         return replace(work, gap=Difference(changes=tuple(c for c in gap.changes if c.path == _INSTANCES)), kept=kept)
@@ -108,12 +111,13 @@ _INSTANCES = "/instances"
 _STRATEGY = "upgradeStrategy"
 
 
-def _few_at_once(instances: int, at_once: int) -> dict[str, float]:
+def _few_at_once(instances: int, at_once: int, *, bad: int = 0) -> dict[str, float]:
     """So many tasks are replaced at a time, each where it was: none is started beyond the number that there are.
 
-    Marathon keeps ceil(instances x minimumHealthCapacity) healthy; half a task less than wanted is safe from rounding.
+    Marathon keeps ceil(instances x minimumHealthCapacity) healthy; half a task less than wanted is safe from rounding. `bad` are proven
+    unhealthy: if they counted among those to keep, it would kill none at its start, start none, and hang. It kills them first.
     """
-    share = max(0.0, (instances - at_once - 0.5) / instances) if instances > 0 else 0.0
+    share = max(0.0, (instances - bad - at_once - 0.5) / instances) if instances > 0 else 0.0
     return {"minimumHealthCapacity": round(share, 6), "maximumOverCapacity": 0.0}
 
 

@@ -12,6 +12,8 @@ from app_snapshots import actual, desired, snapshot, task
 from shuren.domain.app.decide import decide
 from shuren.domain.app.plan import PutApp
 from shuren.domain.app.snapshot import Gates, Snapshot
+from shuren.domain.marathon.state import Health, Task, TaskState
+from shuren.sandbox.engine.rolling import begin_restart
 
 HOSTS = Gates(closed=True, at_once=1)
 
@@ -70,3 +72,38 @@ def test_a_new_version_waits_for_moves_that_are_under_way() -> None:
     plan = decide(changed(replace(HOSTS, unsettled="the 3 shards of ShardMap cart that move now have arrived")))
     assert plan.actions == ()
     assert [c.message for c in plan.conditions or () if c.reason == "ShardsMove"] != []
+
+
+CHECKED = [{"protocol": "MESOS_TCP", "portIndex": 0}]
+
+
+def among(*tasks: Task, deployments: tuple[str, ...] = ()) -> Snapshot:
+    """A new version of an app with checks of Mesos' own, these its tasks."""
+    app = actual(*tasks, deployments=deployments, healthChecks=CHECKED)
+    wanted = desired("bbbb", cmd="sleep 2000", instances=len(tasks), healthChecks=CHECKED)
+    return snapshot(desired=wanted, app=app, gates=HOSTS, memory={"deployments": deployments})
+
+
+@pytest.mark.parametrize(
+    "starting",
+    [task(3, state=TaskState.STAGING), task(3, state=TaskState.STARTING), task(3, health=Health.UNKNOWN)],
+    ids=["staging", "starting", "not checked yet"],
+)
+def test_a_member_that_starts_is_waited_for_since_marathon_decides_once_how_many_it_may_kill(starting: Task) -> None:
+    well = (task(1, health=Health.HEALTHY), task(2, health=Health.HEALTHY))
+    plan = decide(among(*well, starting, deployments=("d1",)))
+    assert plan.actions == ()
+    assert [c.message for c in plan.conditions or () if "1 of them is starting" in c.message] != []
+    assert plan.requeue_after is not None
+    assert written(among(*well, task(3, health=Health.HEALTHY), deployments=("d1",))) is not None
+
+
+def test_a_member_that_is_proven_bad_is_replaced_first_and_holds_up_nothing() -> None:
+    put = written(among(task(1, health=Health.HEALTHY), task(2, health=Health.HEALTHY), task(3, health=Health.UNHEALTHY)))
+    assert put is not None
+    strategy = put.definition["upgradeStrategy"]
+    assert isinstance(strategy, dict)
+    restart = begin_restart(
+        target=3, current=3, healthy=2, minimum_health=strategy["minimumHealthCapacity"], over_capacity=strategy["maximumOverCapacity"]
+    )
+    assert restart.kill_now == 1, "Marathon kills what is not healthy first"
