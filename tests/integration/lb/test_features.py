@@ -323,6 +323,20 @@ async def test_idempotent_requests_without_an_answer_are_sent_again(tmp_path: Pa
         assert [await _status(front, b"body") for _ in range(4)] == [200] * 4, "nobody was reached: that is always safe"
 
 
+async def test_endpoints_lost_together_cost_no_request_before_anybody_has_heard_of_it(
+    tmp_path: Path, port: int, backends: Callable[..., Any]
+) -> None:
+    """As when their agent is lost: HAProxy's checks have not looked yet, and many requests at once take each other's place in the turn."""
+    async with carrying(tmp_path, route("web", http(port=port)), port=port) as front:
+        made = [await backends(name) for name in ("a", "b", "c", "d")]
+        await front.set("web", *(endpoint(b.name, address="127.0.0.1", port=b.port) for b in made))
+        await front.up("shop.web:http", "a", "b", "c", "d")
+        for backend in made[:3]:
+            await backend.kill()
+        statuses = Counter(await asyncio.gather(*(_status(front, b"x") for _ in range(150))))
+        assert statuses == {200: 150}
+
+
 async def _status(front: Front, body: bytes) -> int:
     client = front.client()
     try:

@@ -177,13 +177,14 @@ def test_an_agent_lost_with_all_its_tasks(traffic: Traffic) -> None:
 def test_haproxy_killed_comes_back_by_itself(traffic: Traffic) -> None:
     """Lost is what it had under way; its clients go to the other load balancer while it is away."""
     with traffic.load("HAProxy killed") as load:
+        eventually(lambda: len(traffic.haproxies(1)) == 2)  # no worker of before a reload, no check of a configuration
         killed = traffic.haproxies(1)
-        assert len(killed) == 2
         before = time.monotonic()
         for process in killed:
             process.signal(signal.SIGKILL)
         eventually(lambda: not any(process.alive() for process in killed), every=0.001)
         gone = time.monotonic()
+        handed_out = frozenset[str]().union(*(heard.ended for heard in traffic.heard().values()))
         load.more(500)
         eventually(lambda: len(traffic.haproxies(1)) == 2)
         back = time.monotonic()
@@ -191,7 +192,8 @@ def test_haproxy_killed_comes_back_by_itself(traffic: Traffic) -> None:
     address = traffic.sandbox.endpoints.lb_addresses[0]
     there = [r for r in load.requests if r.address == address and r.began <= gone and r.ended >= before]
     assert [r for r in load.failed if r not in there] == []
-    assert [r for r in there if not r.wrong and r.ended > gone] == []
+    # a client may read late what it was sent in time; what no task had handed out yet cannot have come through
+    assert [r for r in there if not r.wrong and r.number not in handed_out] == []
     assert any(r.address == address and r.began > back and not r.wrong for r in load.requests)
 
 

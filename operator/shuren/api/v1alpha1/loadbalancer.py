@@ -294,7 +294,7 @@ class HealthCheck(Node):
 class Retries(Node):
     """What happens when an endpoint does not answer."""
 
-    attempts: Annotated[int, Field(ge=0, le=100)] = 3
+    attempts: Annotated[int, Field(ge=0, le=100)] = 5
     """Attempts after the first."""
     on: Annotated[list[Annotated[RetryOn, Field(strict=False)]], Field(max_length=8)] | None = None
     """What is tried again: ConnectFailure (nothing was sent, always safe); and for GET, HEAD, OPTIONS, PUT and DELETE of HTTP, without a
@@ -499,13 +499,14 @@ class LoadBalancer(Node):
     health_check: HealthCheck | None = None
     """HAProxy's own check. Default: {type: Tcp}."""
     retries: Retries | None = None
-    """Attempts and redispatch. Default: {attempts: 3, on: [ConnectFailure, EmptyResponse], redispatch: true}."""
+    """Attempts and redispatch. Default: {attempts: 5, on: [ConnectFailure, EmptyResponse], redispatch: true}."""
     connections: Connections | None = None
     """Limits. Default: none."""
     slow_start_seconds: Annotated[int, Field(ge=0, le=86400)] = 0
     """Seconds over which a new or recovered endpoint grows to its full weight; 0 = at once."""
     outlier_ejection: OutlierEjection | None = None
-    """Judge endpoints by live traffic. Default: no."""
+    """Judge endpoints by live traffic. Default: one to which two connections in a row failed is out until its check passes (as with
+    {observe: Layer4, errors: 2, action: MarkDown})."""
     access: Access | None = None
     """Who may come in. Default: everybody."""
     http: Http | None = None

@@ -260,9 +260,9 @@ class HealthCheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retries:
-    """Attempts after the first."""
+    """Attempts after the first. More than two dead endpoints can take up: a server is out after two (`backends.server_options`)."""
 
-    attempts: int = 3
+    attempts: int = 5
     on: tuple[RetryOn, ...] = (RetryOn.CONNECT_FAILURE, RetryOn.EMPTY_RESPONSE)
     redispatch: bool = True
 

@@ -280,12 +280,13 @@ def test_settings_become_lines(settings: Json, lines: list[str]) -> None:
     assert places == sorted(places)
 
 
+UNREACHABLE = "observe layer4 error-limit 2 on-error mark-down"
 SERVER_WORDS: dict[str, tuple[Json, str]] = {
-    "default": ({}, "check inter 2000ms fastinter 200ms downinter 500ms rise 2 fall 3"),
+    "default": ({}, f"check inter 2000ms fastinter 200ms downinter 500ms rise 2 fall 3 {UNREACHABLE}"),
     "no check": ({"healthCheck": {"enabled": False}, "connections": {"perEndpoint": 5, "queue": 2}}, "maxconn 5 maxqueue 2"),
     "tls": (
         {"upstream": {"tls": {"serverName": "s"}, "protocol": "HTTP2"}, "healthCheck": {"rise": 1}},
-        "ssl verify none sni str(s) alpn h2 check inter 2000ms fastinter 200ms downinter 500ms rise 1 fall 3 check-ssl",
+        f"ssl verify none sni str(s) alpn h2 check inter 2000ms fastinter 200ms downinter 500ms rise 1 fall 3 check-ssl {UNREACHABLE}",
     ),
     "verified": (
         {"upstream": {"tls": {"verify": "Required", "caSecretRef": {"name": "ca"}, "serverName": "s"}}, "healthCheck": {"enabled": False}},
