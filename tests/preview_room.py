@@ -6,9 +6,9 @@ import copy
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from paasapp_world import WATCHED, Lead, LiveCluster, World, key_of
+from paasapp_world import WATCHED, BalancedGates, Lead, LiveCluster, World, key_of
 from shuren.controllers.preview import LookedUp, Onlooker, Preview
-from shuren.domain.app.plan import CancelDeployment, DeleteApp, KillTasks, PutApp, RestartApp, RestoreVersion, ScaleApp
+from shuren.domain.app.plan import CancelDeployment, DeleteApp, Drain, KillTasks, PutApp, RestartApp, RestoreVersion, ScaleApp
 from shuren.domain.app.snapshot import ClusterView, Snapshot
 from shuren.domain.identity import ObjectKey
 from shuren.domain.preview.apps import AppForecast
@@ -85,6 +85,13 @@ class LookedClusters:
         return tuple(name for name in sorted(self._clusters) if self.get(name) is not None)
 
 
+class Told(BalancedGates):
+    """Load balancers as somebody sees them who tells them nothing."""
+
+    def drain(self, cluster: str, app_id: str, task_ids: frozenset[str]) -> None:
+        raise AssertionError((cluster, app_id, task_ids))
+
+
 def _never() -> Lead:
     lead = Lead()
     lead.leads = Onlooker().held()
@@ -100,6 +107,7 @@ def _preview(world: World) -> Preview:
         references=LookedUp(world.kubernetes),
         clock=world.clock,
         adviser=world.adviser,
+        gates=[Told(world)] if world.balanced else [],
     )
     for resource in WATCHED:
         for item in world.kubernetes.all(resource):
@@ -117,23 +125,29 @@ async def plan(world: World, keys: Collection[ObjectKey] | None = None) -> Whole
 
 async def seen(world: World, name: str = "web") -> Snapshot:
     """What decisions about a PaasApp see."""
-    apps, _ = await _preview(world).look(world.everyone())
-    return next(snapshot for key, snapshot in apps.items() if key.name == name)
+    found = await _preview(world).look(world.everyone())
+    return next(snapshot for key, snapshot in found.apps.items() if key.name == name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Happened:
-    """What Marathon was asked for, as (call, app), and what became of the tasks that ran."""
+    """What Marathon was asked for, as (call, app), and what became of the tasks that ran: those that `drained` were told to first."""
 
     calls: tuple[tuple[str, str], ...]
     gone: frozenset[str]
     kept: frozenset[str]
+    drained: frozenset[str]
     tasks: int
 
 
 def foreseen(found: WholePlan) -> tuple[tuple[str, str], ...]:
     """What a plan says that Marathon will be asked for."""
     return tuple(call for _, forecast in found.apps for call in calls_of(forecast))
+
+
+def to_be_drained(found: WholePlan) -> frozenset[str]:
+    """Tasks that a plan says will be let go of before they go."""
+    return frozenset(task for _, forecast in found.apps for a in forecast.actions if isinstance(a, Drain) for task in a.task_ids)
 
 
 def calls_of(forecast: AppForecast) -> tuple[tuple[str, str], ...]:
@@ -158,7 +172,7 @@ def running(world: World) -> frozenset[tuple[str, str]]:
 
 async def happens(world: World) -> Happened:
     """Let everything settle, and say what happened."""
-    before = running(world)
+    before, drained = running(world), world.drained
     done = {name: len(site.marathon.calls) for name, site in world.sites.items()}
     await world.settle()
     after = running(world)
@@ -169,7 +183,7 @@ async def happens(world: World) -> Happened:
         if call.error is None
         for app_id in call.app_ids
     )
-    return Happened(calls=calls, gone=_ids(before - after), kept=_ids(before & after), tasks=len(after))
+    return Happened(calls=calls, gone=_ids(before - after), kept=_ids(before & after), drained=world.drained - drained, tasks=len(after))
 
 
 def _ids(tasks: Iterable[tuple[str, str]]) -> frozenset[str]:

@@ -12,19 +12,19 @@ from shuren.cli.exits import Exit, Failed, run
 from shuren.cli.output import Format, say, structured, table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from shuren.cli.session import Where
-    from shuren.domain.app.snapshot import Snapshot
+    from shuren.controllers.preview import Seen
     from shuren.domain.explain.links import Link
     from shuren.domain.identity import ObjectKey
     from shuren.domain.preview.whole import Unknown
     from shuren.domain.service.snapshot import ServiceSnapshot
     from shuren.runtime.store import Store
 
-    Looked = tuple[dict[ObjectKey, Snapshot], dict[ObjectKey, ServiceSnapshot], Store, tuple[Unknown, ...]]
+    Looked = tuple[Seen, Store, tuple[Unknown, ...]]
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="web, papp/web or psvc/web; default: all.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="web, papp/web, psvc/web or shm/web; default: all.")]
 Json = dict[str, Any]
 
 
@@ -40,19 +40,19 @@ def status(
     everywhere: options.Everywhere = False,
     output: options.Output = Format.TABLE,
 ) -> None:
-    """Show apps as trees: the app, its services, their endpoints and what each load balancer carries."""
+    """Show apps as trees: the app, its services, their endpoints, what each load balancer carries, and the shards that its tasks hold."""
     from shuren.cli.session import Where  # noqa: PLC0415 - what only this command needs
     from shuren.cli.status_text import documents, trees  # noqa: PLC0415
     from shuren.cli.tree import drawn  # noqa: PLC0415
 
     where = Where(kubeconfig=kubeconfig, context=context, namespace=namespace, everywhere=everywhere)
-    apps, services, store, unknown = run(look(where, name or []))
-    if structured({"items": documents(apps, services, store), "unknown": [{"about": u.about, "why": u.why} for u in unknown]}, output):
+    seen, store, unknown = run(look(where, name or []))
+    if structured({"items": documents(seen, store), "unknown": [{"about": u.about, "why": u.why} for u in unknown]}, output):
         return
-    for tree in trees(apps, services, store, wide=output is Format.WIDE):
+    for tree in trees(seen, store, wide=output is Format.WIDE):
         for text, style in drawn(tree):
             say(text, style)
-    if not apps and not services:
+    if not (seen.apps or seen.services or seen.maps):
         say("There is nothing of Shuren here; -A looks in all namespaces.")
     _not_known(unknown)
 
@@ -75,21 +75,21 @@ async def look(where: Where, names: Sequence[str]) -> Looked:
         keys = chosen(store, names, connection.namespace)
         behind = _related(store, keys)
         async with connected(connection, store, clusters=clusters_of(store, behind), given={}, unknown=unknown) as world:
-            apps, services = await preview(connection, world).look(keys)
+            seen = await preview(connection, world).look(keys)
             away = [
                 Unknown(about=f"MesosCluster {view.name}", why=view.problem.message if view.problem is not None else view.silence)
                 for view in (cluster.view for cluster in map(world.get, clusters_of(store, behind)) if cluster is not None)
                 if view.problem is not None or view.unreachable_for is not None
             ]
-    return apps, services, store, (*unknown, *away)
+    return seen, store, (*unknown, *away)
 
 
 def _related(store: Store, keys: Collection[ObjectKey]) -> frozenset[ObjectKey]:
     """These, and everything in their namespaces: what one refers to is there."""
-    from shuren.ports.kubernetes import PAAS_APPS, PAAS_SERVICES  # noqa: PLC0415
+    from shuren.ports.kubernetes import PAAS_APPS, PAAS_SERVICES, SHARD_MAPS  # noqa: PLC0415
 
     namespaces = {key.namespace for key in keys}
-    every = (key for resource in (PAAS_APPS, PAAS_SERVICES) for key in store.keys(resource.kind))
+    every = (key for resource in (PAAS_APPS, PAAS_SERVICES, SHARD_MAPS) for key in store.keys(resource.kind))
     return frozenset(keys) | {key for key in every if key.namespace in namespaces}
 
 
@@ -97,19 +97,20 @@ def chosen(store: Store, names: Sequence[str], namespace: str) -> frozenset[Obje
     """The resources that are named, or all of the namespace."""
     from shuren.cli.session import named  # noqa: PLC0415
     from shuren.domain.identity import ObjectKey as Key  # noqa: PLC0415
-    from shuren.ports.kubernetes import PAAS_APPS, PAAS_SERVICES  # noqa: PLC0415
+    from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS  # noqa: PLC0415
 
-    every = [key for resource in (PAAS_APPS, PAAS_SERVICES) for key in store.keys(resource.kind)]
+    kinds = (PAAS_APPS, PAAS_SERVICES, SHARD_MAPS)
     if not names:
-        return frozenset(key for key in every if not namespace or key.namespace == namespace)
+        return frozenset(key for resource in kinds for key in store.keys(resource.kind) if not namespace or key.namespace == namespace)
     found: set[ObjectKey] = set()
     for text in names:
         resource, name = named(text)
-        key = Key(kind=resource.kind, namespace=namespace, name=name)
-        if store.get(key) is None and "/" not in text:
-            resource = PAAS_SERVICES
-            key = Key(kind=resource.kind, namespace=namespace, name=name)
-        if store.get(key) is None:
+        if resource is MESOS_CLUSTERS:
+            raise Failed(f"{text}: of a MesosCluster tell `shuren doctor` and `kubectl get mcl {name} -o yaml`")
+        wanted = kinds if "/" not in text else (resource,)
+        keys = (Key(kind=one.kind, namespace=namespace, name=name) for one in wanted)
+        key = next((key for key in keys if store.get(key) is not None), None)
+        if key is None:
             raise Failed(f"there is no {text} in namespace {namespace or '(all)'}; kubectl get shuren -A shows all")
         found.add(key)
     return frozenset(found)
@@ -119,7 +120,7 @@ def chosen(store: Store, names: Sequence[str], namespace: str) -> frozenset[Obje
 
 
 def why(
-    resource: Annotated[str, typer.Argument(help="web, papp/web or psvc/web.")],
+    resource: Annotated[str, typer.Argument(help="web, papp/web, psvc/web or shm/web.")],
     *,
     dns_server: Annotated[str, typer.Option("--dns-server", help="Ask this name server too, as 10.0.0.1:53.")] = "",
     kubeconfig: options.Kubeconfig = "",
@@ -130,16 +131,14 @@ def why(
     """Walk from a resource to an answer and name the first broken link, with what was seen and what to do.
 
     Resource, operator, cluster, references, claim, Marathon app, deployment, launch queue, tasks, health, ZooKeeper record, load
-    balancers, DNS. Ends with 3 when a link is broken, with 4 when one could not be looked at.
+    balancers, DNS; for shards: members, published table, registration, moves. Ends with 3 when a link is broken, with 4 when one could not
+    be looked at.
     """
     from shuren.cli.session import Where  # noqa: PLC0415
-    from shuren.domain.explain import apps as app_way  # noqa: PLC0415
     from shuren.domain.explain.links import Verdict  # noqa: PLC0415
 
-    apps, services, store, _ = run(look(Where(kubeconfig=kubeconfig, context=context, namespace=namespace), [resource]))
-    del store
-    ways = {key.name: app_way.way(snapshot) for key, snapshot in apps.items()}
-    found = _ways(resource, ways, services, dns_server)
+    seen, store, _ = run(look(Where(kubeconfig=kubeconfig, context=context, namespace=namespace), [resource]))
+    found = _ways(resource, seen, store, dns_server)
     verdicts = [link.verdict for _, links in found for link in links]
     document = [{"of": title, "links": [_link(link) for link in links]} for title, links in found]
     if not structured(document, output):
@@ -152,19 +151,32 @@ def why(
         raise typer.Exit(Exit.INCOMPLETE)
 
 
-def _ways(
-    resource: str, ways: Mapping[str, Sequence[Link]], services: Mapping[ObjectKey, ServiceSnapshot], dns_server: str
-) -> list[tuple[str, Sequence[Link]]]:
-    """The way of the app, if one was asked for, and those of its services."""
+def _ways(resource: str, seen: Seen, store: Store, dns_server: str) -> list[tuple[str, Sequence[Link]]]:
+    """The way of what was asked for, and those that lead on from it: an app's services and shard maps, a service's shard maps."""
+    from shuren.cli.session import named  # noqa: PLC0415
+    from shuren.domain.explain import apps as app_way  # noqa: PLC0415
     from shuren.domain.explain import services as service_way  # noqa: PLC0415
+    from shuren.domain.explain import shards as shard_way  # noqa: PLC0415
+    from shuren.ports.kubernetes import PAAS_APPS, PAAS_SERVICES, SHARD_MAPS  # noqa: PLC0415
 
-    name = resource.rpartition("/")[2]
+    kind, name = (named(resource)[0].kind if "/" in resource else ""), resource.rpartition("/")[2]
+    ways = {key.name: app_way.way(snapshot) for key, snapshot in seen.apps.items()}
     found: list[tuple[str, Sequence[Link]]] = []
-    if name in ways and not resource.startswith(("psvc", "paasservice")):
+    if name in ways and kind in {"", PAAS_APPS.kind}:
         found.append((f"PaasApp {name}", ways[name]))
-    for key, snapshot in services.items():
+    services: dict[str, Sequence[Link]] = {}
+    for key, snapshot in seen.services.items():
         answers = _ask(snapshot, dns_server) if dns_server else None
-        found.append((f"PaasService {key.name}", service_way.way(snapshot, apps=ways, answers=answers)))
+        services[key.name] = service_way.way(snapshot, apps=ways, answers=answers)
+        if kind != SHARD_MAPS.kind:
+            found.append((f"PaasService {key.name}", services[key.name]))
+    for key, of_map in seen.maps.items():
+        members = ((store.get(key) or {}).get("spec") or {}).get("members") or {}
+        app, service = ((members.get(field) or {}).get("name") for field in ("appRef", "serviceRef"))
+        # a PaasService's own way says what ails its apps
+        behind: dict[str, Sequence[Link]] = {f"{PAAS_APPS.kind} {app}": ways[app]} if app in ways else {}
+        behind |= {f"{PAAS_SERVICES.kind} {service}": services[service]} if service in services else {}
+        found.append((f"ShardMap {key.name}", shard_way.way(of_map, behind=behind)))
     return found
 
 
@@ -231,8 +243,8 @@ def diff(
     from shuren.cli.status_text import differences  # noqa: PLC0415
 
     where = Where(kubeconfig=kubeconfig, context=context, namespace=namespace, everywhere=everywhere)
-    apps, _, _, unknown = run(look(where, name or []))
-    found = differences(apps)
+    seen, _, unknown = run(look(where, name or []))
+    found = differences(seen.apps)
     document = [
         {"namespace": d.key.namespace, "name": d.key.name, "drift": d.drift, "fields": [vars_of(c) for c in d.changes]} for d in found
     ]

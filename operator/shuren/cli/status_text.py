@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shuren.cli.tree import Node
+from shuren.controllers.preview import Seen
 from shuren.domain.app import rollout
 from shuren.domain.app.snapshot import Snapshot
 from shuren.domain.app.work import assemble
@@ -15,6 +17,7 @@ from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.diff import FieldChange
 from shuren.domain.service.snapshot import BalancerSeen, ServiceSnapshot
 from shuren.domain.service.values import Endpoint
+from shuren.domain.shardmap.snapshot import MapSnapshot
 from shuren.runtime.store import Store
 
 Json = dict[str, Any]
@@ -37,23 +40,27 @@ def _headed(kind: str, key: ObjectKey, store: Store, more: str) -> Node:
     return Node(text=f"{kind} {key.namespace}/{key.name}  {_WORDS.get(truth, truth)}{why}  {more}".rstrip(), style=_STYLES.get(truth, ""))
 
 
-def trees(
-    apps: Mapping[ObjectKey, Snapshot], services: Mapping[ObjectKey, ServiceSnapshot], store: Store, *, wide: bool = False
-) -> Iterator[Node]:
-    """One tree for each app; services without an app stand for themselves."""
+def trees(seen: Seen, store: Store, *, wide: bool = False) -> Iterator[Node]:
+    """One tree for each app; services and shard maps without an app stand for themselves."""
     limit = 10_000 if wide else _FEW
     shown: set[ObjectKey] = set()
-    for key, s in sorted(apps.items()):
+    for key, s in sorted(seen.apps.items()):
         root = _headed("PaasApp", key, store, _app_words(s))
         root.below += list(_tasks(s, limit))
-        for service, snapshot in sorted(services.items()):
+        for service, snapshot in sorted(seen.services.items()):
             if any(app.name == key.name for backend in snapshot.apps for app in backend) and service.namespace == key.namespace:
-                root.below.append(_service(service, snapshot, store, limit))
+                root.below.append(_service(service, snapshot, seen, store, limit))
                 shown.add(service)
+        root.below += _maps("appRef", key, seen, store, limit)
         yield root
-    for service, snapshot in sorted(services.items()):
+    for service, snapshot in sorted(seen.services.items()):
         if service not in shown:
-            yield _service(service, snapshot, store, limit)
+            yield _service(service, snapshot, seen, store, limit)
+    for key, of_map in sorted(seen.maps.items()):
+        field, name = members_of(store, key)
+        above = {"appRef": seen.apps, "serviceRef": seen.services}.get(field, {})
+        if not any((above_key.namespace, above_key.name) == (key.namespace, name) for above_key in above):
+            yield _map(key, of_map, store, limit)
 
 
 def _app_words(s: Snapshot) -> str:
@@ -78,7 +85,7 @@ def _tasks(s: Snapshot, limit: int) -> Iterator[Node]:
         yield Node(text=f"… and {len(tasks) - limit} more tasks (-o wide shows all)", style="dim")
 
 
-def _service(key: ObjectKey, s: ServiceSnapshot, store: Store, limit: int) -> Node:
+def _service(key: ObjectKey, s: ServiceSnapshot, seen: Seen, store: Store, limit: int) -> Node:
     node = _headed("PaasService", key, store, "")
     endpoints = s.published.endpoints.endpoints if s.published is not None and s.published.endpoints is not None else ()
     for e in endpoints[:limit]:
@@ -88,8 +95,8 @@ def _service(key: ObjectKey, s: ServiceSnapshot, store: Store, limit: int) -> No
     if s.published is not None and s.published.names is not None:
         names = ", ".join(f"{name}.{s.zone}" for name in s.published.names.names)
         node.below.append(Node(text=f"names {names}"))
-    for seen in s.balancers:
-        node.below.append(_balancer(seen))
+    node.below += [_balancer(balancer) for balancer in s.balancers]
+    node.below += _maps("serviceRef", key, seen, store, limit)
     return node
 
 
@@ -109,16 +116,83 @@ def _balancer(seen: BalancerSeen) -> Node:
     return Node(text=f"load balancer {me.id}: generation {applied.endpoints}, {applied.up} servers up")
 
 
+def members_of(store: Store, key: ObjectKey) -> tuple[str, str]:
+    """Whose tasks are the members of a ShardMap: (`appRef` or `serviceRef`, name); empty for a map of a list."""
+    members: Mapping[str, Any] = ((store.get(key) or {}).get("spec") or {}).get("members") or {}
+    return next(((field, str(members[field]["name"])) for field in ("appRef", "serviceRef") if members.get(field)), ("", ""))
+
+
+def _maps(field: str, above: ObjectKey, seen: Seen, store: Store, limit: int) -> list[Node]:
+    """The shard maps whose members stand above them in the tree."""
+    mine = ((k, m) for k, m in sorted(seen.maps.items()) if k.namespace == above.namespace and members_of(store, k) == (field, above.name))
+    return [_map(key, of_map, store, limit) for key, of_map in mine]
+
+
+def _map(key: ObjectKey, s: MapSnapshot, store: Store, limit: int) -> Node:
+    facts = _map_facts(s)
+    words = f"generation {facts['generation']}, {facts['shards']} shards with {facts['replicas']} replicas, {len(facts['moving'])} move"
+    node = _headed("ShardMap", key, store, words if facts["generation"] else "nothing published")
+    members = facts["members"]
+    for member in members[:limit]:
+        state = "" if member["live"] else "  not registered"
+        leaves = "  to be emptied" if member["draining"] else ""
+        text = f"{member['id']}  {member['address']}  holds {member['holds']} shards, leads {member['leads']}{state}{leaves}"
+        node.below.append(Node(text=text, style="" if member["live"] else "red"))
+    if len(members) > limit:
+        node.below.append(Node(text=f"… and {len(members) - limit} more members", style="dim"))
+    moving = facts["moving"]
+    for move in moving[:limit]:
+        text = f"shard {move['shard']}: {move['state']} {move['from'] or 'nobody'} -> {move['to']}"
+        node.below.append(Node(text=text, style="yellow"))
+    if len(moving) > limit:
+        node.below.append(Node(text=f"… and {len(moving) - limit} more shards move", style="dim"))
+    return node
+
+
+def _map_facts(s: MapSnapshot) -> Json:
+    """What lies in ZooKeeper of a shard map, as counts."""
+    seen, table = s.seen, s.seen.table if s.seen is not None else None
+    held = Counter(table.owners) if table is not None else Counter[int]()
+    led = Counter(table.owners[: table.shards]) if table is not None else Counter[int]()
+    leaving = {member.id for member in s.source.members or () if member.drain}
+    live = seen.live if seen is not None else {}
+    return {
+        "path": s.path or None,
+        "generation": table.generation if table is not None else 0,
+        "shards": table.shards if table is not None else 0,
+        "replicas": table.replicas if table is not None else 0,
+        "members": [
+            {
+                "id": m.id,
+                "address": live[m.id].address if m.id in live else m.address,
+                "live": m.id in live,
+                "draining": m.id in leaving,
+                "holds": held[m.number],
+                "leads": led[m.number],
+            }
+            for m in sorted(table.members if table is not None else (), key=lambda member: member.id)
+        ],
+        "moving": [
+            {"shard": shard, "state": move.state.value, "from": move.from_, "to": move.to}
+            for shard, move in sorted(seen.moves.items() if seen is not None else ())
+        ],
+    }
+
+
 # ---------------------------------------------------------------------------------------------------- JSON
 
 
-def documents(apps: Mapping[ObjectKey, Snapshot], services: Mapping[ObjectKey, ServiceSnapshot], store: Store) -> list[Json]:
-    """The same for programs: apps and services side by side."""
+def documents(seen: Seen, store: Store) -> list[Json]:
+    """The same for programs: apps, services and shard maps side by side."""
     found: list[Json] = []
-    for key, s in sorted(apps.items()):
+    for key, s in sorted(seen.apps.items()):
         found.append({**_head(key, store), "cluster": s.cluster.name, **_app_document(s)})
-    for key, service in sorted(services.items()):
+    for key, service in sorted(seen.services.items()):
         found.append({**_head(key, store), "cluster": service.cluster.name, **_service_document(service)})
+    for key, of_map in sorted(seen.maps.items()):
+        field, name = members_of(store, key)
+        source = {"app" if field == "appRef" else "service": name} if field else {}
+        found.append({**_head(key, store), "cluster": of_map.cluster.name, **source, **_map_facts(of_map)})
     return found
 
 

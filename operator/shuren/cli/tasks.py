@@ -185,9 +185,9 @@ def top(
     from shuren.cli.status import look  # noqa: PLC0415
 
     where = Where(kubeconfig=kubeconfig, context=context, namespace=namespace, everywhere=everywhere)
-    apps, services, _, _ = run(look(where, name or []))
-    rows = sorted((_row(key, s) for key, s in apps.items()), key=lambda r: (-r["cpus"], -r["mem"], r["name"]))
-    traffic = [_traffic(key.namespace, key.name, s) for key, s in sorted(services.items()) if s.balancers]
+    seen, _, _ = run(look(where, name or []))
+    rows = sorted((_row(key, s) for key, s in seen.apps.items()), key=lambda r: (-r["cpus"], -r["mem"], r["name"]))
+    traffic = [_traffic(key.namespace, key.name, s) for key, s in sorted(seen.services.items()) if s.balancers]
     if structured({"apps": rows, "services": traffic}, output):
         return
     table(

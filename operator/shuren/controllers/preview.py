@@ -6,8 +6,10 @@ Nothing is written: whoever holds no leadership cannot, and clusters given here 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from shuren.controllers.gates import AllGates
 from shuren.controllers.paasapp import world as app_world
 from shuren.controllers.paasapp.controller import PaasAppController
 from shuren.controllers.paasapp.gather import Adviser
@@ -17,6 +19,7 @@ from shuren.controllers.paasservice.controller import PaasServiceController
 from shuren.controllers.shardmap import triggers as shard_triggers
 from shuren.controllers.shardmap import world as shard_world
 from shuren.controllers.shardmap.controller import ShardMapController
+from shuren.domain.app.plan import Drain
 from shuren.domain.app.snapshot import PENDING, ClusterView, Snapshot
 from shuren.domain.errors import Denied, Fenced
 from shuren.domain.identity import ObjectKey
@@ -33,6 +36,7 @@ from shuren.domain.preview.shards import ShardForecast
 from shuren.domain.preview.whole import ClusterNames, Unknown, WholePlan
 from shuren.domain.service.snapshot import Published, ServiceSnapshot
 from shuren.domain.service.values import EndpointSet, Route, ServiceName
+from shuren.domain.shardmap.snapshot import MapSnapshot
 from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import CONFIG_MAPS, PAAS_APPS, PAAS_SERVICES, SECRETS, SHARD_MAPS, Kubernetes, Object
 from shuren.runtime.store import Store
@@ -97,8 +101,20 @@ class LookedUp:
         return bool(missing)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What decisions about resources of each kind see."""
+
+    apps: Mapping[ObjectKey, Snapshot]
+    services: Mapping[ObjectKey, ServiceSnapshot]
+    maps: Mapping[ObjectKey, MapSnapshot]
+
+
 class Preview:
-    """See the module. `store` holds the world's resources, with those that are to be applied laid over them."""
+    """See the module. `store` holds the world's resources, with those that are to be applied laid over them.
+
+    `gates` hold tasks back besides services and shard maps.
+    """
 
     def __init__(
         self,
@@ -109,6 +125,7 @@ class Preview:
         references: LookedUp,
         clock: Clock,
         adviser: Adviser = lambda _definition, _cluster: (),
+        gates: Collection[app_world.GateKeeper] = (),
     ) -> None:
         self._store = store
         self._clusters = clusters
@@ -123,48 +140,91 @@ class Preview:
             leadership=Onlooker(),
             clock=clock,
             adviser=adviser,
-            gates=self._services.gates,
+            gates=AllGates(self._services.gates, self._maps.gates, *gates),
             traffic=self._services.gates,
         )
 
     def maps_of(self, keys: Iterable[ObjectKey]) -> frozenset[ObjectKey]:
-        """ShardMaps whose members are tasks of these PaasApps."""
-        return frozenset().union(*(shard_triggers.of_app(self._store, key) for key in keys if key.kind == PAAS_APPS.kind))
+        """ShardMaps whose members are tasks of these PaasApps, or endpoints of these PaasServices."""
+        found: set[ObjectKey] = set()
+        for key in keys:
+            match key.kind:
+                case PAAS_APPS.kind:
+                    found |= shard_triggers.of_app(self._store, key) | shard_triggers.of_services_of(self._store, key)
+                case PAAS_SERVICES.kind:
+                    found |= shard_triggers.of_service(self._store, key)
+                case _:
+                    continue
+        return frozenset(found)
 
     def services_of(self, keys: Iterable[ObjectKey]) -> frozenset[ObjectKey]:
         """PaasServices that these PaasApps stand behind."""
         return frozenset().union(*(triggers.of_app(self._store, key) for key in keys if key.kind == PAAS_APPS.kind))
 
-    async def look(self, keys: Collection[ObjectKey]) -> tuple[dict[ObjectKey, Snapshot], dict[ObjectKey, ServiceSnapshot]]:
-        """What decisions about these resources see, and of the services of these apps, and of the apps behind these services."""
-        services = {key for key in keys if key.kind == PAAS_SERVICES.kind} | self.services_of(keys)
-        seen = {key: (await self._services.plan(key, item))[0].snapshot for key in sorted(services) if (item := self._store.get(key))}
+    async def look(self, keys: Collection[ObjectKey]) -> Seen:
+        """What decisions about these resources see, and of the services and shard maps of these apps, and of the apps behind those."""
+        given = {key for key in keys if key.kind == PAAS_APPS.kind}
+        maps = {key for key in keys if key.kind == SHARD_MAPS.kind}
+        wanted = {key for key in keys if key.kind == PAAS_SERVICES.kind} | self.services_of(given) | self._sources(maps, "serviceRef")
+        services = {key: (await self._services.plan(key, item))[0].snapshot for key in sorted(wanted) if (item := self._store.get(key))}
         behind = {
             ObjectKey(kind=PAAS_APPS.kind, namespace=key.namespace, name=app.name)
-            for key, snapshot in seen.items()
+            for key, snapshot in services.items()
             for backend in snapshot.apps
             for app in backend
             if app.exists
         }
-        apps = await self._plan_apps(sorted({key for key in keys if key.kind == PAAS_APPS.kind} | behind))
-        return {key: forecast.snapshot for key, forecast in apps.items()}, seen
+        apps = await self._plan_apps(sorted(given | behind | self._sources(maps, "appRef")))
+        self._drain(apps.values())
+        seen = {}
+        for key in sorted(maps | self.maps_of([*apps, *services])):
+            item = self._store.get(key)
+            if item is not None:
+                seen[key] = (await self._maps.plan(key, item))[0].snapshot
+        return Seen(apps={key: forecast.snapshot for key, forecast in apps.items()}, services=services, maps=seen)
 
     async def plan(self, keys: Collection[ObjectKey]) -> WholePlan:
-        """Everything that the operator will do about these resources, and about services of these apps."""
-        apps = await self._plan_apps(sorted(key for key in keys if key.kind == PAAS_APPS.kind))
+        """Everything that the operator will do about these resources, and about services and shard maps of these apps."""
+        given = sorted(key for key in keys if key.kind == PAAS_APPS.kind)
+        maps = {key for key in keys if key.kind == SHARD_MAPS.kind} | self.maps_of(keys)
+        # which members of a map are to go, the plans of their apps tell, whether anybody asked for those or not
+        every = await self._plan_apps(sorted({*given, *self._sources(maps, "appRef")}))
+        self._drain(every.values())
+        apps = {key: every[key] for key in given}
         wanted = {key for key in keys if key.kind == PAAS_SERVICES.kind} | self.services_of(apps)
         services = await self._plan_services(sorted(wanted), apps)
-        maps = await self._plan_maps(sorted({key for key in keys if key.kind == SHARD_MAPS.kind} | self.maps_of(apps)), apps)
-        views = [*(f.snapshot.cluster for f in services.values()), *(f.snapshot.cluster for f in maps.values())]
+        forecasts = await self._plan_maps(sorted(maps | self.maps_of(services)), every)
+        views = [*(f.snapshot.cluster for f in services.values()), *(f.snapshot.cluster for f in forecasts.values())]
         unknown = [*_unknown_apps(apps), *_unknown_clusters(views)]
         return WholePlan(
             apps=tuple(apps.items()),
             services=tuple(services.items()),
             balancers=tuple(self._balancers(services)),
             names=tuple(self._names(services)),
-            shards=tuple(maps.items()),
+            shards=tuple(forecasts.items()),
             unknown=tuple(dict.fromkeys(unknown)),
         )
+
+    def _sources(self, maps: Iterable[ObjectKey], field: str) -> frozenset[ObjectKey]:
+        """The PaasApps (`appRef`) or PaasServices (`serviceRef`) that these ShardMaps name as their members, as far as they exist."""
+        kind = PAAS_APPS.kind if field == "appRef" else PAAS_SERVICES.kind
+        found: set[ObjectKey] = set()
+        for key in maps:
+            members: Mapping[str, Any] = ((self._store.get(key) or {}).get("spec") or {}).get("members") or {}
+            name = (members.get(field) or {}).get("name")
+            if name:
+                found.add(ObjectKey(kind=kind, namespace=key.namespace, name=str(name)))
+        return frozenset(key for key in found if key in self._store)
+
+    def _drain(self, apps: Iterable[AppForecast]) -> None:
+        """Tell the gates of shard maps what the next pass over these apps will tell them, so that maps are judged as they will be then."""
+        for forecast in apps:
+            s = forecast.snapshot
+            app_id = s.app.id if s.app is not None else ""
+            for action in forecast.now.actions:
+                if isinstance(action, Drain) and action.app_id == app_id:
+                    self._maps.gates.drain(s.cluster.name, app_id, frozenset(action.task_ids))
+            self._maps.gates.passed(s.cluster.name, app_id)
 
     # ------------------------------------------------------------------------------------------------ apps
 
@@ -219,7 +279,8 @@ class Preview:
             members = seen.reading.members
             app = apps.get(ObjectKey(kind=PAAS_APPS.kind, namespace=key.namespace, name=members.app)) if members is not None else None
             before, after = (app.snapshot.app, app.after) if app is not None else (None, None)
-            scaled = after.instances if after is not None and (before is None or before.instances != after.instances) else None
+            # those that go are chosen by the app's plan and drain; those that come are not there to be looked at
+            scaled = after.instances if after is not None and (before is None or before.instances < after.instances) else None
             weights = dict(members.weights) if members is not None else {}
             found[key] = shard_preview.foresee(seen.snapshot, plan, instances=scaled, weights=weights)
         return found

@@ -16,6 +16,7 @@ from shuren.clients.kubernetes.source import Reflector
 from shuren.controllers.estate.connection import Identity
 from shuren.controllers.estate.registry import Estate
 from shuren.controllers.estate.roster import Roster
+from shuren.controllers.gates import AllGates
 from shuren.controllers.mesoscluster.controller import MesosClusterController
 from shuren.controllers.paasapp import triggers
 from shuren.controllers.paasapp.controller import PaasAppController
@@ -32,7 +33,6 @@ from shuren.domain.service.values import ServiceName
 from shuren.domain.shardmap.snapshot import MapName
 from shuren.operator.connections import Factory
 from shuren.operator.endpoints import Endpoints
-from shuren.operator.gates import AllGates
 from shuren.operator.health import LoopWatch
 from shuren.operator.intake import Intake
 from shuren.operator.metrics import NO_STATUS, STATE, Metrics

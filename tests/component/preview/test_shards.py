@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
 import pytest
 
 from shardmap_world import World
+from shuren.domain.explain import shards as explained
+from shuren.domain.explain.links import Link, Verdict, first_broken
 from shuren.domain.identity import ObjectKey
 from shuren.domain.preview import shards
 from shuren.domain.preview.shards import ShardForecast
@@ -54,3 +58,82 @@ async def test_an_app_that_shrinks_is_foreseen_to_move_what_goes() -> None:
     world = await mapped()
     found = await forecast(world, instances=2)
     assert found.moves == found.bound == world.held()["n3"]
+
+
+# ---------------------------------------------------------------------------------------------------- why
+
+
+async def way(world: World, *, behind: Mapping[str, Sequence[Link]] | None = None) -> tuple[Link, ...]:
+    assert world.process is not None
+    world.process.see()
+    key = ObjectKey(kind="ShardMap", namespace="shop", name="cart")
+    item = world.process.store.get(key)
+    assert item is not None
+    seen, _ = await world.process.controller.plan(key, item)
+    return explained.way(seen.snapshot, behind=behind or {})
+
+
+async def test_a_map_at_rest_has_no_broken_link() -> None:
+    found = await way(await mapped())
+    names = ["shard map", "operator", "cluster bj1", "members", "published table", "registration", "moves"]
+    assert [link.name for link in found] == names
+    assert {link.verdict for link in found} == {Verdict.HOLDS}
+
+
+async def lost(world: World) -> None:
+    await world.site.leave("n3")
+    await world.pass_time(1.0)
+
+
+async def refusing(world: World) -> None:
+    world.site.run("/shop/cart", (*HOSTS, "n4"))
+    world.site.join("n4")
+    world.site.members["n4"].fails.add("prepare")
+    for _ in range(6):
+        await world.one_round()
+        await world.pass_time(1.0)
+
+
+async def suspended(world: World) -> None:
+    world.apply(suspend=True)
+
+
+async def misspelt(world: World) -> None:
+    world.apply(members={"appRef": {"name": "cat"}})
+    await world.settle()
+
+
+async def elsewhere(world: World) -> None:
+    world.apply(clusterRef={"name": "bj9"})
+    await world.settle()
+
+
+async def unread(world: World) -> None:
+    world.apply(replicas=2)
+
+
+@pytest.mark.parametrize(
+    ("step", "link", "evidence", "advice"),
+    [
+        (lost, "registration", "n3 hold shards and are not registered; 5 shards have no primary that is there", "shuren shards watch cart"),
+        (refusing, "moves", "n4 cannot: no space left", "see that member's log"),
+        (suspended, "shard map", "spec.suspend is true", "shuren resume shm/cart"),
+        (misspelt, "members", "PaasApp cat does not exist", "spec.members"),
+        (elsewhere, "cluster bj9", "MesosCluster bj9 does not exist", "spec.clusterRef.name"),
+        (unread, "operator", "generation 1, the spec is at 2", "is the operator running?"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+async def test_the_first_broken_link_of_a_map(step: Callable[[World], Awaitable[None]], link: str, evidence: str, advice: str) -> None:
+    world = await mapped()
+    await step(world)
+    found = first_broken(await way(world))
+    assert found is not None
+    assert (found.name, evidence in found.evidence, advice in found.advice) == (link, True, True), found
+
+
+async def test_what_ails_the_app_of_its_members_is_told_first() -> None:
+    ill = (Link(name="tasks", verdict=Verdict.BROKEN, evidence="2 of 3 run", advice="look"),)
+    found = first_broken(await way(await mapped(), behind={"PaasApp cart": ill}))
+    assert found is not None
+    assert (found.name, found.evidence) == ("members", "PaasApp cart: tasks: 2 of 3 run")

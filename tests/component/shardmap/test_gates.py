@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shardmap_world import World
+from shuren.controllers.gates import AllGates
 from shuren.domain.app.snapshot import Gates
 from shuren.domain.identity import ObjectKey
-from shuren.operator.gates import AllGates
 
 APP = ObjectKey(kind="PaasApp", namespace="shop", name="cart")
 HOSTS = ("n1", "n2", "n3")

@@ -93,10 +93,10 @@ def test_a_map_follows_its_app_and_no_client_notices(operated: Sandbox, operated
     assert told["asked"] > 100
     _ask_the_command_line(operated, namespace)
     _roll(operated, namespace, members=3)
+    _look_at_the_whole(operated, namespace)
     with asking(operated, namespace) as told:
         # the victim's shards move before it goes
-        operated.kubectl("-n", namespace, "scale", "paasapp/store", "--replicas=2")
-        eventually(lambda: at_rest(status(operated, namespace), 2), seconds=PATIENCE, every=0.5)
+        _shrink_as_planned(operated, namespace, instances=2)
     assert (told["failed"], told["failures"]) == (0, [])
     operated.kubectl("-n", namespace, "delete", "shardmap/store", "--wait=false")
     eventually(lambda: condition(status(operated, namespace)) == ("False", "InUse"), seconds=30)
@@ -125,9 +125,45 @@ def _roll(sandbox: Sandbox, namespace: str, *, members: int) -> None:
     assert status(sandbox, namespace)["hash"] == before
 
 
-def shuren(sandbox: Sandbox, namespace: str, *arguments: str, stdin: str = "") -> Any:
-    """`shuren shards …`, answered as JSON."""
-    command = ["shards", *arguments, "-n", namespace, "--kubeconfig", str(sandbox.endpoints.kubeconfig), "-o", "json"]
+def _look_at_the_whole(sandbox: Sandbox, namespace: str) -> None:
+    """`status` shows the app with its shards, and `why` walks on to the map."""
+    kinds = {item["kind"]: item for item in shuren(sandbox, namespace, "status", "store", group="")["items"]}
+    members = kinds["ShardMap"]["members"]
+    assert (sum(m["holds"] for m in members), {m["live"] for m in members}, kinds["ShardMap"]["app"]) == (64, {True}, "store")
+    plain = CliRunner().invoke(app, ["status", "store", "-n", namespace, "--kubeconfig", str(sandbox.endpoints.kubeconfig)]).stdout
+    assert "└─ ShardMap " in plain
+    assert "holds 21 shards" in plain
+    ways = {way["of"]: [link["link"] for link in way["links"]] for way in shuren(sandbox, namespace, "why", "store", group="")}
+    assert ways["ShardMap store"][-3:] == ["published table", "registration", "moves"]
+    (way,) = shuren(sandbox, namespace, "why", "shm/store", group="")
+    assert {link["verdict"] for link in way["links"]} == {"ok"}
+
+
+def _shrink_as_planned(sandbox: Sandbox, namespace: str, *, instances: int) -> None:
+    """Plan, apply, and compare with what then happened: the members that went, the shards that moved, each at least and at most once."""
+    body = sandbox.get("-n", namespace, "paasapp", "store")
+    wanted = {key: body[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": "store", "namespace": namespace}}
+    wanted["spec"] = {**body["spec"], "instances": instances}
+    plan = shuren(sandbox, namespace, "plan", "-f", "-", group="", stdin=json.dumps(wanted))
+    (of_app,), (of_map,) = plan["apps"], plan["shards"]
+    assert [a["action"] for a in of_app["now"]] == ["drain"]
+    assert [a["action"] for step in of_app["steps"] for a in step] == ["drain", "kill-tasks"]
+    before = {task["id"]: task["host"] for task in shuren(sandbox, namespace, "status", "store", group="")["items"][0]["tasks"]}
+    (victim,) = of_app["tasks"]["removed"]
+    held = {m["id"]: m["holds"] for m in shuren(sandbox, namespace, "status", "shm/store", group="")["items"][-1]["members"]}
+    assert of_map["moves"] == of_map["lowerBound"] == held[before[victim]]
+    sandbox.kubectl("-n", namespace, "scale", "paasapp/store", f"--replicas={instances}")
+    eventually(lambda: at_rest(status(sandbox, namespace), instances), seconds=PATIENCE, every=0.5)
+    eventually(lambda: len(shuren(sandbox, namespace, "status", "store", group="")["items"][0]["tasks"]) == instances, seconds=PATIENCE)
+    after = {task["id"] for task in shuren(sandbox, namespace, "status", "store", group="")["items"][0]["tasks"]}
+    assert before.keys() - after == {victim}
+    done = status(sandbox, namespace)["moves"]
+    assert (done["planned"], done["lowerBound"], done["failed"]) == (of_map["moves"], of_map["lowerBound"], 0)
+
+
+def shuren(sandbox: Sandbox, namespace: str, *arguments: str, group: str = "shards", stdin: str = "") -> Any:
+    """`shuren shards …`, or a command of no group, answered as JSON."""
+    command = [*([group] if group else []), *arguments, "-n", namespace, "--kubeconfig", str(sandbox.endpoints.kubeconfig), "-o", "json"]
     ran = CliRunner().invoke(app, command, input=stdin)
     assert ran.exit_code in {0, 3}, ran.output
     return json.loads(ran.stdout)

@@ -37,7 +37,7 @@ def on_object(store: Store, key: ObjectKey, item: Object | None) -> frozenset[Ob
         case PAAS_APPS.kind:
             return of_app(store, key)
         case PAAS_SERVICES.kind:
-            return store.lookup(SHARD_MAPS.kind, _SERVICE, f"{key.namespace}/{key.name}")
+            return of_service(store, key)
         case MESOS_CLUSTERS.kind:
             return on_cluster(store, key.name)
         case NAMESPACES.kind:
@@ -65,6 +65,11 @@ def on_maps(store: Store, cluster: str, names: Iterable[MapName]) -> frozenset[O
 def of_app(store: Store, key: ObjectKey) -> frozenset[ObjectKey]:
     """ShardMaps whose members are the tasks of a PaasApp."""
     return store.lookup(SHARD_MAPS.kind, _APP, f"{key.namespace}/{key.name}")
+
+
+def of_service(store: Store, key: ObjectKey) -> frozenset[ObjectKey]:
+    """ShardMaps whose members are the endpoints of a PaasService."""
+    return store.lookup(SHARD_MAPS.kind, _SERVICE, f"{key.namespace}/{key.name}")
 
 
 def of_services_of(store: Store, key: ObjectKey) -> frozenset[ObjectKey]:
