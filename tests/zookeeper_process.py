@@ -87,6 +87,12 @@ class Ensemble:
         with (place / "zookeeper.log").open("ab") as log:
             self._processes[number] = subprocess.Popen(_command(place / "zoo.cfg"), stdout=log, stderr=subprocess.STDOUT)
 
+    def start_missing(self) -> None:
+        """All that were killed."""
+        for number, process in self._processes.items():
+            if process.poll() is not None:
+                self.start(number)
+
     def kill(self, number: int) -> None:
         """SIGKILL."""
         self._processes[number].kill()

@@ -1,7 +1,7 @@
 """Callers in a process of their own that read and write without end and write down what they saw:
 `python -m shardkv.client ZOOKEEPER PATH NAME SESSION-SECONDS THREADS`.
 
-Commands come by standard input, a line of JSON each: {"go": PREFIX, "keys": n, "log": FILE} and {"stop": true}; both are answered. A
+Commands come by standard input, a line of JSON each: {"go": [key, …], "log": FILE} and {"stop": true}; both are answered. A
 line of the log is one call: who, what, key, value, begin, end (null when the outcome is not known), fence, member, shard. Times are the
 machine's, the same for all processes.
 """
@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -22,16 +23,18 @@ from shuren.sharding import NotServing, OutcomeUnknown, ShardMapClient, WrongSha
 from shuren.sharding.core import Member
 from shuren.sharding.lease import Lease
 
-_PAUSE_SECONDS = 0.012
+_PAUSE_SECONDS = 0.02
 
 
 class Caller:
-    """One thread that calls one after the other."""
+    """One thread that calls one after the other: each key is written and read once a round, in another order each time."""
 
-    def __init__(self, client: ShardMapClient, who: str, *, prefix: str, keys: int, reply_within: float, log: TextIO) -> None:
-        self._client, self._who, self._prefix, self._keys, self._bound, self._log = client, who, prefix, keys, reply_within, log
+    def __init__(self, client: ShardMapClient, who: str, *, keys: Sequence[str], reply_within: float, log: TextIO) -> None:
+        self._client, self._who, self._bound, self._log = client, who, reply_within, log
         self._connections = Connections()
-        self._draw = random.Random(f"{prefix} {who}")  # noqa: S311
+        self._draw = random.Random(f"{keys[0]} {who}")  # noqa: S311
+        self._round = [(key, writes) for key in keys for writes in (True, False)]
+        self._left: list[tuple[str, bool]] = []
         self._count = 0
         self.outcomes: Counter[str] = Counter()
 
@@ -43,8 +46,9 @@ class Caller:
 
     def _call_once(self) -> None:
         self._count += 1
-        key = f"{self._prefix}:{self._draw.randrange(self._keys)}"
-        value = f"{self._who}-{self._count}" if self._draw.random() < 0.5 else None
+        self._left = self._left or self._draw.sample(self._round, len(self._round))
+        key, writes = self._left.pop()
+        value = f"{self._who}-{self._count}" if writes else None
         request: Json = {"op": "get", "key": key} if value is None else {"op": "put", "key": key, "value": value}
         begin, end, reply = time.monotonic(), None, dict[str, object]()
         try:
@@ -87,10 +91,7 @@ def main(hosts: str, path: str, name: str, session: str, threads: str) -> None:
             if "go" in command:
                 stop.clear()
                 log = Path(command["log"]).open("w", buffering=1)  # noqa: SIM115  closed by the next command
-                callers = [
-                    Caller(client, f"{name}.{n}", prefix=command["go"], keys=command["keys"], reply_within=bound, log=log)
-                    for n in range(int(threads))
-                ]
+                callers = [Caller(client, f"{name}.{n}", keys=command["go"], reply_within=bound, log=log) for n in range(int(threads))]
                 running = [threading.Thread(target=caller.run, args=(stop,)) for caller in callers]
                 for thread in running:
                     thread.start()

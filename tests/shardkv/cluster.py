@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ SESSION_SECONDS = 2.0
 SLOTS = 16
 REPLICAS = 2
 Json = dict[str, Any]
+_USUAL: Json = {"draining": [], "delay": 6.0, "deaths": None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +80,7 @@ class Member:
 
     def stop(self) -> None:
         if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
             finish(self.process)
             self.process = None
 
@@ -89,6 +92,7 @@ class Callers:
         self.name = name
         self.proxy = Proxy(cluster.hosts.split(","))
         self._log = cluster.directory / f"{name}.history"
+        self._read, self._history = 0, list[Any]()
         self._process = launch(
             "client", self.proxy.address, cluster.path, name, SESSION_SECONDS, threads, log=cluster.directory / f"{name}.log"
         )
@@ -107,15 +111,21 @@ class Callers:
         self._process.stdin.flush()
         return self._told()
 
-    def go(self, prefix: str, *, keys: int) -> None:
-        self._tell({"go": prefix, "keys": keys, "log": str(self._log)})
+    def go(self, keys: list[str]) -> None:
+        self._read, self._history = 0, []
+        self._tell({"go": keys, "log": str(self._log)})
 
     def stop(self) -> Json:
         return self._tell({"stop": True})
 
     def history(self) -> list[Any]:
         """The calls so far."""
-        return [json.loads(line) for line in self._log.read_text().split("\n")[:-1]]
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            lines = log.read().split(b"\n")
+        self._history += [json.loads(line) for line in lines[:-1]]
+        self._read += sum(len(line) + 1 for line in lines[:-1])
+        return self._history
 
     def end(self) -> None:
         finish(self._process)
@@ -136,9 +146,7 @@ class Cluster:
             "partitionings": [{"name": "p1", "shards": slots}],
             "replicas": REPLICAS,
             "members": [],
-            "draining": [],
-            "delay": 6.0,
-            "deaths": None,
+            **_USUAL,
         }
         self.placed: list[int] = []
         """Numbers of the members that the operator knows."""
@@ -159,6 +167,22 @@ class Cluster:
         self.members[number] = Member(self, number, module=module)
         self.members[number].start()
         return number
+
+    def mend(self) -> None:
+        """Whatever befell it, as before: everybody who is placed is up and heard, nobody is to be emptied, and the map is at rest."""
+        for proxy in [*(member.proxy for member in self.members.values()), *(callers.proxy for callers in self.callers)]:
+            proxy.heal()
+        honest = [number for number in self.placed if self.members[number].module == "server"]
+        for number, member in self.members.items():
+            if number in honest and member.process is None:
+                member.start()
+            elif member.process is not None:
+                member.signal(signal.SIGCONT)
+        if honest != self.placed or any(self._wants[name] != usual for name, usual in _USUAL.items()):
+            self.want(members=honest, **_USUAL)
+        if len(self.partitionings) > 1:
+            self.want(partitionings=self.partitionings[1:] if self.status.get("retiring") else self.partitionings[:1])
+        self.rest()
 
     def end(self) -> None:
         """Callers and members; the operator is whoever's gave it."""
@@ -218,11 +242,15 @@ class Cluster:
     # -------------------------------------------------------------------------------------------------- a run
 
     @contextlib.contextmanager
-    def traffic(self, name: str, *, keys: int = 24) -> Iterator[Run]:
-        """Calls go on while the block runs, and for a while before and after: every key is served again at the end."""
+    def traffic(self, name: str) -> Iterator[Run]:
+        """Calls go on while the block runs, and for a while before and after: every key is served again at the end.
+
+        Each shard has a key, also once the map has been split: that all keys answer says so of all shards.
+        """
+        keys = one_in_each(2 * max(one["shards"] for one in self.partitionings), name)
         for callers in self.callers:
-            callers.go(name, keys=keys)
-        run = Run(self, name, keys)
+            callers.go(keys)
+        run = Run(self, keys)
         try:
             run.all_keys_answer()
             yield run
@@ -236,8 +264,8 @@ class Cluster:
 class Run:
     """One run of calls."""
 
-    def __init__(self, cluster: Cluster, name: str, keys: int) -> None:
-        self._cluster, self._name, self._keys = cluster, name, keys
+    def __init__(self, cluster: Cluster, keys: list[str]) -> None:
+        self._cluster, self._keys = cluster, keys
         self.outcomes: Counter[str] = Counter()
 
     def _history(self) -> list[Any]:
@@ -246,12 +274,12 @@ class Run:
     def all_keys_answer(self) -> None:
         """Until each key was written and read after now."""
         since = time.monotonic()
-        wanted = {(operation, f"{self._name}:{n}") for operation in ("get", "put") for n in range(self._keys)}
+        wanted = {(operation, key) for operation in ("get", "put") for key in self._keys}
 
-        def answered() -> bool:
-            return wanted <= {(op, key) for _, op, key, _, begin, end, *_ in self._history() if end is not None and begin > since}
+        def left() -> set[tuple[str, str]]:
+            return wanted - {(op, key) for _, op, key, _, begin, end, *_ in self._history() if end is not None and begin > since}
 
-        wait_until(answered, "each key written and read again")
+        wait_until(lambda: not left(), lambda: f"each key written and read again; not yet {sorted(left())[:5]}")
 
     def verdict(self) -> Verdict:
         """What is to be said about all calls, once they have ended."""
@@ -272,6 +300,16 @@ class Run:
             longest=_longest(done),
             faults=faults,
         )
+
+
+def one_in_each(shards: int, prefix: str) -> list[str]:
+    """A key for each shard of a map of so many."""
+    found: dict[int, str] = {}
+    for n in count():
+        found.setdefault(slot_of(f"{prefix}:{n}", shards), f"{prefix}:{n}")
+        if len(found) == shards:
+            return sorted(found.values())
+    raise AssertionError
 
 
 def fenced_but_heard(done: list[Any], finest: int) -> dict[str, str]:

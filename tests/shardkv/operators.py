@@ -25,14 +25,14 @@ from zookeeper_process import Ensemble
 
 Json = dict[str, Any]
 _ROOT = Path(__file__).parents[2]
-WITHIN = 60.0
+WITHIN = 120.0
 
 
-def wait_until(holds: Callable[[], object], what: str, *, within: float = WITHIN) -> None:
+def wait_until(holds: Callable[[], object], what: str | Callable[[], str], *, within: float = WITHIN) -> None:
     """Until `holds()`; the assertion fails, with `what`, when that does not come to be."""
     deadline = time.monotonic() + within
     while not holds():
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within} s: {what if isinstance(what, str) else what()}"
         time.sleep(0.02)
 
 
@@ -111,6 +111,11 @@ class ThinOperator:
     def rows(self) -> list[list[int]]:
         rows: list[list[int]] = self.status()["rows"]
         return rows
+
+    def mend(self) -> None:
+        """All servers of ZooKeeper are up."""
+        self.ensemble.start_missing()
+        wait_until(self.ensemble.all_serve, "three ZooKeeper servers")
 
     def end(self) -> None:
         if self._process is not None:

@@ -27,9 +27,10 @@ class Proxy:
         self._through.clear()
 
     def heal(self) -> None:
-        """As before, on new connections."""
-        self._drop()
-        self._through.set()
+        """As before, on new connections; nothing if it was not cut."""
+        if not self._through.is_set():
+            self._drop()
+            self._through.set()
 
     def close(self) -> None:
         """For good."""

@@ -23,32 +23,60 @@ from zookeeper_process import JAR, Ensemble
 pytestmark = pytest.mark.integration
 
 
-World = tuple[Cluster, Ensemble]
+class Stage:
+    """The cluster that all tests here use, one after the other and in any order."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._count = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._count += 1
+        place = self._directory / str(self._count)
+        place.mkdir()
+        self.thin = ThinOperator(place)
+        self.cluster = Cluster(place, self.thin)
+        try:
+            self.cluster.begin(members=4, callers=2)
+        except BaseException:
+            self.end()
+            raise
+
+    def mended(self) -> Cluster:
+        """As if nothing had befallen it before; another one if it cannot be mended, so that one test's failure is no other's."""
+        try:
+            self.thin.mend()
+            self.cluster.mend()
+        except (AssertionError, OSError):
+            self.end()
+            self._begin()
+        return self.cluster
+
+    def end(self) -> None:
+        self.cluster.end()
+        self.thin.end()
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     if not JAR.exists():
         pytest.skip("Debian's zookeeper is not installed (apt-get install zookeeper)")
-    directory = tmp_path_factory.mktemp("shardkv")
-    thin = ThinOperator(directory)
-    one = Cluster(directory, thin)
+    one = Stage(tmp_path_factory.mktemp("shardkv"))
     try:
-        one.begin(members=4, callers=2)
-        yield one, thin.ensemble
+        yield one
     finally:
         one.end()
-        thin.end()
 
 
 @pytest.fixture
-def cluster(world: World) -> Cluster:
-    return world[0]
+def cluster(stage: Stage) -> Cluster:
+    return stage.mended()
 
 
 @pytest.fixture
-def ensemble(world: World) -> Ensemble:
-    return world[1]
+def ensemble(stage: Stage, cluster: Cluster) -> Ensemble:
+    return stage.thin.ensemble
 
 
 def _judge(run: Run, name: str, more: str = "") -> None:
@@ -69,8 +97,9 @@ def test_a_member_is_killed_and_comes_back_in_place(cluster: Cluster) -> None:
         number = _busiest(cluster)
         held, led = [row for row in cluster.rows() if number in row], cluster.leads(number)
         cluster.members[number].kill()
+        # what the operator says is as of its last look: callers may be a moment ahead of it
+        wait_until(lambda: cluster.leads(number) == 0, "standbys lead its shards")
         run.all_keys_answer()
-        assert cluster.leads(number) == 0
         assert len([row for row in cluster.rows() if number in row]) == len(held), "its copies stay its own"
         cluster.members[number].start()
         cluster.rest()
@@ -151,8 +180,9 @@ def test_the_operator_is_killed_at_every_write_of_a_migration(cluster: Cluster) 
         cluster.want(draining=[], deaths=None)
         cluster.rest()
     died_after = deaths.read_text().split("\n")[:-1]
-    moved = {f"{kind} {state}" for kind in ("primary", "replica") for state in ("prepare", "catch-up", "drop")}
-    assert set(died_after) >= moved | {"primary forward", "primary activate", "remove", "publish map-0", "publish delta", "publish head"}
+    # whether a primary also goes to somebody who has no copy yet, the plan decides
+    moved = {f"replica {state}" for state in ("prepare", "catch-up", "drop")} | {"primary catch-up", "primary forward", "primary activate"}
+    assert set(died_after) >= moved | {"remove", "publish map-0", "publish delta", "publish head"}
     _judge(run, "operator killed", f"{len(died_after)} times: after {', '.join(died_after)}")
 
 
