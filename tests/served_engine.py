@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from engine_process import free_port
 from shuren.sandbox.agents.registry import numbered
@@ -18,6 +17,7 @@ from shuren.sandbox.contract import Settings
 from shuren.sandbox.engine.live import Engine
 from shuren.sandbox.http.app import build_app
 from shuren.sandbox.http.call import StreamTiming
+from shuren.sandbox.http.connection import listening
 from shuren.sandbox.mesos.app import serve_mesos
 from shuren.sandbox.runners.simulated import SimulatedRunner
 
@@ -39,18 +39,14 @@ class Served:
         )  # fmt: skip
         app = build_app(engine, address=address, streams=streams)
         app.middlewares.insert(0, engine.faults.middleware)
-        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        await engine.start()
-        mesos = await serve_mesos(engine, "127.0.0.1", mesos_port)
-        async with aiohttp.ClientSession() as session:
+        async with listening(app, "127.0.0.1", port), aiohttp.ClientSession() as session:
+            await engine.start()
+            mesos = await serve_mesos(engine, "127.0.0.1", mesos_port)
             try:
                 yield cls(engine, session, f"http://{address}", f"http://127.0.0.1:{mesos_port}")
             finally:
                 await engine.close(kill_tasks=True)
                 await mesos.cleanup()
-                await runner.cleanup()
 
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         async with self.session.request(method, self.url + path, json=body) as answer:

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from shuren.sandbox.http.connection import Connection
+
 
 class _Pipe(asyncio.Transport):
     """A transport that keeps what is written and tells when it is closed."""
@@ -86,7 +88,7 @@ class Wire:
         """Sends bytes that ask to close the connection, and returns all that comes back."""
         server = self._runner.server
         assert server is not None
-        protocol = server()
+        protocol = Connection(server)
         pipe = _Pipe()
         protocol.connection_made(pipe)
         protocol.data_received(request)

@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from shuren.sandbox.agents.registry import wanted_specs
 from shuren.sandbox.contract import Settings
 from shuren.sandbox.engine.live import Engine
 from shuren.sandbox.http.app import build_app
+from shuren.sandbox.http.connection import listening
 from shuren.sandbox.mesos.app import serve_mesos
 from shuren.sandbox.runners.choose import RunnerKind, make_runner
 
@@ -97,11 +96,8 @@ async def serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, engine.stopping.set)
     app = build_app(engine, address=options.listen)
     app.middlewares.insert(0, engine.faults.middleware)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
     async with contextlib.AsyncExitStack() as stack:
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        await stack.enter_async_context(listening(app, host, port))
         await engine.start()
         if options.mesos_listen is not None:
             mesos = await serve_mesos(engine, *split(options.mesos_listen))

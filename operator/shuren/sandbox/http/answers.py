@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 JSON = "application/json"
 FORESEEN = (ApiError, Locked, TooManyDeployments)
 """What handlers raise on purpose; anything else is a fault of this program."""
+_SERVLET_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE"})
 
 
 def encode(value: Any) -> bytes:
@@ -54,12 +55,22 @@ def page(status: int, reason: str, *, path: str = "/", headers: Mapping[str, str
         f"</head>\n<body><h2>HTTP ERROR {status}</h2>\n"
         f"<p>Problem accessing {path}. Reason:\n<pre>    {reason}</pre></p>\n</body>\n</html>\n"
     )
-    return text_answer(body, "text/html;charset=iso-8859-1", status=status, headers=headers)
+    given = {"Content-Type": "text/html;charset=iso-8859-1", **(headers or {})}
+    return web.Response(body=body.encode(), status=status, reason=reason, headers=given)
 
 
-def unsupported(request: web.Request) -> web.Response:
-    """405 of a servlet."""
-    return page(405, f"HTTP method {request.method} is not supported by this URL", path=request.path)
+def bad_message(status: int, reason: str) -> web.Response:
+    """What the servlet container says to what is no request that it would hand on."""
+    body = f"<h1>Bad Message {status}</h1><pre>reason: {reason}</pre>"
+    return web.Response(body=body.encode(), status=status, reason=reason, headers={"Content-Type": "text/html;charset=iso-8859-1"})
+
+
+def unsupported(method: str, path: str) -> web.Response:
+    """405 of a servlet, 501 for methods that none has. There is a page only with methods whose answers are for reading."""
+    if method not in _SERVLET_METHODS:
+        return web.Response(status=501, reason=f"Method {method} is not defined in RFC 2068 and is not supported by the Servlet API")
+    reason = f"{'Http' if method == 'DELETE' else 'HTTP'} method {method} is not supported by this URL"
+    return page(405, reason, path=path) if method in ("GET", "HEAD", "POST") else web.Response(status=405, reason=reason)
 
 
 def error_answer(error: ApiError) -> web.Response:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import aiohttp
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 
 from . import gate, negotiation, routes
-from .answers import FORESEEN, from_exception, json_answer, text_answer, unsupported
+from .answers import FORESEEN, bad_message, from_exception, json_answer, text_answer, unsupported
 from .call import Call, StreamTiming
+from .connection import method_of
 from .pieces import Pieces
 from .traffic import Traffic
 
@@ -40,7 +41,7 @@ def build_app(engine: LiveEngine, *, address: str, streams: StreamTiming | None 
     server = _Server(engine, address, streams or StreamTiming())
     app.on_response_prepare.append(server.dress)
     app.cleanup_ctx.append(server.sessions)
-    app.router.add_route("*", "/{path:.*}", server.answer)
+    app.router.add_route("*", "/{path:.*}", server.answer, expect_handler=_expected)
     return app
 
 
@@ -78,6 +79,8 @@ class _Server:
         """Any request there is."""
         if request.path.startswith("/sandbox/"):
             return await _administer(self._engine, request)
+        if request.version < HttpVersion10:
+            return bad_message(400, "HTTP/0.9 not supported")
         began = time.monotonic()
         with self._traffic.under_way(), self._crowd.place(request) as there:
             response = await self._admitted(request) if there else self._crowd.refusal(request)
@@ -114,13 +117,14 @@ async def _serve(request: web.Request, call: Call) -> web.StreamResponse:
     if found is None:
         return json_answer({"message": "URI not found"}, status=500)
     route, args = found
-    if request.method == "OPTIONS":
+    method = method_of(request)
+    if method == "OPTIONS":
         return web.Response(headers={"Allow": routes.SERVLET_ALLOWS}) if route.servlet else _describe(request, routes.allowed(route))
-    handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
-    if handler is None and route.servlet:
-        return unsupported(request)
+    handler = route.handlers.get("GET" if method == "HEAD" else method)
     if handler is None:
-        return json_answer({"message": "Method Not Allowed"}, status=405)
+        return unsupported(method, request.path) if route.servlet else json_answer({"message": "Method Not Allowed"}, status=405)
+    if not route.servlet and (refusal := negotiation.unreadable(request)) is not None:
+        return refusal
     try:
         if route.reads_json:
             negotiation.require_json_body(request)
@@ -133,6 +137,15 @@ async def _serve(request: web.Request, call: Call) -> web.StreamResponse:
         if not isinstance(error, FORESEEN):
             log.exception("500 for %s %s", request.method, request.path)
         return from_exception(error, call.settings)
+
+
+async def _expected(request: web.Request) -> web.StreamResponse | None:
+    """The `Expect` header: `100-continue`, and nothing else."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return bad_message(417, "Expectation Failed")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # it is no part of the answer
+    return None
 
 
 def _describe(request: web.Request, allow: str) -> web.Response:

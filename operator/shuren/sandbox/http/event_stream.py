@@ -24,7 +24,7 @@ class Unchunked(web.StreamResponse):
 async def stream_events(call: Call) -> web.StreamResponse:
     """The stream, for who asks for exactly `text/event-stream`; everybody else asks with the wrong method, as the servlet sees it."""
     if call.request.method != "GET" or "text/event-stream" not in call.request.headers.getall("Accept", []):
-        return unsupported(call.request)
+        return unsupported("GET", call.request.path)  # a HEAD is served as a GET whose body stays away
     types = call.values("event_type") if "event_type" in call.request.query else None
     response = Unchunked(headers={"Content-Type": "text/event-stream;charset=utf-8", "Connection": "close"})
     response.force_close()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import Any
+
+from aiohttp import web
 
 from shuren.sandbox.definition.errors import ApiError, refused
 
-if TYPE_CHECKING:
-    from aiohttp import web
+from .answers import page
 
 
 def _reject(name: str) -> Any:
@@ -18,8 +20,29 @@ def _reject(name: str) -> Any:
 _decoder = json.JSONDecoder(parse_constant=_reject)
 
 
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(rf'\s*{_NAME}\s*/\s*{_NAME}\s*(?:;\s*(?:{_NAME}\s*=\s*(?:{_NAME}|"[^"]*")\s*)?)*')
+_QUALITY = re.compile(r"\s*(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?|\.\d{1,3})\s*")
+
+
+def unreadable(request: web.BaseRequest) -> web.Response | None:
+    """400 of the servlet container for a content type, or a list of accepted ones, that is none."""
+    kind = request.headers.get("Content-Type")
+    if kind is not None and _MEDIA_TYPE.fullmatch(kind) is None:
+        return page(400, "Bad Request", path=request.path)
+    for header in request.headers.getall("Accept", []):
+        for part in filter(None, (part.strip() for part in header.split(","))):
+            name, *parameters = part.split(";")
+            qualities = [value for key, _, value in (p.partition("=") for p in parameters) if key.strip() == "q"]
+            if not name.strip() or not all(_QUALITY.fullmatch(value) for value in qualities):
+                return web.Response(status=400)
+    return None
+
+
 def accepted(request: web.BaseRequest) -> list[tuple[str, float]]:
-    """The media types of all Accept headers with their quality, best first; none at all accepts everything."""
+    """The media types of all Accept headers with their quality, best first; none at all accepts everything. As in Jersey a quality of 0
+    is the last choice, not a refusal, and a type without subtype stands for all of its kind.
+    """
     ranges = []
     given = [header for header in request.headers.getall("Accept", []) if header.strip()]
     for header in given or ["*/*"]:
@@ -30,8 +53,8 @@ def accepted(request: web.BaseRequest) -> list[tuple[str, float]]:
                 name, _, value = parameter.partition("=")
                 if name.strip() == "q":
                     quality = _quality(value)
-            if kind and quality > 0:
-                ranges.append((kind.lower(), quality))
+            if kind:
+                ranges.append((kind.lower() if "/" in kind else f"{kind.lower()}/*", quality))
     return sorted(ranges, key=lambda entry: -entry[1])
 
 
@@ -56,9 +79,9 @@ def require_json_body(request: web.BaseRequest) -> None:
 
 
 def flag(request: web.BaseRequest, name: str, *, default: bool = False) -> bool:
-    """A boolean of the query: `true` in any case, everything else counts as false."""
-    value = request.query.get(name)
-    return default if value is None else value.lower() == "true"
+    """A boolean of the query: `true` in any case, nothing for the default, everything else counts as false."""
+    value = request.query.get(name, "")
+    return value.lower() == "true" if value.strip() else default
 
 
 def parse_body(body: bytes) -> Any:

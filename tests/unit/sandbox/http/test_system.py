@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from quiet_engine import QuietEngine
 from shuren.sandbox.http.app import build_app
 from wire import Wire
@@ -87,13 +85,6 @@ async def test_event_stream_is_for_who_asks_exactly(wire: Wire) -> None:
         reply = await wire.get("/v2/events", headers={"Accept": accept})
         assert (reply.status, reply.headers["Content-Type"]) == (405, "text/html;charset=iso-8859-1")
     assert (await wire.send("HEAD", "/v2/events", headers={"Accept": "text/event-stream"})).status == 405
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE"])
-async def test_event_stream_is_a_servlet_of_its_own(wire: Wire, method: str) -> None:
-    reply = await wire.send(method, "/v2/events")
-    assert (reply.status, reply.headers["Content-Type"]) == (405, "text/html;charset=iso-8859-1")
-    assert f"HTTP method {method} is not supported by this URL" in reply.body.decode()
 
 
 async def test_event_stream_says_what_it_takes(wire: Wire) -> None:
