@@ -80,6 +80,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with store.lock:
                 whole = json.dumps(store.shards.get(int(self.path.rpartition("/")[2]), {}))
             self.answer(200, whole.encode())
+        elif self.path == "/ready":
+            # asked by Marathon before it replaces the next task
+            self.answer(200 if member.status.caught_up else 503, b"")
         else:
             self.answer(200, b"ok\n")
 

@@ -44,6 +44,8 @@ RESYNC_SECONDS = 30.0
 _BEATS = 5.0
 """Heartbeats in one session time."""
 RETRY_SECONDS = 1.0
+_COMING = frozenset({Step.PREPARE, Step.CATCH_UP, Step.ACTIVATE})
+"""What is done for shards that a member is to have."""
 _BUSIEST = 32
 """Shards whose load is told one by one."""
 _DRAIN_SECONDS = 30.0
@@ -51,7 +53,12 @@ _DRAIN_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemberStatus:
-    """How things are. `serving` and `held` count shards; `lease` is seconds left, 0 when nothing may be served; `problem` says why."""
+    """How things are. `serving` and `held` count shards; `lease` is seconds left, 0 when nothing may be served; `problem` says why.
+
+    `caught_up`: of what the map places here, nothing is left to be copied, to catch up with or to be taken over; also while no map is
+    published. Answer a readiness check of Marathon with it: a roll-out of the app then goes on when copies are whole, not when
+    processes run.
+    """
 
     generation: int = 0
     link: Link = Link.LOST
@@ -59,6 +66,7 @@ class MemberStatus:
     serving: int = 0
     held: Mapping[str, int]
     problem: str = ""
+    caught_up: bool = False
 
 
 class ShardMember:
@@ -111,7 +119,7 @@ class ShardMember:
         """The session in which the live node was written last."""
         self._load: tuple[int, dict[int, int]] | None = None
         self._pass_problem, self._beat_problem = "", "not started"
-        self._closing = False
+        self._closing = self._caught_up = False
         self._look, self._beat, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=f"shards {path}")
         self._threads: list[threading.Thread] = []
@@ -255,6 +263,7 @@ class ShardMember:
             serving=serving if left else 0,
             held=dict(held),
             problem=self._problem(),
+            caught_up=self._caught_up,
         )
 
     def _problem(self) -> str:
@@ -266,6 +275,7 @@ class ShardMember:
         """In the store's thread."""
         if link is Link.LOST:
             self._lease.end()
+            self._caught_up = False
         self._beat.set()
         self._look.set()
 
@@ -347,6 +357,7 @@ class ShardMember:
         moves, answered = self._read_moves()
         table = self._reader.refresh(self._look.set)
         if not self._reader.present:
+            self._caught_up = True
             raise Mismatch(f"{self._path}/head is not there: no map is published, or it was taken away; nothing is begun or given up")
         self._take_layout(table)
         if table is not None:
@@ -367,9 +378,11 @@ class ShardMember:
         self._pass_problem = ""
         if changed:
             self._beat.set()
+        left = any(duty.step in _COMING for duty in found.values())
+        self._caught_up = table is not None and not left and self._lease.session == self._store.session != 0
         if self._lease.session:
             # who is not registered does nothing in the member's name: another process may have it
-            self._carry_out(found, moves, answered)
+            self._carry_out(found, moves, answered, held)
 
     def _doubt_copies(self) -> None:
         """After an absence, a copy may lag: it is caught up with anew."""
@@ -430,7 +443,10 @@ class ShardMember:
 
     # --------------------------------------------------------------------------------- the application's part
 
-    def _carry_out(self, found: Mapping[int, Duty], moves: Mapping[int, Move], answered: Mapping[int, Report]) -> None:
+    def _carry_out(
+        self, found: Mapping[int, Duty], moves: Mapping[int, Move], answered: Mapping[int, Report], before: Mapping[int, Held]
+    ) -> None:
+        """`before` is what was held when the duties were found: a call that has ended since has made one of them the last pass's."""
         now = seconds()
         for shard in self._busy.keys() - found.keys():
             # its move was taken away
@@ -445,7 +461,7 @@ class ShardMember:
             if duty.step is None:
                 if duty.report is not None and answered.get(shard) != duty.report:
                     self._store.put(self._report_path(shard), codec.encode_report(duty.report))
-            elif self._retry_at.get(shard, 0.0) <= now:
+            elif self._held.get(shard) == before.get(shard) and self._retry_at.get(shard, 0.0) <= now:
                 self._retry_at.pop(shard, None)
                 handoff = self._handoff(duty)
                 self._busy[shard] = handoff

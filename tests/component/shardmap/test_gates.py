@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from shardmap_world import World
+from shardmap_world import MAP, World
 from shuren.controllers.gates import AllGates
 from shuren.domain.app.snapshot import Gates
 from shuren.domain.identity import ObjectKey
+from shuren.sharding.core.codec import moves as moves_codec
 
 APP = ObjectKey(kind="PaasApp", namespace="shop", name="cart")
 HOSTS = ("n1", "n2", "n3")
@@ -57,6 +60,19 @@ async def test_a_roll_out_waits_for_moves_between_members_that_are_there() -> No
     assert gates.at_once == 2
     assert "shards of ShardMap cart that move now have arrived" in gates.unsettled
     await world.site.leave("n2")
+    await world.settle()
+    assert look(world).unsettled == ""
+
+
+async def test_a_roll_out_waits_for_copies_that_have_not_caught_up() -> None:
+    world = await mapped()
+    world.site.members["n2"].deaf = True
+    live = f"{MAP}/live/n2"
+    there = moves_codec.decode_live(world.site.tree.dump()[live])
+    await world.meddle(live, moves_codec.encode_live(replace(there, counts={"copying": 2, "standby": 4})))
+    await world.settle()
+    assert look(world).unsettled == "the copies of ShardMap cart on n2 have caught up"
+    await world.meddle(live, moves_codec.encode_live(there))
     await world.settle()
     assert look(world).unsettled == ""
 

@@ -375,6 +375,24 @@ def test_copies_are_doubted_after_a_lost_session(operator: Operator, make: _Make
     wait_until(lambda: member.status.held == {"standby": 1})
 
 
+def test_it_has_caught_up_when_its_copies_are_whole_and_not_when_it_runs(operator: Operator, make: _Make) -> None:
+    member, server, store = make(0)
+    wait_until(lambda: member.status.caught_up)
+    gate = server.hold("catch-up")
+    operator.publish(make_table(shards=2, replicas=2, members=_MEMBERS, owners=[1, 0, 0, 1], generation=1, term=1))
+    wait_until(lambda: "catch-up" in server.of(0) and _serves(member, 1))
+    assert not member.status.caught_up
+    gate.set()
+    wait_until(lambda: member.status.caught_up)
+    assert member.status.held == {"standby": 1, "primary": 1}
+    gate.clear()
+    store.expire()
+    wait_until(lambda: server.of(0).count("catch-up") == 2)
+    assert not member.status.caught_up
+    gate.set()
+    wait_until(lambda: member.status.caught_up)
+
+
 def test_a_copy_caught_up_with_in_a_session_that_was_lost_is_caught_up_with_again(operator: Operator, make: _Make) -> None:
     """The primary let go of it when its session ended; the call that was under way then says nothing about what came after."""
     operator.publish(make_table(shards=1, replicas=2, members=_MEMBERS, owners=[1, 0], generation=1, term=1))

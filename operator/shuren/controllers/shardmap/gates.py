@@ -16,6 +16,7 @@ from shuren.controllers.shardmap.world import Cluster, Clusters
 from shuren.domain.app.snapshot import Gates
 from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.state import Task
+from shuren.domain.shardmap.roster import LAGGING
 from shuren.domain.shardmap.snapshot import Identity, MapName, MapSeen, instance_of
 from shuren.runtime.store import Store
 
@@ -145,12 +146,18 @@ def _at_once(spec: Mapping[str, Any]) -> int:
 
 
 def _unsettled(cluster: Cluster, key: ObjectKey) -> str:
-    """Which moves have to end before members restart. One of a member that is not there does not: a new version may be what mends it."""
+    """What has to end before members restart: moves, and copies that follow no more and are just being brought up to the present.
+
+    Nothing of a member that is not there: a new version may be what mends it.
+    """
     seen = cluster.shards.get(MapName(namespace=key.namespace, name=key.name)) if cluster.shards is not None else None
     if seen is None:
         return ""
     moving = sum(all(member in seen.live for member in (move.from_, move.to) if member is not None) for move in seen.moves.values())
-    return f"the {moving} shards of ShardMap {key.name} that move now have arrived" if moving else ""
+    if moving:
+        return f"the {moving} shards of ShardMap {key.name} that move now have arrived"
+    behind = sorted(member for member, live in seen.live.items() if any(live.counts.get(role, 0) for role in LAGGING))
+    return f"the copies of ShardMap {key.name} on {', '.join(behind[:3])} have caught up" if behind else ""
 
 
 def _identity(spec: Mapping[str, Any]) -> Identity:

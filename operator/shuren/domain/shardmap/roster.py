@@ -18,7 +18,8 @@ from shuren.sharding.core.member import Member as Named
 from shuren.sharding.core.moves import Live
 from shuren.sharding.core.table import ShardTable
 
-_LAGGING = (Role.COPYING.value, Role.FORWARDING.value)
+LAGGING = (Role.COPYING.value, Role.FORWARDING.value)
+"""Roles of copies that may lag, as live nodes count them."""
 _WEIGHT = 100
 
 
@@ -62,7 +63,7 @@ def call(s: MapSnapshot, spec: MapSpec, seen: MapSeen) -> Roster:
                 number=number,
                 absent_for=absent[member],
                 generation=live.generation if live is not None else 0,
-                copying=sum(live.counts.get(role, 0) for role in _LAGGING) if live is not None else 0,
+                copying=sum(live.counts.get(role, 0) for role in LAGGING) if live is not None else 0,
                 draining=draining,
                 rack=now.rack,
             )
