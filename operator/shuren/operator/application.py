@@ -141,7 +141,7 @@ class Application:
             clock=self.clock,
             limit=settings.workers,
             observer=self.metrics,
-            on_fenced=lambda: self.election.resign("somebody else has taken over in ZooKeeper"),
+            on_fenced=lambda error: self.election.resign(str(error)),
             generation=self._generation,
         )
         self.source = make_source(self.intake) if make_source is not None else self._source(access)

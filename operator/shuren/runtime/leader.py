@@ -151,7 +151,7 @@ class Election:
         if lease is None:
             # deleted by somebody: create it anew; if another was faster, Conflict (Exists) makes the next round see it
             await self._kubernetes.create(LEASES, self._namespace, self._body(None, transitions=0))
-            self._renewed_at = started
+            self._renewed(started)
             return
         self._look(lease)
         if lease.get("spec", {}).get("holderIdentity") != self._identity:
@@ -159,7 +159,11 @@ class Election:
             return
         transitions = int(lease["spec"].get("leaseTransitions") or 0)
         await self._kubernetes.replace(LEASES, self._namespace, self._name, self._body(lease, transitions=transitions))
-        self._renewed_at = started
+        self._renewed(started)
+
+    def _renewed(self, started: float) -> None:
+        if self._renewed_at is not None:  # who resigned meanwhile has stopped its work, and starts it only by winning again
+            self._renewed_at = started
 
     def _look(self, lease: dict[str, Any]) -> None:
         """Note when the record last changed, by our own clock."""

@@ -68,7 +68,7 @@ class PassObserver(Protocol):
 
 
 class Workers:
-    """See the module. `on_fenced` is called when a controller found that this process is no longer the leader."""
+    """See the module. `on_fenced` is called with the error that tells a controller that this process is no longer the leader."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Workers:
         limit: int = 32,
         pass_timeout: float = 120.0,
         observer: PassObserver | None = None,
-        on_fenced: Callable[[], None] | None = None,
+        on_fenced: Callable[[Fenced], None] | None = None,
         generation: Callable[[ObjectKey], int] = lambda _: 0,
     ) -> None:
         self._queue = queue
@@ -158,7 +158,7 @@ class Workers:
             log.warning("pass stopped: %s", error)
             self._queue.retry(key)
             if self._on_fenced is not None:
-                self._on_fenced()
+                self._on_fenced(error)
             return Result.FENCED
         except Conflict as error:
             delay = self._queue.retry(key, after=_CONFLICT_DELAY if self._queue.failures(key) < 5 else None)  # noqa: PLR2004 - then it is no race

@@ -47,7 +47,8 @@ class Rig:
             on_fenced=self._on_fenced,
         )
 
-    def _on_fenced(self) -> None:
+    def _on_fenced(self, error: Fenced) -> None:
+        assert str(error)
         self.fenced += 1
 
     def observe(self, *, kind: str, result: Result, seconds: float, waited: float) -> None:
