@@ -10,6 +10,7 @@ from shuren.clients.http import Observe, transport
 from shuren.clients.marathon import client as marathon_client
 from shuren.clients.mesos.client import MesosClient
 from shuren.clients.mesos.sandboxes import Sandboxes
+from shuren.clients.passwords import no_password
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.fenced import FencedRoot
 from shuren.clients.zookeeper.tls import Tls
@@ -87,11 +88,6 @@ def digest(login: Login) -> Digest:
     return Digest(username=login.username, password=login.password)
 
 
-def _no_password() -> str:
-    """Asked for the password of an encrypted key; without it OpenSSL would ask at the terminal, for ever."""
-    raise ValueError("the key is encrypted; store it without a password")
-
-
 def _context(settings: TlsSettings | None, material: TlsMaterial, *, where: str) -> ssl.SSLContext | None:
     """A TLS context of PEM texts. Invalid, naming the field, when one of them is none."""
     if settings is None:
@@ -105,7 +101,7 @@ def _context(settings: TlsSettings | None, material: TlsMaterial, *, where: str)
             with tempfile.NamedTemporaryFile("wb", suffix=".pem") as pem:
                 pem.write(material.certificate + b"\n" + material.key)
                 pem.flush()
-                context.load_cert_chain(pem.name, password=_no_password)
+                context.load_cert_chain(pem.name, password=no_password)
     except (ssl.SSLError, ValueError) as error:
         raise Invalid(f"{where}: a certificate or key in the Secret cannot be used: {error}") from error
     return context

@@ -1,36 +1,24 @@
-"""A cluster and the registry: connecting, leading, being away and back, changed settings."""
+"""A cluster and the registry: connecting, leading, changed settings, claims and the guard on deletions."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from estate_room import ROOT, FakeFactory, FakeMesos, Heard, Lead, pass_time, settings, turns
-from shuren.clients.fakes.clock import ManualClock
+from estate_room import ROOT, turns
+from estate_world import estate_world, view_of
 from shuren.clients.fakes.crash import Moment
-from shuren.clients.fakes.marathon import FakeMarathon
-from shuren.clients.fakes.marathon_world import MarathonWorld
-from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
+from shuren.clients.fakes.zookeeper import FakeZooKeeper
 from shuren.clients.zookeeper.fenced import FencedRoot
-from shuren.controllers.estate.cluster import Cluster
-from shuren.controllers.estate.connection import Identity
-from shuren.controllers.estate.registry import Estate
 from shuren.controllers.estate.roster import Roster, Unconnected
-from shuren.domain.app.snapshot import ClusterView
 from shuren.domain.cluster import (
-    Amounts,
     Blocked,
     Credentials,
     Login,
     MarathonSettings,
     MesosSettings,
-    MesosSummary,
     Obstacle,
-    PartView,
     TlsMaterial,
 )
 from shuren.domain.errors import Denied, Fenced, Invalid, NotOurs, Throttled, Unreachable
@@ -38,55 +26,11 @@ from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import ObjectKey
 from shuren.domain.tenancy import Tenancy
 
-_SUMMARY = MesosSummary(version="1.11.0", leader="m:5050", agents=2, total=Amounts(cpus=8), used=Amounts(cpus=1))
 _KEY = ObjectKey(kind="PaasApp", namespace="shop", name="web")
 
 
-class World:
-    """An estate over one Marathon, one Mesos and one ZooKeeper."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.marathon = FakeMarathon(MarathonWorld(clock=self.clock))
-        self.tree = ZooTree()
-        self.mesos = FakeMesos(_SUMMARY)
-        self.factory = FakeFactory(marathon=self.marathon, tree=self.tree, mesos=self.mesos)
-        self.lead = Lead()
-        self.heard = Heard()
-        self.estate = Estate(
-            factory=self.factory,
-            leadership=self.lead,
-            identity=Identity(holder="one", installation="here"),
-            listener=self.heard,
-            clock=self.clock,
-        )
-        self.marathon.world.foreign_put({"id": "/a", "cmd": "sleep 1", "instances": 0})
-        self.marathon.world.settle()
-
-    async def ensure(self, credentials: Credentials | None = None, **changes: Any) -> Cluster:
-        return await self.estate.ensure(settings(**changes), credentials or Credentials())
-
-    async def pass_time(self, seconds: float) -> None:
-        await pass_time(self.clock, seconds)
-
-
-def _view(cluster: Cluster) -> ClusterView:
-    """Asked anew each time: a type checker takes a property for a constant."""
-    return cluster.view
-
-
-@asynccontextmanager
-async def _world() -> AsyncIterator[World]:
-    world = World()
-    try:
-        yield world
-    finally:
-        await world.estate.close()
-        assert all(connection.closed for connection in world.factory.made)
-
-
 async def test_a_connected_cluster_is_read_and_led() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure()
         await world.pass_time(2)
         view = cluster.view
@@ -101,7 +45,7 @@ async def test_a_connected_cluster_is_read_and_led() -> None:
 
 
 async def test_asking_again_for_the_same_does_nothing() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         first = await world.ensure()
         await world.pass_time(2)
         world.heard.forget()
@@ -113,7 +57,7 @@ async def test_asking_again_for_the_same_does_nothing() -> None:
 
 
 async def test_new_credentials_are_used_without_a_new_connection() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         await world.ensure()
         await world.pass_time(2)
         rotated = Credentials(marathon=Login(username="u", password="p"))
@@ -129,7 +73,7 @@ async def test_what_only_a_new_session_can_use_makes_one_after_the_old_has_hande
         Credentials(marathon_tls=TlsMaterial(ca=b"new")),
         Credentials(zookeeper_tls=TlsMaterial(ca=b"new")),
     ):
-        async with _world() as world:
+        async with estate_world() as world:
             await world.ensure(Credentials(zookeeper=Login(username="u", password="old")))
             await world.pass_time(2)
             fresh = await world.ensure(rotated)
@@ -144,7 +88,7 @@ async def test_what_only_a_new_session_can_use_makes_one_after_the_old_has_hande
 
 
 async def test_a_standby_leaves_the_handing_over_to_the_leader() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         world.lead.leads = False
         await world.ensure(Credentials(zookeeper=Login(username="u", password="old")))
         await world.ensure(Credentials(zookeeper=Login(username="u", password="new")))
@@ -154,7 +98,7 @@ async def test_a_standby_leaves_the_handing_over_to_the_leader() -> None:
 
 
 async def test_while_nothing_can_be_handed_over_the_old_session_stays() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure(Credentials(zookeeper=Login(username="u", password="old")))
         await world.pass_time(2)
         world.factory.made[0].refuse = Unreachable("no ZooKeeper")
@@ -169,7 +113,7 @@ async def test_while_nothing_can_be_handed_over_the_old_session_stays() -> None:
 
 
 async def test_certificates_that_are_none_leave_the_old_session() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure()
         world.factory.refuse = Invalid("spec.zookeeper.tls: a certificate in the Secret cannot be used")
         for _ in range(2):
@@ -180,7 +124,7 @@ async def test_certificates_that_are_none_leave_the_old_session() -> None:
 
 
 async def test_the_guard_remembers_across_connections() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure(deletions=DeletionLimit(share=0, floor=1))
         await world.pass_time(2)
         await cluster.permit_deletion()
@@ -190,7 +134,7 @@ async def test_the_guard_remembers_across_connections() -> None:
 
 
 async def test_the_version_of_zookeeper_is_read_once_per_session() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure()
         await world.pass_time(1)
         assert cluster.zookeeper_version == "3.8.0"
@@ -198,7 +142,7 @@ async def test_the_version_of_zookeeper_is_read_once_per_session() -> None:
 
 
 async def test_settings_that_need_no_connection_are_taken_over() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure()
         await world.pass_time(2)
         world.heard.forget()
@@ -211,7 +155,7 @@ async def test_settings_that_need_no_connection_are_taken_over() -> None:
 
 
 async def test_another_address_is_another_connection_and_the_old_one_ends() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         first = await world.ensure()
         await world.pass_time(2)
         second = await world.ensure(marathon=MarathonSettings(urls=("http://elsewhere",)))
@@ -224,7 +168,7 @@ async def test_another_address_is_another_connection_and_the_old_one_ends() -> N
 
 async def test_a_new_connection_begins_when_nothing_of_the_old_one_works_any_more() -> None:
     """Else the old one could raise the epoch over the new one's, which would be fenced."""
-    async with _world() as world:
+    async with estate_world() as world:
         old = await world.ensure()
         await world.pass_time(5)
         may_end = asyncio.Event()
@@ -249,7 +193,7 @@ async def test_a_new_connection_begins_when_nothing_of_the_old_one_works_any_mor
 
 
 async def test_a_pass_that_is_given_up_while_it_waits_for_the_end_of_a_connection_is_given_up() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         old = await world.ensure()
         may_end = asyncio.Event()
 
@@ -270,7 +214,7 @@ async def test_a_pass_that_is_given_up_while_it_waits_for_the_end_of_a_connectio
 
 
 async def test_settings_that_cannot_be_used_leave_the_connection_as_it_was() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         first = await world.ensure()
         world.factory.refuse = Invalid("no certificate")
         with pytest.raises(Invalid):
@@ -280,7 +224,7 @@ async def test_settings_that_cannot_be_used_leave_the_connection_as_it_was() -> 
 
 
 async def test_a_cluster_that_is_gone_is_forgotten() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         await world.ensure()
         await world.estate.remove("test")
         await world.estate.remove("test")
@@ -289,7 +233,7 @@ async def test_a_cluster_that_is_gone_is_forgotten() -> None:
 
 
 async def test_a_follower_reads_but_does_not_lead_until_it_does() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         world.lead.leads = False
         cluster = await world.ensure()
         await world.pass_time(5)
@@ -308,7 +252,7 @@ async def test_a_follower_reads_but_does_not_lead_until_it_does() -> None:
 
 
 async def test_whoever_was_fenced_does_not_raise_the_epoch_again_in_the_same_term() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure()
         await world.pass_time(2)
         successor = FencedRoot(FakeZooKeeper(world.tree), ROOT)
@@ -324,7 +268,7 @@ async def test_whoever_was_fenced_does_not_raise_the_epoch_again_in_the_same_ter
 
 
 async def test_a_root_of_another_installation_is_left_alone_and_told() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         await FencedRoot(FakeZooKeeper(world.tree), ROOT).take_over(holder="x", installation="somebody else's")
         before = world.tree.dump()
         cluster = await world.ensure()
@@ -332,16 +276,16 @@ async def test_a_root_of_another_installation_is_left_alone_and_told() -> None:
         found = cluster.obstacle
         assert found is not None
         assert (found.kind, found.reason) == (Blocked.STALLED, "ForeignInstallation")
-        assert _view(cluster).problem is not None
+        assert view_of(cluster).problem is not None
         assert world.tree.dump() == before
         world.tree._nodes[f"{ROOT}/meta"].data = b'{"installation":"here"}'
         await world.pass_time(40)
-        assert _view(cluster).problem is None
+        assert view_of(cluster).problem is None
         assert cluster.leading
 
 
 async def test_a_root_that_zookeeper_lets_us_read_but_not_write_is_told() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure()
 
         def refuse(moment: Moment, what: str) -> None:
@@ -356,143 +300,12 @@ async def test_a_root_that_zookeeper_lets_us_read_but_not_write_is_told() -> Non
         assert "/shuren: its ACL excludes us" in found.message
         world.factory.made[0].session.hook = None
         await world.pass_time(40)
-        assert _view(cluster).problem is None
+        assert view_of(cluster).problem is None
         assert cluster.leading
 
 
-async def test_apps_are_told_which_part_does_not_answer() -> None:
-    async with _world() as world:
-        cluster = await world.ensure()
-        await world.pass_time(2)
-        world.marathon.down = Unreachable("connection refused")
-        world.marathon.world.cut_streams()
-        await world.pass_time(5)
-        assert _view(cluster).silence == "Marathon does not answer"
-        world.marathon.down = Denied("401")
-        await world.pass_time(10)
-        assert _view(cluster).silence == "Marathon refuses our credentials"
-        world.marathon.down = None
-        await world.pass_time(10)
-        world.factory.made[0].session.disconnect()
-        await world.pass_time(5)
-        assert _view(cluster).silence == "ZooKeeper does not answer"
-
-
-async def test_apps_are_told_when_the_cluster_is_given_up_and_when_it_is_back() -> None:
-    async with _world() as world:
-        cluster = await world.ensure(unreachable_grace=60.0)
-        await world.pass_time(2)
-        world.heard.forget()
-        world.marathon.down = Unreachable("connection refused")
-        world.marathon.world.cut_streams()
-        await world.pass_time(30)
-        assert world.heard.reachability == []
-        assert "test" in world.heard.clusters
-        away = cluster.unreachable_for
-        assert away is not None
-        assert 25 < away <= 30
-        await world.pass_time(40)
-        assert world.heard.reachability == ["test"]
-        world.marathon.down = None
-        await world.pass_time(10)
-        assert world.heard.reachability == ["test", "test"]
-        assert cluster.view.unreachable_for is None
-        assert cluster.app("/a") is not None
-
-
-async def test_a_fail_over_of_seconds_is_not_told_to_apps() -> None:
-    async with _world() as world:
-        await world.ensure()
-        await world.pass_time(2)
-        world.heard.forget()
-        world.marathon.down = Unreachable("no leader")
-        world.marathon.world.cut_streams()
-        await world.pass_time(10)
-        world.marathon.down = None
-        await world.pass_time(200)
-        assert world.heard.reachability == []
-
-
-async def test_who_asked_during_a_short_outage_is_told_as_soon_as_it_is_over() -> None:
-    async with _world() as world:
-        cluster = await world.ensure(unreachable_grace=60.0)
-        await world.pass_time(2)
-        world.marathon.down = Unreachable("no leader")
-        world.marathon.world.cut_streams()
-        await world.pass_time(2)
-        assert _view(cluster).unreachable_for is not None
-        cluster.look_at("/a")
-        world.heard.forget()
-        await world.pass_time(5)
-        assert world.heard.ids == frozenset()
-        world.marathon.down = None
-        await world.pass_time(10)
-        assert _view(cluster).unreachable_for is None
-        assert "/a" in world.heard.ids
-        assert world.heard.reachability == []
-
-
-async def test_asking_while_zookeeper_is_away_does_not_go_round_in_circles() -> None:
-    async with _world() as world:
-        cluster = await world.ensure()
-        await world.pass_time(2)
-        session = world.factory.made[0].session
-        session.disconnect()
-        await world.pass_time(1)
-        world.heard.forget()
-        for _ in range(5):
-            cluster.look_at("/a")
-            await world.pass_time(1)
-        assert world.heard.apps == []
-        session.reconnect()
-        await world.pass_time(2)
-        assert "/a" in world.heard.ids
-
-
-async def test_a_lost_zookeeper_session_counts_as_unreachable() -> None:
-    async with _world() as world:
-        cluster = await world.ensure()
-        await world.pass_time(2)
-        assert _view(cluster).unreachable_for is None
-        world.factory.made[0].session.disconnect()
-        await world.pass_time(10)
-        away = _view(cluster).unreachable_for
-        assert away is not None
-        assert 9 <= away <= 11
-        world.factory.made[0].session.reconnect()
-        await world.pass_time(20)
-        assert _view(cluster).unreachable_for is None
-
-
-async def test_a_silent_mesos_is_shown_but_stops_nothing() -> None:
-    async with _world() as world:
-        world.mesos.answer = Unreachable("no master")
-        cluster = await world.ensure()
-        await world.pass_time(5)
-        silent = cluster.mesos_view
-        assert silent is not None
-        assert silent.unreachable_for is not None
-        assert silent.error == "no master"
-        assert (cluster.view.connected, cluster.view.synced, cluster.view.unreachable_for) == (True, True, None)
-        assert cluster.view.agents is None
-        world.mesos.answer = _SUMMARY
-        await world.pass_time(31)
-        assert cluster.mesos_view == PartView()
-        assert cluster.view.agents == 2
-
-
-async def test_a_cluster_whose_mesos_is_not_read_works_without_it() -> None:
-    async with _world() as world:
-        world.factory.mesos = None
-        cluster = await world.ensure(mesos=None)
-        await world.pass_time(60)
-        assert cluster.obstacle is None
-        assert (cluster.mesos_view, cluster.agents) == (None, None)
-        assert (cluster.view.connected, cluster.view.synced, cluster.view.problem) == (True, True, None)
-
-
 async def test_claims_are_given_back_by_their_holder_only() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure()
         await world.pass_time(2)
         await cluster.take("/x", uid="u", key=_KEY)
@@ -505,7 +318,7 @@ async def test_claims_are_given_back_by_their_holder_only() -> None:
 
 
 async def test_deletions_beyond_the_guard_wait_and_the_cluster_says_so() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure(deletions=DeletionLimit(share=0, floor=2))
         await world.pass_time(2)
         world.heard.forget()
@@ -522,7 +335,7 @@ async def test_deletions_beyond_the_guard_wait_and_the_cluster_says_so() -> None
 
 
 async def test_a_written_app_is_read_again_and_shown_from_then_on() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure()
         await world.pass_time(2)
         await cluster.writes.change({"id": "/a", "cmd": "sleep 2", "instances": 0}, force=False)
@@ -535,7 +348,7 @@ async def test_a_written_app_is_read_again_and_shown_from_then_on() -> None:
 
 
 async def test_the_delay_of_a_waiting_app_counts_from_now() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         cluster = await world.ensure()
         await world.pass_time(2)
         world.marathon.world.foreign_put({"id": "/b", "cmd": "sleep 1", "instances": 1, "backoffSeconds": 60})
@@ -558,7 +371,7 @@ async def test_the_delay_of_a_waiting_app_counts_from_now() -> None:
 
 
 async def test_the_roster_tells_missing_from_not_connected_yet() -> None:
-    async with _world() as world:
+    async with estate_world() as world:
         declared = {"test", "later"}
         roster = Roster(estate=world.estate, declared=lambda: declared)
         cluster = await world.ensure()

@@ -111,3 +111,21 @@ def test_a_wrong_agents_file_is_refused_with_its_place(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "agents[1].cpus" in done.stderr
+
+
+def test_what_was_forgotten_on_a_lost_agent_dies_when_it_returns_to_the_next_engine(tmp_path: Path, started: list[Program]) -> None:
+    started.append(Program(tmp_path))
+    before = started[0].run_two()
+    pids = set(started[0].pids())
+    assert started[0].call("POST", "/sandbox/agents/127.0.0.1/partition", {})[0] == 200
+    eventually(lambda: list(started[0].tasks().values()) == ["TASK_RUNNING"] * 2 and before.keys() != started[0].tasks().keys())
+    forgotten = {int(p.read_text()) for p in tmp_path.glob("agents/*-S0/**/me")}
+    assert forgotten
+    assert forgotten <= pids
+    started[0].end(signal.SIGTERM)
+    started.append(Program(tmp_path))
+    now = started[1].tasks()
+    assert all(map(alive, forgotten)), "its agent is still away"
+    assert started[1].call("POST", "/sandbox/agents/127.0.0.1/return", {})[0] == 200
+    eventually(lambda: not any(map(alive, forgotten)))
+    assert started[1].tasks() == now

@@ -16,6 +16,8 @@ from typing import Any
 
 from kazoo.handlers.threading import SequentialThreadingHandler
 
+from shuren.clients.passwords import no_password
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
@@ -40,13 +42,8 @@ class TlsFiles:
         """As the files are now. OSError (ssl.SSLError is one) when one of them cannot be used: kazoo then tries again."""
         context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
         if self.certificate is not None:
-            context.load_cert_chain(self.certificate, self.key, password=_no_password)
+            context.load_cert_chain(self.certificate, self.key, password=no_password)
         return context
-
-
-def _no_password() -> str:
-    """Asked for the password of an encrypted key; without it OpenSSL would ask at the terminal, for ever."""
-    raise OSError("the key is encrypted; store it without a password")
 
 
 class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types

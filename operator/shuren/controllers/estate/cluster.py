@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from shuren.controllers.estate.claims import Claims
@@ -17,28 +16,28 @@ from shuren.controllers.estate.deletions import Deletions
 from shuren.controllers.estate.directory import Directory
 from shuren.controllers.estate.edge import Edge
 from shuren.controllers.estate.guarded import GuardedMarathon, target
+from shuren.controllers.estate.hosts import Hosts
+from shuren.controllers.estate.listener import Listener
 from shuren.controllers.estate.mirror import Mirror
 from shuren.controllers.estate.pace import Pace
 from shuren.controllers.estate.publications import Publications
 from shuren.controllers.estate.shards import ShardMaps
 from shuren.domain.app.snapshot import ClusterView, Problem
-from shuren.domain.cluster import Blocked, ClusterSettings, Counts, Credentials, MesosAgent, MesosSummary, Obstacle, PartView
+from shuren.domain.cluster import Blocked, ClusterSettings, Counts, Credentials, MesosSummary, Obstacle, PartView
 from shuren.domain.errors import Denied, NotOurs, ShurenError, Throttled
 from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
 from shuren.domain.service.directory import mesos_names, task_names
-from shuren.domain.service.observe import Agent, place_of
+from shuren.domain.service.observe import Agent
 from shuren.domain.service.plan import Publish
 from shuren.domain.service.records import RecordFolder
 from shuren.domain.service.snapshot import BalancerSeen, Published
 from shuren.domain.service.values import MesosNames, ServiceName, TaskNames
-from shuren.domain.shardmap.snapshot import MapName
 from shuren.domain.tenancy import Tenancy
 from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import MESOS_CLUSTERS
 from shuren.ports.leadership import Leadership
-from shuren.ports.mesos import Mesos
 from shuren.ports.zookeeper import FencedZooKeeper, Session
 from shuren.runtime.workers import beside
 
@@ -46,33 +45,10 @@ log = logging.getLogger(__name__)
 
 _RETRY = 1.0
 _RETRY_SLOWEST = 15.0
-_MESOS_BEAT = 30.0
 _FOREIGN = "ForeignInstallation"
 _DENIED = "ZooKeeperDenied"
 _FOREIGN_BEAT = 30.0
 _LOOK_AGAIN = 0.1
-
-
-class Listener(Protocol):
-    """Hears that something may have changed; whoever listens enqueues keys and returns at once."""
-
-    def apps_changed(self, cluster: str, app_ids: frozenset[str]) -> None:
-        """These apps, their deployments, queue items or claims look different, or were just read again because somebody asked."""
-
-    def all_changed(self, cluster: str) -> None:
-        """Every app of the cluster: first picture read, root taken over, settings changed."""
-
-    def reachability_changed(self, cluster: str) -> None:
-        """Every app of the cluster: given up after the grace period, or back after that. None of it is urgent."""
-
-    def cluster_changed(self, cluster: str) -> None:
-        """The cluster itself: reachability, leadership of its root, counts."""
-
-    def services_changed(self, cluster: str, services: frozenset[ServiceName] | None) -> None:
-        """What is published or acknowledged of these services (None: of all), or where agents are, looks different."""
-
-    def shards_changed(self, cluster: str, maps: frozenset[MapName] | None) -> None:
-        """What lies in ZooKeeper of these shard maps (None: of all), or where agents are, looks different."""
 
 
 class Cluster:
@@ -122,17 +98,13 @@ class Cluster:
         )
         self.edge = Edge(zookeeper=connection.zookeeper, clock=clock, changed=self._services_changed)
         self.shards = ShardMaps(zookeeper=connection.zookeeper, clock=clock, changed=partial(listener.shards_changed, settings.name))
-        self.agent_places: Mapping[str, Agent] = {}
-        """Address and zone of agents by Mesos' id, as Mesos last said."""
+        self.hosts = Hosts(
+            mesos=connection.mesos, clock=clock, answered=lambda: listener.cluster_changed(settings.name), moved=self._agents_moved
+        )
         self.obstacle: Obstacle | None = None
         """What a person must do before the cluster can be used, as found while using it: the root belongs to another installation."""
-        self.summary: MesosSummary | None = None
-        """What Mesos last said; None when it is not read or has never answered."""
         self.zookeeper_version = ""
         """Release of the ZooKeeper server of this session, as far as it tells."""
-        self._mesos_silent_since: float | None = clock.monotonic()
-        self._mesos_error = ""
-        self._agents_read = False
         self._session_lost_since: float | None = None
         self._began_at = clock.monotonic()
         self._deletions = Deletions(zookeeper=connection.zookeeper, clock=clock)
@@ -211,7 +183,17 @@ class Cluster:
         """Whether Mesos answers; None when it is not read."""
         if self.connection.mesos is None:
             return None
-        return PartView(unreachable_for=self._since(self._mesos_silent_since), error=self._mesos_error)
+        return PartView(unreachable_for=self._since(self.hosts.silent_since), error=self.hosts.error)
+
+    @property
+    def summary(self) -> MesosSummary | None:
+        """What Mesos last said; None when it is not read or has never answered."""
+        return self.hosts.summary
+
+    @property
+    def agent_places(self) -> Mapping[str, Agent]:
+        """Address and zone of agents by Mesos' id, as Mesos last said."""
+        return self.hosts.places
 
     @property
     def agents(self) -> int | None:
@@ -373,12 +355,12 @@ class Cluster:
     @property
     def agents_known(self) -> bool:
         """Whether Mesos has told where its agents are, or is not asked at all."""
-        return self.connection.mesos is None or self._agents_read
+        return self.hosts.known
 
     @property
     def agents_going(self) -> frozenset[str]:
         """Host names of agents that Mesos was told to drain or deactivate."""
-        return frozenset(agent.hostname for agent in self.agent_places.values() if agent.going)
+        return self.hosts.going
 
     # ------------------------------------------------------------------------------------------------ the guard on deletions
 
@@ -420,7 +402,7 @@ class Cluster:
             "version of ZooKeeper": self._read_zookeeper_version(),
         }
         if self.connection.mesos is not None:
-            work["mesos"] = self._read_mesos(self.connection.mesos)
+            work["mesos"] = self.hosts.run()
         self._tasks = [
             asyncio.create_task(coroutine, name=f"{what} of {self.name}", context=self._context) for what, coroutine in work.items()
         ]
@@ -502,31 +484,6 @@ class Cluster:
             self._listener.cluster_changed(self.name)
             self._listener.all_changed(self.name)
 
-    async def _read_mesos(self, mesos: Mesos) -> None:
-        while True:
-            try:
-                self.summary = await mesos.summary()
-                self._place_agents(await mesos.agents())
-            except ShurenError as error:
-                self._mesos_error = str(error)
-                if self._mesos_silent_since is None:
-                    self._mesos_silent_since = self._clock.monotonic()
-            else:
-                changed = self._mesos_silent_since is not None
-                self._mesos_silent_since, self._mesos_error = None, ""
-                if changed:
-                    self._listener.cluster_changed(self.name)
-            await self._clock.sleep(_MESOS_BEAT)
-
-    def _place_agents(self, agents: Iterable[MesosAgent]) -> None:
-        places = {a.id: place_of(a) for a in agents}
-        known, self._agents_read = self._agents_read, True
-        if places != self.agent_places or not known:
-            self.agent_places = places
-            self._services_changed(None)
-            self._listener.shards_changed(self.name, None)
-            self.directory.changed()
-
     async def _read_zookeeper_version(self) -> None:
         """Once per session: another one may be on another server."""
         while True:
@@ -594,6 +551,11 @@ class Cluster:
         leader = self.summary.leader if self.summary is not None else ""
         masters = [urlsplit(url).netloc for url in (self.settings.mesos.masters if self.settings.mesos is not None else ())]
         return mesos_names(leader=leader, masters=masters, agents=self.agent_places.values())
+
+    def _agents_moved(self) -> None:
+        self._services_changed(None)
+        self._listener.shards_changed(self.name, None)
+        self.directory.changed()
 
     def _services_changed(self, services: frozenset[ServiceName] | None) -> None:
         self._listener.services_changed(self.name, services)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from shuren.controllers.estate.cluster import Cluster, Listener
+from shuren.controllers.estate.cluster import Cluster
 from shuren.controllers.estate.connection import Connection, ConnectionFactory, Identity
+from shuren.controllers.estate.listener import Listener
 from shuren.controllers.estate.pace import Pace
 from shuren.domain.cluster import ClusterSettings, Credentials, Obstacle
 from shuren.domain.errors import Denied, Transient

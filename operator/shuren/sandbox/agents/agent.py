@@ -118,6 +118,8 @@ class Agent:
         self.registered_at = registered_at
         self.state = AgentState.ACTIVE
         self.maintenance = False
+        self.forgotten: set[str] = set()
+        """Tasks that Marathon has expunged while the agent was away. They may still run there, and are killed when it returns."""
         self.used = Resources()
         self.used_ports: set[int] = set()
         self._held: dict[str, tuple[Resources, tuple[int, ...]]] = {}

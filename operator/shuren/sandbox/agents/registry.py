@@ -114,16 +114,12 @@ class Agents:
             self.version += 1
 
     def dump(self) -> str:
-        """For storage: ids, specs, states and who is in maintenance."""
-        return json.dumps(
-            {
-                "prefix": self.prefix,
-                "next": self._next,
-                "agents": [
-                    {**a.spec.dump(), "id": a.id, "state": a.state.value, "maintenance": a.maintenance} for a in self._agents.values()
-                ],
-            }
-        )
+        """For storage: ids, specs, states, who is in maintenance and what has been forgotten."""
+        entries = [
+            {**a.spec.dump(), "id": a.id, "state": a.state.value, "maintenance": a.maintenance, "forgotten": sorted(a.forgotten)}
+            for a in self._agents.values()
+        ]
+        return json.dumps({"prefix": self.prefix, "next": self._next, "agents": entries})
 
     @classmethod
     def load(cls, text: str, *, now: float) -> Agents:
@@ -131,8 +127,9 @@ class Agents:
         agents = cls(prefix=saved["prefix"])
         for entry in saved["agents"]:
             state, maintenance = AgentState(entry.pop("state")), bool(entry.pop("maintenance", False))
+            forgotten = entry.pop("forgotten", [])
             agent = agents.add(AgentSpec.parse(entry), now=now)
-            agent.state, agent.maintenance = state, maintenance
+            agent.state, agent.maintenance, agent.forgotten = state, maintenance, set(forgotten)
         agents._next = saved["next"]
         return agents
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shuren.sandbox.agents.agent import Agent, AgentState
+from shuren.sandbox.engine.ids import instance_of
 from shuren.sandbox.engine.model import ACTIVE, Condition, Goal, Instance
-from shuren.sandbox.runners.port import TaskStatus
+from shuren.sandbox.runners.port import Launch, TaskStatus
 
 if TYPE_CHECKING:
     from shuren.sandbox.contract import Json
@@ -30,8 +31,6 @@ class Reachability:
     def __init__(self, world: World, lifecycle: Lifecycle) -> None:
         self._world, self._lifecycle = world, lifecycle
         self._closed = False
-        self._forgotten: dict[str, set[str]] = {}
-        """Expunged tasks by agent: they may still run there."""
         lifecycle.unreachable = self.lost
 
     # ---------------------------------------------------------------- agents
@@ -67,7 +66,8 @@ class Reachability:
         self._lifecycle.scheduler.wake()
 
     def _kill_forgotten(self, agent: Agent) -> None:
-        for task in self._forgotten.pop(agent.id, ()):
+        forgotten, agent.forgotten = agent.forgotten, set()
+        for task in sorted(forgotten):
             self._world.runner.kill(task, grace=0.0)
 
     def remove(self, agent: Agent, *, gone: bool) -> None:
@@ -76,7 +76,7 @@ class Reachability:
         for instance in instances:
             for task in instance.task_ids():
                 self._world.runner.lose(task)
-        for task in self._forgotten.pop(agent.id, ()):
+        for task in agent.forgotten:
             self._world.runner.lose(task)
         self._lifecycle.unseen(agent)
         for instance in instances:
@@ -101,11 +101,28 @@ class Reachability:
         forgets what has been unreachable for long enough.
         """
         for agent in self._world.agents:
+            self._adopt_forgotten(agent)
             self._report_lost(agent)
         for instance in self._world.instances:
             if instance.condition in {Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE}:
                 self.lost(instance)
         self._world.clock.after(self._world.timing.expunge_first, self._forget_overdue)
+
+    def _adopt_forgotten(self, agent: Agent) -> None:
+        """Nothing is known of them any more but where they ran: enough to find and to kill them."""
+        for task in sorted(agent.forgotten):
+            instance_id = instance_of(task) or task
+            launch = Launch(
+                task_id=task,
+                app_id="/",
+                agent_id=agent.id,
+                host=agent.hostname,
+                definition={},
+                environment={},
+                ports=(),
+                directory=self._world.sandbox_of(agent.id, instance_id, task),
+            )
+            self._world.runner.adopt(launch, running=True)
 
     def stop(self) -> None:
         """Leadership is over."""
@@ -154,9 +171,10 @@ class Reachability:
 
     def _expunge(self, instance: Instance) -> None:
         """Forgotten; should it come back with its agent it is killed."""
-        agent_id = instance.agent_id
-        if agent_id is not None:
-            self._forgotten.setdefault(agent_id, set()).update(instance.task_ids())
+        agent = self._world.agents.get(instance.agent_id)
+        if agent is not None:
+            agent.forgotten.update(instance.task_ids())
+            self._world.agents.changed = True
         if instance.condition is Condition.UNREACHABLE:
             self._world.instances.touch(instance, Condition.UNREACHABLE_INACTIVE)
         if self._world.instances.get(instance.id) is instance:

@@ -42,6 +42,28 @@ async def test_a_forgotten_task_is_killed_when_its_agent_returns(room: Room) -> 
     assert room.running("/a") == 1
 
 
+async def test_a_forgotten_task_is_killed_by_the_next_leader_too(room: Room) -> None:
+    await room.settled("/a")
+    agent, (lost,) = agent_of(room, "/a"), room.instances("/a")
+    room.leading.reachability.partition(agent)
+    room.until(lambda: room.running("/a") == 1 and lost not in room.instances("/a"))
+    room.leading.flush()
+    for _ in range(2):  # it is kept from one leader to the next as long as its agent is away
+        await room.restart()
+        assert room.running("/a") == 1
+    room.events()
+    again = room.leading.world.agents.get(agent.id)
+    assert again is not None
+    room.leading.reachability.come_back(again)
+    room.advance(5)
+    gone = [e for e in room.events() if e["eventType"] == "unknown_instance_terminated_event"]
+    assert [(e["instanceId"], e["runSpecId"], e["condition"]) for e in gone] == [(lost.id, "/a", "Killed")]
+    await room.restart()
+    room.advance(5)
+    assert room.running("/a") == 1
+    assert not [e for e in room.events() if e["eventType"] == "unknown_instance_terminated_event"]
+
+
 async def test_it_waits_before_it_replaces_and_before_it_forgets(room: Room) -> None:
     await room.settled("/a", **strategy(10, 30))
     (lost,) = room.instances("/a")
