@@ -75,7 +75,9 @@ class SimMember:
         self.fails: set[str] = set()
         """States of moves that it cannot do."""
         self.serves: set[int] = set()
-        self._acted: tuple[int, str, frozenset[str]] | None = None
+        self.loads: Mapping[int, int] | None = None
+        """What each shard is asked for; None: it does not measure."""
+        self._acted: tuple[object, ...] | None = None
 
     async def stop(self) -> None:
         """The process ends, and its session with it."""
@@ -84,7 +86,7 @@ class SimMember:
         self.serves = set()
 
     async def act(self) -> None:
-        now = (len(self._tree.commits), self.address, frozenset(self.fails))
+        now = (len(self._tree.commits), self.address, frozenset(self.fails), self.loads)
         if self.deaf or now == self._acted:
             return
         table = read_table(self._tree, self.path)
@@ -100,9 +102,19 @@ class SimMember:
             self.serves = {s for s, duty in found.items() if duty.serves and self._held[s].role is Role.PRIMARY}
         self._generation = table.generation if table is not None else 0
         counts = Counter(held.role.value for held in self._held.values())
-        live = Live(id=self.id, instance="1", address=self.address, generation=self._generation, session_seconds=10.0, counts=dict(counts))
+        led = {shard: self.loads.get(shard, 1) for shard in self.serves} if self.loads is not None else None
+        live = Live(
+            id=self.id,
+            instance="1",
+            address=self.address,
+            generation=self._generation,
+            session_seconds=10.0,
+            counts=dict(counts),
+            load=sum(led.values()) if led is not None else None,
+            hottest=led or {},
+        )
         await self._write(f"{self.path}/live/{moves_codec.node_name(self.id)}", moves_codec.encode_live(live), ephemeral=True)
-        self._acted = (len(self._tree.commits), self.address, frozenset(self.fails))
+        self._acted = (len(self._tree.commits), self.address, frozenset(self.fails), self.loads)
 
     def _answer(self, shard: int) -> Report | None:
         node = self._tree.node(f"{self.path}/moves/{shard}/{moves_codec.node_name(self.id)}")

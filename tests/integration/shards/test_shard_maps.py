@@ -209,6 +209,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"members": {"static": [{"id": "a", "weight": 0}, {"id": "b", "weight": 0}]}}, "no member has a weight above 0"),
     ({"members": {"static": [{"id": "a", "weight": -1}]}}, "spec.members.static[0].weight"),
     ({"members": {"static": STATIC, "weights": [{"id": "a", "weight": 1}]}}, "static members carry their own weights"),
+    ({"balance": {"by": "Load", "untilPercent": 130}}, "untilPercent is below abovePercent"),
 ]
 FIXED: list[tuple[dict[str, Any], str]] = [
     ({"partitionings": [{"name": "p1", "shards": 128}]}, "the number of shards of a partitioning cannot change"),

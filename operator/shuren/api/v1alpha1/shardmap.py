@@ -229,6 +229,38 @@ class Rollout(Node):
     """Members that may restart at once while the app gets a new version. Used where the app's own upgradeStrategy is left out."""
 
 
+class BalanceBy(StrEnum):
+    """What of the shards is balanced."""
+
+    COUNT = "Count"
+    LOAD = "Load"
+
+
+class Balance(Node):
+    """What of the shards is balanced between the members, by their weights."""
+
+    rules = (
+        Rule(
+            cel="self.untilPercent < self.abovePercent",
+            holds=lambda b: b.until_percent < b.above_percent,
+            message="untilPercent is below abovePercent: balancing ends well inside the band that it begins outside of",
+            at="untilPercent",
+        ),
+    )
+
+    by: Annotated[BalanceBy, Field(strict=False)] = BalanceBy.COUNT
+    """Count: every member holds its share of shards, give or take one. Load: what the shards that a member leads are asked for is near its
+    share, as members measure it (ShardMember.measured); counts then differ."""
+    above_percent: Annotated[Int, Field(ge=101, le=10_000)] = 125
+    """By load: balancing begins when a member has more than so much of its share."""
+    until_percent: Annotated[Int, Field(ge=100, le=10_000)] = 110
+    """By load: balancing ends when no member has more than so much of its share."""
+    budget_percent: Annotated[Int, Field(ge=1, le=100)] = 9
+    """By load: part of all shards that may go elsewhere in one round; one always may. Handing a shard to a standby counts a quarter."""
+    round_seconds: SomeSeconds = 60
+    """By load: the least time from one round to the next, in which members measure what the last one has brought."""
+
+
 class ShardMapSpec(Node):
     """What the map is made of, who holds its shards, and how they move."""
 
@@ -281,6 +313,8 @@ class ShardMapSpec(Node):
     """Who may hold shards."""
     spread: Spread = Spread()
     """How far apart the replicas of a shard are kept."""
+    balance: Balance = Balance()
+    """What of the shards is balanced between the members."""
     moves: Moves = Moves()
     """When and how quickly shards move."""
     rollout: Rollout = Rollout()

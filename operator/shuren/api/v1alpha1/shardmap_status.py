@@ -95,6 +95,19 @@ class MoveCounts(Node):
     """Shards whose last move failed and is tried again."""
 
 
+class LoadFacts(Node):
+    """The last look at the load of the members, where spec.balance.by is Load; one a round."""
+
+    balancing: bool
+    """Whether a member was above the band, and rounds go on until none is above its lower edge."""
+    reporting: Count
+    """Members that tell their load; the shards of others count as average ones."""
+    hottest_percent: Count
+    """Load of the hottest member in relation to its share, to the nearest 5."""
+    shifts: Count
+    """Shards that got another primary in that round."""
+
+
 class ShardMapStatus(Node):
     """What was found and done."""
 
@@ -124,6 +137,8 @@ class ShardMapStatus(Node):
     """Shards with two replicas in one rack (or on one host, by spec.spread.level)."""
     moves: MoveCounts | None = None
     """Moves towards the table that was last planned."""
+    load: LoadFacts | None = None
+    """The load of the members, where spec.balance.by is Load."""
     progress: Annotated[str, Field(max_length=32)] | None = None
     """Settled shards of all, for people: 4090/4096."""
     conditions: Conditions | None = None

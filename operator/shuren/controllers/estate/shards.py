@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from shuren.controllers.estate.shard_nodes import GENERATIONS, HEAD, LIVE, MOVES, SHARDS, Published, read_head, remove_tree
 from shuren.domain.errors import Fenced, Gone, Invalid, ShurenError, Transient, Unreachable
@@ -282,7 +282,7 @@ class ShardMaps:
             gone_ids = entry.live.keys() - {moves_codec.member_of(node) for node in there}
         else:
             gone_ids = set()
-        before = dict(entry.live)
+        before = _said(entry.live)
         for member in gone_ids:
             del entry.live[member]
             entry.since[member] = now
@@ -295,7 +295,7 @@ class ShardMaps:
                 entry.since.pop(member, None)
             elif entry.live.pop(member, None) is not None:
                 entry.since[member] = now
-        return entry.live != before
+        return _said(entry.live) != before
 
     async def _read_moves(self, name: MapName, entry: _Entry) -> None:
         base = f"{SHARDS}/{name}{MOVES}"
@@ -531,6 +531,11 @@ def _owner(data: bytes, name: MapName, *, published: bool) -> tuple[str, str]:
     if (record.get("namespace"), record.get("name")) != (name.namespace, name.name):
         return f"it belongs to ShardMap {record.get('namespace')}/{record.get('name')}", ""
     return "", str(record.get("uid") or "")
+
+
+def _said(live: Mapping[str, Live]) -> dict[str, Live]:
+    """What members say but for their load, which is another with every heartbeat and is looked at when its time comes."""
+    return {member: replace(one, load=None, hottest={}) if one.load is not None else one for member, one in live.items()}
 
 
 def _live(data: bytes, base: str, node: str) -> Live | None:

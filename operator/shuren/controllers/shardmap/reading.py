@@ -12,6 +12,7 @@ from shuren.controllers.identity import cluster_of
 from shuren.domain.app.snapshot import Problem
 from shuren.domain.identity import ObjectKey
 from shuren.domain.shardmap.snapshot import Identity, MapResource, MapSpec, SourceMember
+from shuren.domain.shards.load import LoadPolicy
 from shuren.domain.shards.members import Spread, SpreadLevel
 from shuren.domain.shards.migration import Caps, Deadlines, MovePolicy
 from shuren.domain.shards.partitions import Partitioning
@@ -74,11 +75,23 @@ def _spec(model: api.ShardMapSpec) -> MapSpec:
         partitionings=tuple(Partitioning(name=p.name, shards=p.shards) for p in model.partitionings),
         replicas=model.replicas,
         spread=spread,
+        load=_load(model.balance),
         policy=_policy(model.moves),
         paused=model.moves.paused,
         drain=frozenset(model.members.drain or ()),
         require_idle=model.turndown_policy is api.TurndownPolicy.REQUIRE_IDLE,
         suspend=model.suspend,
+    )
+
+
+def _load(model: api.Balance) -> LoadPolicy | None:
+    if model.by is api.BalanceBy.COUNT:
+        return None
+    return LoadPolicy(
+        above=model.above_percent / 100,
+        until=model.until_percent / 100,
+        budget=model.budget_percent / 100,
+        every=model.round_seconds,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from shuren.domain.app.snapshot import FORCE_ORPHAN, PENDING, Problem
 from shuren.domain.errors import Invalid
-from shuren.domain.shardmap import roster
+from shuren.domain.shardmap import by_load, roster
 from shuren.domain.shardmap.plan import (
     AddFinalizer,
     ForgetGenerations,
@@ -272,7 +272,9 @@ def _go_on(s: MapSnapshot, spec: MapSpec, seen: MapSeen, table: ShardTable, peop
     made = step(world)
     memory = replace(aim.memory, failures=_open(world, made))
     actions = _actions(s, seen, table, people, made)
-    picture = Picture(seen=seen, table=table, people=people, world=world, step=made, view=view, planned=memory.planned, goal=memory.goal)
+    picture = Picture(
+        seen=seen, table=table, people=people, world=world, step=made, view=view, planned=memory.planned, goal=memory.goal, load=memory.load
+    )
     finding = _judge(s, spec, picture, aim, memory)
     if layout.wait and finding.phase is Phase.READY:
         finding = replace(finding, reason="Repartitioning", message=f"before the map is laid out anew, {layout.wait}", moving=True)
@@ -284,6 +286,9 @@ def _go_on(s: MapSnapshot, spec: MapSpec, seen: MapSeen, table: ShardTable, peop
         return _report(s, finding, memory=replace(memory, failures=s.memory.failures))
     prepared = (*_preparations(s, seen), *actions) if actions else ()
     again = _AT_ONCE if made.publish or _republishes(actions) else made.again_in
+    if spec.load is not None and memory.goal is not None:
+        left = by_load.due_in(memory.load, spec.load, s.monotonic)
+        again = min(again, left or spec.load.every) if again is not None else left or spec.load.every
     if s.source.problem is not None or people.missing_since:
         again = min(again, _SETTLE) if again is not None else _SETTLE
     made_plan = _report(s, finding, actions=prepared, memory=memory, news=aim.news, requeue_after=again)
@@ -342,6 +347,9 @@ def _aim(s: MapSnapshot, spec: MapSpec, people: Roster, world: World, memory: Me
     except Invalid as error:
         return _Aim(memory=replace(memory, goal=None), problem=Problem(reason="TooFewMembers", message=str(error)))
     why = why_plan(memory.goal, wanted, world)
+    measured_aim = _aim_by_load(s, spec, people, world, memory, wanted=wanted, why=why, together=together)
+    if measured_aim is not None:
+        return measured_aim
     if not why:
         return _Aim(memory=memory)
     start = effective(world)
@@ -356,6 +364,27 @@ def _aim(s: MapSnapshot, spec: MapSpec, people: Roster, world: World, memory: Me
     left = len(changes(world.table, goal.table))
     counts = PlanFacts(moves=each * planned.moves, bound=each * planned.bound, proven=planned.proven, changes=left)
     note = f"{why}: {counts.moves} replicas to move, at least {counts.bound}; {len(moved)} shards change"
+    return _Aim(memory=replace(memory, planned=counts), news=(("Planned", note),) if moved else ())
+
+
+def _aim_by_load(
+    s: MapSnapshot, spec: MapSpec, people: Roster, world: World, memory: Memory, *, wanted: Wanted, why: str, together: bool
+) -> _Aim | None:
+    """The same by load; None when the map is balanced by count, or cannot be otherwise now (a split is under way, other replicas)."""
+    if spec.load is None or s.seen is None or together or world.table.replicas != spec.replicas:
+        return None
+    loads = by_load.reported(s.seen.live, people.presences)
+    found = by_load.aim(world, wanted, loads, spec.load, why=why, goal=memory.goal, look=memory.load, now=s.monotonic)
+    if found is None:
+        return None
+    moved = changes(effective(world), found.goal.table)
+    said = tuple((finding.reason, finding.message) for finding in found.findings)
+    memory = replace(memory, goal=found.goal, findings=said, load=found.look)
+    if not moved and not world.moves:
+        return _Aim(memory=memory)
+    left = len(changes(world.table, found.goal.table))
+    counts = PlanFacts(moves=found.copies, bound=found.copies, proven=False, changes=left)
+    note = f"{found.why}: {found.copies} replicas to move, {len(moved)} shards change"
     return _Aim(memory=replace(memory, planned=counts), news=(("Planned", note),) if moved else ())
 
 

@@ -13,6 +13,7 @@ from shuren.domain.identity import ObjectKey
 from shuren.domain.json import JsonValue
 from shuren.domain.shards.assignment import Assignment
 from shuren.domain.shards.goals import Goal
+from shuren.domain.shards.load import LoadPolicy
 from shuren.domain.shards.members import Spread
 from shuren.domain.shards.migration import Failure, MovePolicy
 from shuren.domain.shards.partitions import Partitioning
@@ -67,6 +68,8 @@ class MapSpec:
     partitionings: tuple[Partitioning, ...]
     replicas: int = 1
     spread: Spread = field(default_factory=Spread)
+    load: LoadPolicy | None = None
+    """How it is balanced by load; None: by count."""
     policy: MovePolicy = field(default_factory=MovePolicy)
     paused: bool = False
     drain: frozenset[str] = frozenset()
@@ -173,6 +176,20 @@ class Measured:
     violations: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadLook:
+    """The last look at the load of a map's members. `at`: when, in monotonic seconds. `hottest`: the highest ratio of load to share.
+
+    `active`: rounds go on, since a member is not yet below the band's lower edge. `shifts`: shards that got another primary.
+    """
+
+    at: float
+    active: bool
+    reporting: int
+    hottest: float
+    shifts: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Memory:
     """What the controller remembers from pass to pass. Losing it costs a longer wait or a plan made anew, never a wrong step.
@@ -187,6 +204,7 @@ class Memory:
     missing_since: Mapping[str, float] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
     measured: Measured | None = None
+    load: LoadLook | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

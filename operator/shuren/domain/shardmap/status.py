@@ -9,7 +9,7 @@ from enum import Enum
 from shuren.domain.conditions import Condition, ConditionType, Truth
 from shuren.domain.json import JsonValue
 from shuren.domain.shardmap.roster import Roster
-from shuren.domain.shardmap.snapshot import MapSeen, MapSnapshot, Measured, PlanFacts
+from shuren.domain.shardmap.snapshot import LoadLook, MapSeen, MapSnapshot, Measured, PlanFacts
 from shuren.domain.shards.assignment import changes
 from shuren.domain.shards.goals import Goal
 from shuren.domain.shards.migration import World
@@ -40,6 +40,7 @@ class Picture:
     view: Measured
     planned: PlanFacts | None
     goal: Goal | None
+    load: LoadLook | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +129,20 @@ def facts(s: MapSnapshot, finding: Finding) -> dict[str, JsonValue]:
         "primariesPerMember": _range(picture, picture.view.rows.led()),
         "rackViolations": picture.view.violations,
         "moves": _moves(s, picture),
+        **_load(s, picture.load),
         "progress": f"{settled}/{table.shards}",
     }
+
+
+_STEP = 5
+"""Percent: a load that wavers by less is told as it was."""
+
+
+def _load(s: MapSnapshot, look: LoadLook | None) -> dict[str, JsonValue]:
+    if s.spec is None or s.spec.load is None or look is None:
+        return {}
+    hottest = round(look.hottest * 100 / _STEP) * _STEP
+    return {"load": {"balancing": look.active, "reporting": look.reporting, "hottestPercent": hottest, "shifts": look.shifts}}
 
 
 _NAMES = {

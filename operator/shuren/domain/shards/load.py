@@ -29,7 +29,8 @@ class LoadPolicy:
 
     Balancing begins when a member is above `above` and goes on, round by round, until none is above `until`. `budget`: the part of all
     shards that may change its place in one round (one shard at least). `handover`: what handing a shard to a standby counts, in relation
-    to copying it. `crowd`: no member holds more than so many times its share of replicas, however little they are asked for.
+    to copying it. `crowd`: no member holds more than so many times its share of replicas, however little they are asked for. `every`:
+    seconds from one round to the next at least, so that members can measure what the last one has brought.
     """
 
     above: float = 1.25
@@ -37,6 +38,7 @@ class LoadPolicy:
     budget: float = 0.09
     handover: float = 0.25
     crowd: float = 2.0
+    every: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
