@@ -13,6 +13,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from paasapp_cluster import Lead, LiveCluster, LiveClusters, Site
@@ -208,7 +209,10 @@ class BalancedGates:
         share = told.weight if told.beside == app_ids[1] else None
         behind = "" if self.world.clock.monotonic() - at >= self.world.follows_after else "load balancer lb-1 has yet to follow shop.web"
         counts = {"lb-1": self.world.counted(app_ids[1], at if told.weight and not behind else None)}
-        return tuple(Carrier(service=name, share=share, behind=behind, counts=counts) for name in self.world.services)
+        ready = len(self.world.marathon_tasks(app_ids[1]))
+        unproven = "" if self.world.checks_pass else f"load balancer lb-1 has 0 of {ready} endpoints of {app_ids[1]} up"
+        seen = Carrier(service="", share=share, behind=behind, ready=ready, unproven=unproven, counts=counts)
+        return tuple(replace(seen, service=name) for name in self.world.services)
 
     def split(self, owner: ObjectKey) -> None:
         self.world.publish_split(owner)
@@ -224,6 +228,8 @@ class World:
     lets_go_after = 12.0
     follows_after = 3.0
     """Seconds in which load balancers bring about another split of traffic."""
+    checks_pass = True
+    """Whether load balancers' own checks of new instances pass."""
     requests_per_second = 20.0
     services: tuple[str, ...] = ("shop.web",)
     """Names of the services that carry each app, where it is balanced."""

@@ -21,7 +21,7 @@ from kazoo.client import KazooClient
 
 from kube_rest import GROUP, Rest
 from shuren.devenv.background import Sandbox
-from shuren.devenv.parts import CLUSTER, LB_GROUP
+from shuren.devenv.parts import CLUSTER, LB_ACCOUNT, LB_GROUP, OPERATOR_NAMESPACE
 from shuren.devenv.processes import ProcessId, marked
 from shuren.devenv.progress import to_stderr
 from tenant import Engine
@@ -29,7 +29,7 @@ from traffic_clients import KINDS
 from waiting import eventually
 
 Json = dict[str, Any]
-REQUESTS = int(os.environ.get("SHUREN_TRAFFIC_REQUESTS") or 4_600)
+REQUESTS = int(os.environ.get("SHUREN_TRAFFIC_REQUESTS") or 3_900)
 HOST, PORT, NAMESPACE = "web.example", 8080, "traffic"
 INSTANCES, AGENTS = 3, 3
 _PATIENCE = 120.0
@@ -132,7 +132,7 @@ class Traffic:
     def prepare(self) -> None:
         self.sandbox.kubectl("create", "namespace", NAMESPACE)
         self.sandbox.apply(_app(self.directory))
-        self.sandbox.apply(_service("web", PORT))
+        self.sandbox.apply(_service("web", plain(PORT)))
         self.settled()
 
     def resource(self, kind: str, name: str = "web") -> Json:
@@ -146,6 +146,16 @@ class Traffic:
     def roll(self) -> None:
         """Another version, so that every task is replaced."""
         self.change(env={"VERSION": str(int(self.resource("paasapp")["spec"]["env"]["VERSION"]) + 1)})
+
+    @property
+    def app_id(self) -> str:
+        """Marathon's id of the app; after a gated roll-out it is another one."""
+        return str(self.resource("paasapp")["status"]["marathon"]["id"])
+
+    def weight(self) -> int | None:
+        """Percent of the traffic that the version beside has, during a gated roll-out."""
+        rollout = self.resource("paasapp")["status"].get("rollout", {})
+        return rollout.get("weight") if rollout.get("phase") not in {None, "Completed"} else None
 
     def scale(self, instances: int) -> None:
         self.sandbox.kubectl("-n", NAMESPACE, "scale", "paasapp/web", f"--replicas={instances}")
@@ -166,10 +176,27 @@ class Traffic:
             seen = {kind: self.resource(kind).get("status") for kind in ("paasapp", "paasservice")}
             raise AssertionError(json.dumps({**seen, "tasks": list(self.tasks())}, indent=1)) from None
 
-    def add_listener(self, name: str, port: int) -> None:
+    def add_listener(self, name: str, listener: Json) -> None:
         """One more service over the same app: HAProxy has to be reloaded for its port."""
-        self.sandbox.apply(_service(name, port))
+        self.sandbox.apply(_service(name, listener))
         eventually(lambda: _ready(self.resource("paasservice", name)), seconds=_PATIENCE, every=0.2)
+
+    def certificate(self, name: str, certificate: Path, key: Path) -> None:
+        """A Secret with it, which the load balancers' ServiceAccount may read."""
+        data = {"tls.crt": certificate.read_text(), "tls.key": key.read_text()}
+        metadata = {"name": name, "namespace": NAMESPACE}
+        rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [name], "verbs": ["get"]}
+        account = {"kind": "ServiceAccount", "name": LB_ACCOUNT, "namespace": OPERATOR_NAMESPACE}
+        group = "rbac.authorization.k8s.io"
+        role = {"apiGroup": group, "kind": "Role", "name": name}
+        self.sandbox.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls", "stringData": data})
+        self.sandbox.apply({"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]})
+        binding = {"kind": "RoleBinding", "metadata": metadata, "roleRef": role, "subjects": [account]}
+        self.sandbox.apply({"apiVersion": f"{group}/v1", **binding})
+
+    def reloads(self, name: str = "web") -> list[int]:
+        """How often each load balancer has reloaded its HAProxy."""
+        return [seen["reloads"] for seen in self.resource("paasservice", name)["status"]["loadBalancers"]]
 
     def remove_listener(self, name: str) -> None:
         self.sandbox.kubectl("-n", NAMESPACE, "delete", "paasservice", name, f"--timeout={_PATIENCE:.0f}s")
@@ -288,7 +315,7 @@ def _app(directory: Path) -> Json:
     )
 
 
-def _service(name: str, port: int) -> Json:
+def _service(name: str, listener: Json) -> Json:
     check = {"type": "Http", "path": "/ready", "intervalMs": 300, "fastIntervalMs": 100, "downIntervalMs": 200, "fall": 2}
     return _resource(
         "PaasService",
@@ -296,10 +323,15 @@ def _service(name: str, port: int) -> Json:
         backends=[{"name": "main", "appRef": {"name": "web"}, "portName": "http"}],
         loadBalancer={
             "group": LB_GROUP,
-            "listeners": [{"name": "http", "protocol": "HTTP", "port": port, "hosts": [HOST]}],
+            "listeners": [listener],
             "healthCheck": check,
         },
     )
+
+
+def plain(port: int) -> Json:
+    """A listener for HTTP."""
+    return {"name": "http", "protocol": "HTTP", "port": port, "hosts": [HOST]}
 
 
 def _resource(kind: str, name: str, **spec: Any) -> Json:

@@ -55,6 +55,7 @@ def lb(
     threads: Annotated[int, typer.Option(help="HAProxy's nbthread; 0: as it chooses.")] = 0,
     old_workers_seconds: Annotated[int, typer.Option(help="How long connections may outlive a reload.")] = 1800,
     counters_seconds: Annotated[float, typer.Option(help="How often counters are written to ZooKeeper.")] = 10.0,
+    certificates_seconds: Annotated[float, typer.Option(help="How often Secrets and files of certificates are read again.")] = 60.0,
     metrics_address: Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz are served.")] = "127.0.0.1",
     metrics_port: Annotated[int, typer.Option(envvar="SHUREN_LB_METRICS_PORT", help="0: nowhere.")] = 9102,
     log_format: Annotated[Format, typer.Option(help="Form of log lines.")] = Format.CONSOLE,
@@ -101,6 +102,7 @@ def lb(
         threads=threads,
         certificate_dir=certificates,
         counters_interval=counters_seconds,
+        material_interval=certificates_seconds,
     )
     connection = Connection(
         hosts=zookeeper,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from shuren.devenv import parts
 from shuren.devenv.binaries import Binaries, find_binaries, find_haproxy, find_java, find_zookeeper_jar
 from shuren.devenv.children import Children
-from shuren.devenv.cluster import Cluster, admin_kubeconfig, make_secrets, operator_kubeconfig
+from shuren.devenv.cluster import Cluster, admin_kubeconfig, lb_kubeconfig, make_secrets, operator_kubeconfig
 from shuren.devenv.errors import DevenvError
 from shuren.devenv.options import Options
 from shuren.devenv.places import StateDir, cache_dir, find_manifests
@@ -64,7 +64,10 @@ class Bringup:
                 return
             await cluster.apply_crds(manifests.crd_files())
             await _together(*(self._start(part) for part in last), cluster.apply(manifests.base_files()))
-            await cluster.write_operator_kubeconfig()
+            await cluster.write_kubeconfig(parts.OPERATOR_ACCOUNT, operator_kubeconfig(self.place))
+            if balancers:
+                await cluster.apply_object(parts.load_balancer_account())
+                await cluster.write_kubeconfig(parts.LB_ACCOUNT, lb_kubeconfig(self.place))
 
         await _together(kubernetes(), *(self._start(part) for part in (*zookeepers, *engines)))
         endpoints = Endpoints(
@@ -111,7 +114,7 @@ class Bringup:
             return []
         find_haproxy()
         metrics = [self.reservations.port() for _ in range(self.options.load_balancers)]
-        return parts.load_balancers(self.place, zookeeper_hosts, network, metrics)
+        return parts.load_balancers(self.place, zookeeper_hosts, network, lb_kubeconfig(self.place), metrics)
 
     def _engines(self, network: str) -> list[parts.Part]:
         if not self.options.engines:

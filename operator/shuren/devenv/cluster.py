@@ -19,7 +19,7 @@ from shuren.devenv.pki import Authority
 from shuren.devenv.places import StateDir
 
 _GRANTED_FOR = "720h"
-"""How long the operator's token lasts: longer than any sandbox, since nothing renews it."""
+"""How long a token lasts: longer than any sandbox, since nothing renews it."""
 
 
 def make_secrets(place: StateDir, server: str) -> parts.KubeSecrets:
@@ -50,6 +50,11 @@ def operator_kubeconfig(place: StateDir) -> Path:
     return place.kube / "operator.kubeconfig"
 
 
+def lb_kubeconfig(place: StateDir) -> Path:
+    """Of the load balancers, with no right but those that somebody gives their ServiceAccount."""
+    return place.kube / "lb.kubeconfig"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """kubectl with the administrator's kubeconfig."""
@@ -77,13 +82,13 @@ class Cluster:
         """`kubectl wait`."""
         await self._run("wait", what, f"--for={condition}", f"--timeout={seconds}s", *options)
 
-    async def write_operator_kubeconfig(self) -> None:
-        """With a token of the ServiceAccount that the manifests grant rights to."""
-        account, namespace = parts.OPERATOR_ACCOUNT, parts.OPERATOR_NAMESPACE
+    async def write_kubeconfig(self, account: str, file: Path) -> None:
+        """With a token of that ServiceAccount, which is in the operator's namespace."""
+        namespace = parts.OPERATOR_NAMESPACE
         token = await self._run("create", "token", account, f"--namespace={namespace}", f"--duration={_GRANTED_FOR}")
         view: dict[str, Any] = json.loads(await self._run("config", "view", "--raw", "--minify", "--flatten", "--output=json"))
         write_kubeconfig(
-            operator_kubeconfig(self.place),
+            file,
             cluster=view["clusters"][0]["cluster"],
             user=account,
             credential=Token(value=token.strip()),

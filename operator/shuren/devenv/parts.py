@@ -20,6 +20,8 @@ from shuren.devenv.probes import HttpProbe, Probe, ZooKeeperProbe
 
 OPERATOR_NAMESPACE = "shuren-system"
 OPERATOR_ACCOUNT = "shuren-operator"
+LB_ACCOUNT = "shuren-lb"
+"""ServiceAccount of the load balancers, without any right: who wants TLS from a Secret lets it `get` that one (docs/decisions/0011)."""
 ZOOKEEPER_ROOT = "/shuren/sandbox"
 CLUSTER = "sandbox"
 LB_GROUP = "sandbox"
@@ -277,13 +279,13 @@ def operators(place: StateDir, kubeconfig: Path, ports: Sequence[int]) -> list[P
     ]
 
 
-def load_balancers(place: StateDir, zookeeper_hosts: str, network: str, ports: Sequence[int]) -> list[Part]:
+def load_balancers(place: StateDir, zookeeper_hosts: str, network: str, kubeconfig: Path, ports: Sequence[int]) -> list[Part]:
     """`shuren lb`, each with a HAProxy of its own on an address of its own in the sandbox' network: they share no port with anybody."""
     return [
         Part(
             name="lb",
             index=index,
-            argv=(sys.executable, "-m", "shuren.cli", "lb", f"--ports={LB_PORTS}", "--counters-seconds=1"),
+            argv=(sys.executable, "-m", "shuren.cli", "lb", f"--ports={LB_PORTS}", "--counters-seconds=1", "--certificates-seconds=2"),
             log=place.logs / f"lb-{index}.log",
             ports={"metrics": port},
             probe=HttpProbe(url=f"http://127.0.0.1:{port}/readyz"),
@@ -296,12 +298,18 @@ def load_balancers(place: StateDir, zookeeper_hosts: str, network: str, ports: S
                 "SHUREN_LB_BIND_ADDRESS": lb_address(network, index),
                 "SHUREN_LB_METRICS_PORT": str(port),
                 # whatever cluster the user's shell is connected with is none of ours
-                "KUBECONFIG": "",
+                "KUBECONFIG": str(kubeconfig),
                 "KUBERNETES_SERVICE_HOST": "",
             },
         )
         for index, port in enumerate(ports, 1)
     ]
+
+
+def load_balancer_account() -> dict[str, object]:
+    """The ServiceAccount whose token load balancers show."""
+    metadata = {"name": LB_ACCOUNT, "namespace": OPERATOR_NAMESPACE}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": False}
 
 
 def lb_address(network: str, index: int) -> str:

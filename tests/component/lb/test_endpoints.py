@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from haproxy_room import WEB, endpoint, http, route, service, tcp
@@ -128,6 +130,19 @@ async def test_a_checked_server_counts_once_its_check_passes(room: Room) -> None
         assert not room.servers(B)["b"].serves
         room.haproxy.model.run_checks()
         await eventually(lambda: (got := room.applied(WEB)) is not None and got.up == 2)
+
+
+async def test_what_is_up_is_told_of_each_app_apart(room: Room) -> None:
+    old, new = endpoint("a", app="/shop/web"), [endpoint(name, app="/shop/web-alt", weight=0) for name in "bc"]
+    await room.publish.route(route("web", http("web.example"), http("web.example", name="admin", targetPort="admin", port=81)))
+    await room.publish.endpoints(WEB, replace(old, ports={"admin": 9}))
+    async with room.running():
+        await room.acknowledged(WEB, endpoints=1)
+        room.haproxy.model.run_checks()
+        await room.publish.endpoints(WEB, *(replace(e, ports={"admin": 9}) for e in (old, *new)))
+        assert (await room.acknowledged(WEB, endpoints=2)).up_of == {"/shop/web": 1}
+        room.haproxy.model.run_checks()
+        await eventually(lambda: (got := room.applied(WEB)) is not None and got.up_of == {"/shop/web": 1, "/shop/web-alt": 2})
 
 
 async def test_host_names_are_resolved_by_the_agent_and_followed(room: Room) -> None:

@@ -185,17 +185,49 @@ async def test_what_does_not_come_on_and_is_ignored_is_told_once() -> None:
 
 
 async def test_load_balancers_that_do_not_follow_hold_it_up_and_then_it_has_failed() -> None:
-    world = Balanced()
-    world.follows_after = 1e6
-    await rolled(apply(), world=world)
+    world = await rolled(apply())
     apply("sleep 7")(world)
-    for _ in range(30):
+    await until_weight(world, 10)
+    world.follows_after = 1e6
+    for _ in range(5):
         await world.round()
         world.clock.shift(1.0)
     assert (phase(world), weight(world)) == ("Shifting", 10)
     assert "load balancer lb-1 has yet to follow shop.web" in world.message()
     await world.settle()
     assert lives(world, WEB, "sleep 1000"), "not even going back waits for ever"
+    assert "no progress for 60 s" in world.message()
+
+
+async def until_weight(world: World, wanted: int) -> None:
+    for _ in range(60):
+        if world.status().get("rollout", {}).get("weight") == wanted:
+            return
+        await world.round()
+        world.clock.shift(1.0)
+    raise AssertionError(world.status())
+
+
+async def test_no_traffic_moves_before_load_balancers_own_checks_pass() -> None:
+    world = await rolled(apply())
+    world.checks_pass = False
+    apply("sleep 7")(world)
+    for _ in range(30):
+        await world.round()
+        world.clock.shift(1.0)
+    assert (phase(world), weight(world)) == ("Scaling", 0)
+    assert "load balancer lb-1 has 0 of 1 endpoints of /shop/web-alt up" in world.message()
+    world.checks_pass = True
+    await world.settle()
+    assert lives(world, ALT, "sleep 7")
+
+
+async def test_checks_of_load_balancers_that_never_pass_take_it_back() -> None:
+    world = await rolled(apply())
+    world.checks_pass = False
+    apply("sleep 7")(world)
+    await world.settle()
+    assert lives(world, WEB, "sleep 1000")
     assert "no progress for 60 s" in world.message()
 
 

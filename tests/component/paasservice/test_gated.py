@@ -83,7 +83,7 @@ async def test_a_weight_is_there_when_it_is_published_and_every_load_balancer_ha
     counters: Any = {"backends": {"/shop/web-alt": {"requests": 9, "errors": 1, "latencyMs": 4}}}
     applied = Applied(service=WEB, endpoints=generation, route=1, counters=counters)
     world.site.balancers = (BalancerSeen(balancer=LoadBalancer(id="lb-1", group="public"), applied=applied),)
-    assert carriers(world) == (Carrier(service="shop.web", share=10, counts={"lb-1": Count(requests=9, errors=1, latency=4)}),)
+    assert carriers(world) == (Carrier(service="shop.web", share=10, ready=1, counts={"lb-1": Count(requests=9, errors=1, latency=4)}),)
     moved = await carried_by(world, 50)
     assert (moved.share, moved.behind) == (50, "load balancer lb-1 has yet to follow shop.web")
     item = world.resource()

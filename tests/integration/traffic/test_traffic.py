@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from real_parts import running
 from shuren.devenv.options import Options
+from shuren.devenv.pki import Authority
 from shuren.devenv.processes import ProcessId
-from traffic_room import AGENTS, INSTANCES, REQUESTS, Heard, Traffic, only_lost_with
+from traffic_room import AGENTS, HOST, INSTANCES, REQUESTS, Heard, Traffic, only_lost_with, plain
 from waiting import eventually
 
 
@@ -50,6 +56,24 @@ def test_a_rolling_update(traffic: Traffic) -> None:
         traffic.settled()
         assert not before & set(traffic.tasks())
     assert load.failed == []
+
+
+def test_a_gated_canary_by_steps(traffic: Traffic) -> None:
+    """Half of the way the old and the new version answer side by side; the old one goes when it is drained on both load balancers."""
+    before, lived_on = set(traffic.tasks()), traffic.app_id
+    traffic.change(rollout={"strategy": "Gated", "steps": [{"weight": 20, "maxErrorRate": 0}, {"weight": 60, "durationSeconds": 1}]})
+    with traffic.load("gated canary") as load:
+        traffic.roll()
+        eventually(lambda: traffic.weight() == 60, seconds=60)
+        heard = traffic.heard()
+        traffic.settled()
+        after = set(traffic.tasks())
+    traffic.change(rollout={"strategy": None, "steps": None})
+    assert load.failed == []
+    assert not before & after
+    assert traffic.app_id == f"{lived_on}-alt"
+    new, old = (sum(heard[task].begun.total() for task in heard.keys() & tasks) for tasks in (after, before))
+    assert old > new > 0
 
 
 def test_scaling_up_and_down(traffic: Traffic) -> None:
@@ -125,11 +149,56 @@ def test_an_agent_killed_and_what_it_missed_made_up_for(traffic: Traffic) -> Non
 def test_reloads_for_a_new_listener_and_for_its_end(traffic: Traffic) -> None:
     before = traffic.haproxies()
     with traffic.load("HAProxy reloaded") as load:
-        traffic.add_listener("more", 8081)
+        traffic.add_listener("more", plain(8081))
         assert traffic.haproxies() - before, "a new worker"
         load.more(500)
         traffic.remove_listener("more")
     assert load.failed == []
+
+
+def test_a_certificate_from_a_secret_its_renewal_and_one_that_does_not_fit(traffic: Traffic, tmp_path: Path) -> None:
+    """Fetched by the load balancers' own ServiceAccount, which may read this Secret; renewed without a reload; what is wrong is told."""
+    authority = Authority(tmp_path)
+    one, two = (authority.server(name, common_name=name) for name in ("one", "two"))
+    tls = {"certificates": [{"secretRef": {"name": "secure-tls"}}]}
+    with traffic.load("certificates") as load:
+        traffic.certificate("secure-tls", one.certificate, one.key)
+        traffic.add_listener("secure", {"name": "https", "protocol": "HTTPS", "port": 8443, "hosts": [HOST], "tls": tls})
+        assert _shown(traffic) == {"one"}
+        reloads = traffic.reloads("secure")
+        traffic.certificate("secure-tls", two.certificate, two.key)
+        eventually(lambda: _shown(traffic) == {"two"}, seconds=30)
+        traffic.certificate("secure-tls", one.certificate, two.key)
+        eventually(lambda: bool(_stalled(traffic, "secure")), seconds=30)
+        told = _stalled(traffic, "secure")
+        assert _shown(traffic) == {"two"}, "the one from before stays"
+        traffic.certificate("secure-tls", one.certificate, one.key)
+        eventually(lambda: _shown(traffic) == {"one"} and not _stalled(traffic, "secure"), seconds=30)
+        assert traffic.reloads("secure") == reloads
+        traffic.remove_listener("secure")
+    assert load.failed == []
+    assert "listeners[0].tls.certificates[0].secretRef: certificate in Secret traffic/secure-tls" in told
+    assert "its key does not belong to its certificate; the one from before stays in use" in told
+
+
+def _stalled(traffic: Traffic, name: str) -> str:
+    conditions = traffic.resource("paasservice", name)["status"]["conditions"]
+    return next((str(c["message"]) for c in conditions if c["type"] == "Stalled" and c["reason"] == "RouteRefused"), "")
+
+
+def _shown(traffic: Traffic) -> set[str]:
+    """Names in the certificates that the load balancers show."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    found = set()
+    for address in traffic.sandbox.endpoints.lb_addresses:
+        with (
+            socket.create_connection((address, 8443), timeout=10) as plain_socket,
+            context.wrap_socket(plain_socket, server_hostname=HOST) as secured,
+        ):
+            shown = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
+            found.add(str(shown.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value))
+    return found
 
 
 # ----------------------------------------------------------------------------------------------------------- what breaks
@@ -159,7 +228,7 @@ def test_a_task_that_crashes_takes_only_what_it_had(traffic: Traffic) -> None:
 
 
 def test_an_agent_lost_with_all_its_tasks(traffic: Traffic) -> None:
-    tasks = traffic.engine.tasks("/traffic/web")
+    tasks = traffic.engine.tasks(traffic.app_id)
     host = min(task["host"] for task in tasks.values())
     dead = {name for name, task in tasks.items() if task["host"] == host}
     spec = next(a for a in traffic.engine.ask("GET", "/sandbox/agents")["agents"] if a["hostname"] == host)

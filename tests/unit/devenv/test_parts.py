@@ -95,7 +95,7 @@ def test_operators_run_under_the_granted_account_with_ports_and_names_of_their_o
 
 def test_load_balancers_have_addresses_above_the_agents_and_share_nothing(place: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", "/home/me/.kube/config")
-    first, second = parts.load_balancers(place, "127.0.0.1:2181", "127.83.12", [1, 2])
+    first, second = parts.load_balancers(place, "127.0.0.1:2181", "127.83.12", Path("/k/lb"), [1, 2])
     agents = json.loads(parts.write_agents(place.root / "agents.json", "127.83.12", MAX_AGENTS).read_text())
     addresses = {part.env["SHUREN_LB_BIND_ADDRESS"] for part in (first, second)}
     assert addresses == {"127.83.12.251", "127.83.12.252"}
@@ -104,7 +104,7 @@ def test_load_balancers_have_addresses_above_the_agents_and_share_nothing(place:
     for name in ("SHUREN_LB_ID", "SHUREN_LB_STATE_DIR", "SHUREN_LB_METRICS_PORT"):
         assert first.env[name] != second.env[name]
     assert first.env["SHUREN_LB_GROUP"] == second.env["SHUREN_LB_GROUP"]
-    assert first.env["KUBECONFIG"] == ""
+    assert first.env["KUBECONFIG"] == "/k/lb"
 
 
 def test_everything_that_starts_is_stopped_and_etcd_goes_after_its_api_server(place: StateDir) -> None:

@@ -355,12 +355,28 @@ class _Step:
         if self.basis.weight != weight:
             if self.halted:
                 return self.paused(actions)
+            unproven = self.unproven(app.instances) if self.roll.carried and weight > self.basis.weight else ""
+            if unproven:
+                return self.judged(actions, replace(self.basis, stage=Stage.SCALING, message=unproven), reached=1)
             now = replace(self.basis, stage=Stage.SHIFTING, weight=weight, message=f"moving {weight} % of the traffic to it")
             return self.tell(actions, now, requeue_after=_SOON)
         behind = self.behind(weight) if self.roll.carried and not self.holds else ""
         if behind:
-            return self.judged(actions, replace(self.basis, stage=Stage.SHIFTING, message=behind), reached=1)
+            return self.judged(actions, replace(self.basis, stage=Stage.SHIFTING, message=behind), reached=2)
         return self.hold(actions, app)
+
+    def unproven(self, instances: int) -> str:
+        """What keeps more traffic from going to its instances. They take it once load balancers' own checks pass; until then the old ones
+        must have it. A service publishes them as soon as Marathon finds them ready.
+        """
+        for carrier in self.s.carriers:
+            if carrier.behind:
+                return carrier.behind
+            if carrier.ready < instances:
+                return f"{carrier.service} has yet to publish {instances - carrier.ready} of its {instances} instances as ready"
+            if carrier.unproven:
+                return carrier.unproven
+        return ""
 
     def behind(self, weight: int) -> str:
         for carrier in self.s.carriers:
@@ -383,7 +399,7 @@ class _Step:
         if self.halted:
             return held.paused(actions)
         if not self.ready:
-            return held.judged(actions, replace(now, message="waiting until all its instances are ready"), reached=2)
+            return held.judged(actions, replace(now, message="waiting until all its instances are ready"), reached=3)
         held = replace(held, memory=_unwatched(held.memory))
         left = watch.at + self.step.duration - self.s.monotonic if self.roll.carried and not self.basis.skip else 0.0
         if left > 0:
@@ -392,7 +408,7 @@ class _Step:
             return held.tell(actions, now, requeue_after=min(max(left, 0.1), SETTLE if self.step.limited else _LOOK_AGAIN))
         if self.roll.carried and not self.basis.skip and not analysis.enough(self.step, seen):
             message = f"waiting for {self.step.min_requests} requests to judge it by (minRequests)"
-            return replace(held, memory=replace(self.memory, watch=watch)).judged(actions, replace(now, message=message), reached=3)
+            return replace(held, memory=replace(self.memory, watch=watch)).judged(actions, replace(now, message=message), reached=4)
         if self.step.pause and not self.basis.skip:
             return held.paused(actions)
         return held.next(actions, now, app)

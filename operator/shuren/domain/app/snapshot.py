@@ -359,12 +359,16 @@ class Carrier:
     """A service behind load balancers that carries the app.
 
     `share` is the percent of traffic that it publishes for the app beside, None when it publishes none. `behind`: why what it publishes has
-    not been brought about by every live load balancer, else empty. `counts` are of the app beside, by load balancer.
+    not been brought about by every live load balancer, else empty. `ready` are the instances of the app beside that it publishes as ready,
+    `unproven` says which load balancer's own check has yet to pass for some of them, else empty. `counts` are of the app beside, by load
+    balancer.
     """
 
     service: str
     share: int | None = None
     behind: str = ""
+    ready: int = 0
+    unproven: str = ""
     counts: Mapping[str, Count] = field(default_factory=dict)
 
 

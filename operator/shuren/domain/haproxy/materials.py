@@ -43,7 +43,9 @@ class Material:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Materials:
-    """What is there. `directory` holds the files; `users` is name → hash of each USERS; `missing` says why something is not there."""
+    """What is there. `directory` holds the files; `users` is name → hash of each USERS; `missing` says why something is not there, or why
+    what it was renewed with was refused.
+    """
 
     directory: str = "certs"
     there: frozenset[Material] = frozenset()
@@ -59,6 +61,12 @@ class Materials:
         if material in self.there:
             return ""
         return f"{material}: {self.missing.get(material, 'not there yet')}"
+
+    def refused(self, material: Material) -> str:
+        """Why it is not there, or not as its source has it now; empty when all is well."""
+        if material in self.there and material in self.missing:
+            return f"{material}: {self.missing[material]}; the one from before stays in use"
+        return self.why_not(material)
 
 
 def certificate(service: ServiceName, *, secret: str = "", file: str = "") -> Material:
@@ -78,17 +86,23 @@ def users(service: ServiceName, secret: str) -> Material:
 
 def needs(service: ServiceName, settings: LoadBalancing) -> tuple[Material, ...]:
     """Everything that a route names, sorted."""
-    found: set[Material] = set()
-    for listener in settings.listeners:
+    return tuple(sorted({material for _, material in _named(service, settings)}))
+
+
+def _named(service: ServiceName, settings: LoadBalancing) -> Iterable[tuple[str, Material]]:
+    """Everything that a route names, with the field of `spec.loadBalancer` that does."""
+    for number, listener in enumerate(settings.listeners):
         if listener.tls is not None:
-            found |= {certificate(service, secret=c.secret, file=c.file) for c in listener.tls.certificates}
+            at = f"listeners[{number}].tls"
+            for place, one in enumerate(listener.tls.certificates):
+                field = f"{at}.certificates[{place}].{'secretRef' if one.secret else 'file'}"
+                yield field, certificate(service, secret=one.secret, file=one.file)
             if listener.tls.client_ca:
-                found.add(authority(service, listener.tls.client_ca))
+                yield f"{at}.clientCertificates.caSecretRef", authority(service, listener.tls.client_ca)
     if settings.upstream.tls is not None and settings.upstream.tls.ca:
-        found.add(authority(service, settings.upstream.tls.ca))
+        yield "upstream.tls.caSecretRef", authority(service, settings.upstream.tls.ca)
     if settings.access.basic_auth is not None:
-        found.add(users(service, settings.access.basic_auth.secret))
-    return tuple(sorted(found))
+        yield "access.basicAuth.secretRef", users(service, settings.access.basic_auth.secret)
 
 
 _USER = re.compile(r"([-_.@A-Za-z0-9]{1,128}):([-$./A-Za-z0-9]{13,512})")
@@ -108,9 +122,8 @@ def parse_users(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def missing_for(service: ServiceName, settings: LoadBalancing, materials: Materials) -> tuple[str, ...]:
-    """What a route names and what is not there, in words for its status."""
-    return tuple(_unique(why for material in needs(service, settings) if (why := materials.why_not(material))))
-
-
-def _unique(words: Iterable[str]) -> Iterable[str]:
-    return dict.fromkeys(words)
+    """What a route names and what is not there or was refused, in words for its status: field and reason."""
+    first: dict[Material, str] = {}
+    for at, material in _named(service, settings):
+        first.setdefault(material, at)
+    return tuple(f"{first[material]}: {why}" for material in sorted(first) if (why := materials.refused(material)))

@@ -322,7 +322,7 @@ def _judge(s: ServiceSnapshot, seen: Observed, flaws: list[Flaw], published: _Ge
     behind = [b for b in s.balancers if published.ahead_of(b)]
     left_out = [b for b in s.balancers if b.applied is not None and b.applied.problem]
     if left_out and left_out[0].applied is not None:
-        message = f"load balancer {left_out[0].balancer.id} leaves it out: {left_out[0].applied.problem}"
+        message = f"load balancer {left_out[0].balancer.id} does not carry all of it: {left_out[0].applied.problem}"
         return replace(base, phase=Phase.STALLED, reason="RouteRefused", message=message)
     if s.elsewhere_unreachable:
         message = f"published in MesosCluster {s.elsewhere_unreachable[0]} too, which cannot be reached"

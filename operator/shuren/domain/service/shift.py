@@ -8,6 +8,7 @@ from shuren.domain.app.snapshot import Carrier as Carriage
 from shuren.domain.app.snapshot import Count
 from shuren.domain.json import JsonValue
 from shuren.domain.service.release import Carrier
+from shuren.domain.service.values import EndpointState
 
 
 def carried(carriers: Sequence[Carrier], *, lives_on: str, beside: str) -> tuple[Carriage, ...]:
@@ -18,7 +19,17 @@ def carried(carriers: Sequence[Carrier], *, lives_on: str, beside: str) -> tuple
         if published is not None and beside not in published.shares and not any(e.app in {lives_on, beside} for e in published.endpoints):
             continue
         share = published.shares.get(beside) if published is not None else None
-        found.append(Carriage(service=str(carrier.service), share=share, behind=_behind(carrier), counts=_counts(carrier, beside)))
+        there = [e for e in published.endpoints if e.app == beside and e.state is EndpointState.READY] if published is not None else []
+        found.append(
+            Carriage(
+                service=str(carrier.service),
+                share=share,
+                behind=_behind(carrier),
+                ready=len({e.task for e in there}),
+                unproven=_unproven(carrier, beside, len(there)),
+                counts=_counts(carrier, beside),
+            )
+        )
     return tuple(found)
 
 
@@ -29,6 +40,15 @@ def _behind(carrier: Carrier) -> str:
     for seen in carrier.balancers:
         if seen.balancer.live and (seen.applied is None or seen.applied.endpoints < carrier.endpoints.generation):
             return f"load balancer {seen.balancer.id} has yet to follow {carrier.service}"
+    return ""
+
+
+def _unproven(carrier: Carrier, app: str, wanted: int) -> str:
+    """Which load balancer has yet to see its own check pass for every endpoint of the app. One that does not tell is not waited for."""
+    for seen in carrier.balancers:
+        told = seen.applied.up_of if seen.applied is not None else None
+        if seen.balancer.live and told is not None and (up := told.get(app, 0)) < wanted:
+            return f"load balancer {seen.balancer.id} has {up} of {wanted} endpoints of {app} up by its own check of {carrier.service}"
     return ""
 
 

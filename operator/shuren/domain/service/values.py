@@ -162,7 +162,8 @@ class Applied:
     """What a load balancer has brought about of one service.
 
     `endpoints` and `route` are the generations that its HAProxy carries in full. `sessions` are the current sessions of each draining
-    endpoint (by endpoint id) that is still there; one that is missing is gone or has none. `up` counts servers whose own check passes.
+    endpoint (by endpoint id) that is still there; one that is missing is gone or has none. `up` counts servers whose own check passes,
+    `up_of` the endpoints of each app for which that is true wherever the service sends to them; None from an agent that does not tell.
     `problem` says why the route is left out, else empty. `counters` of the whole service since the agent started: `requests`,
     `errors` (5xx and failed connections), `latencyMs`, and per backend label below `backends`.
     """
@@ -172,6 +173,7 @@ class Applied:
     route: int
     sessions: Mapping[str, int] = field(default_factory=dict)
     up: int = 0
+    up_of: Mapping[str, int] | None = None
     problem: str = ""
     reloads: int = 0
     last_reload: str = ""

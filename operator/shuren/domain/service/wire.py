@@ -265,6 +265,8 @@ def decode_load_balancer(data: bytes, *, balancer: str, live: bool) -> LoadBalan
 def encode_applied(applied: Applied) -> bytes:
     """Data of `/edge/lb/<id>/applied/<ns>.<svc>`."""
     document: dict[str, Any] = {"endpoints": applied.endpoints, "route": applied.route, "up": applied.up, "reloads": applied.reloads}
+    if applied.up_of is not None:
+        document["upOf"] = dict(sorted(applied.up_of.items()))
     if applied.sessions:
         document["sessions"] = dict(sorted(applied.sessions.items()))
     if applied.counters:
@@ -283,6 +285,7 @@ def decode_applied(data: bytes, *, service: ServiceName) -> Applied:
             route=int(document["route"]),
             sessions={str(e): int(n) for e, n in document.get("sessions", {}).items()},
             up=int(document.get("up", 0)),
+            up_of={str(a): int(n) for a, n in document["upOf"].items()} if "upOf" in document else None,
             problem=str(document.get("problem", "")),
             reloads=int(document.get("reloads", 0)),
             last_reload=str(document.get("lastReload", "")),

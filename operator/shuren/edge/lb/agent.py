@@ -293,6 +293,8 @@ class Agent:
             self._fresh.discard(material)
 
     async def _replace(self, material: Material) -> None:
+        if material in self.supplies.materials.missing:
+            return  # what it was renewed with was refused: HAProxy has the one from before
         path = str(self._disk.certs / material.file)
         match material.kind:
             case MaterialKind.CERTIFICATE.value:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from shuren.domain.errors import Denied, Invalid, ShurenError
+from shuren.domain.errors import Denied, Invalid, ShurenError, Transient
 from shuren.domain.haproxy.materials import Material, MaterialKind, Materials, parse_users
 from shuren.edge.lb.disk import StateDirectory
 from shuren.ports.kubernetes import SECRETS, Kubernetes
@@ -116,6 +116,11 @@ class MaterialStore:
         """As HAProxy reads it."""
         return self._content[material].decode()
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing that was asked for is missing or refused."""
+        return not self._missing
+
     async def refresh(self, wanted: Iterable[Material]) -> frozenset[Material]:
         """Fetch these anew and forget all others. Gives those whose content, or the reason why they are not there, has changed."""
         asked = sorted(set(wanted))
@@ -136,6 +141,9 @@ class MaterialStore:
         return data
 
     def _take(self, material: Material, answer: bytes | ShurenError) -> bool:
+        if isinstance(answer, Transient) and material in self._content:
+            log.info("%s cannot be asked for just now: %s", material, answer)
+            return False
         if isinstance(answer, ShurenError):
             why = str(answer)
             changed = self._missing.get(material) != why
@@ -143,7 +151,7 @@ class MaterialStore:
             if changed:
                 kept = ", the one from before stays in use" if material in self._content else ""
                 log.warning("%s cannot be had%s: %s", material, kept, why)
-            return changed and material not in self._content
+            return changed
         healed = self._missing.pop(material, None) is not None
         if self._content.get(material) == answer:
             return healed

@@ -77,6 +77,7 @@ class Reporter:
                     route=route.generation if route is not None else 0,
                     sessions=self._sessions.get(service, {}),
                     up=self.servers.up(plan.name for plan in backends),
+                    up_of=self.servers.up_of(plan.name for plan in backends),
                     problem=problems.get(service, ""),
                     reloads=self.balancer.reloads,
                     last_reload=self.balancer.last_reload,

@@ -26,6 +26,8 @@ class _Known:
     leaving: tuple[str, ...] = ()
     waiting: int = 0
     up: int = 0
+    endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Endpoints by app of which every server is ready and up."""
     spare: bool = False
 
 
@@ -80,12 +82,19 @@ class Servers:
         servers = tuple(observed)
         by_name = {server.name: server for server in servers}
         ready = [by_name[s.name] for s in plan.servers if s.admin is Admin.READY and s.name in by_name]
+        up = {server.name for server in ready if server.up and server.state is Admin.READY}
+        missing = {s.endpoint for s in plan.servers if s.name not in up}
+        endpoints: dict[str, set[str]] = {}
+        for wanted in plan.servers:
+            if wanted.app and wanted.endpoint not in missing:
+                endpoints.setdefault(wanted.app, set()).add(wanted.endpoint)
         self._known[plan.name] = _Known(
             servers=servers,
             settled=gap.changes == 0,
             leaving=gap.leaving,
             waiting=sum(not server.up for server in ready),
-            up=sum(server.up and server.state is Admin.READY for server in ready),
+            up=len(up),
+            endpoints={app: frozenset(own) for app, own in endpoints.items()},
             spare=plan.spare,
         )
         if gap.changes:
@@ -100,6 +109,12 @@ class Servers:
     def up(self, backends: Iterable[str]) -> int:
         """Servers that are ready and whose check passes."""
         return sum(known.up for name in backends if (known := self._known.get(name)) is not None and not known.spare)
+
+    def up_of(self, backends: Iterable[str]) -> dict[str, int]:
+        """Endpoints by app that are ready and up in all of these backends."""
+        seen = [known.endpoints for name in backends if (known := self._known.get(name)) is not None and not known.spare]
+        apps = frozenset[str]().union(*seen)
+        return {app: len(frozenset.intersection(*(own.get(app, frozenset()) for own in seen))) for app in apps}
 
     def unfinished(self, backends: Iterable[str]) -> bool:
         """Whether something goes on by itself: servers to be deleted, or to pass their first checks."""

@@ -94,11 +94,13 @@ class Supplies:
         ]
 
     @staticmethod
-    async def _keep(refresh: Callable[[], Coroutine[None, None, None]], now: asyncio.Event, interval: float) -> None:
+    async def _keep(refresh: Callable[[], Coroutine[None, None, bool]], now: asyncio.Event, interval: float) -> None:
+        """Now, whenever it is asked for, and after `interval`; soon again as long as something is not as it shall be (False)."""
         while True:
             wait = interval
             try:
-                await refresh()
+                if not await refresh():
+                    wait = min(_RETRY, interval)
             except (ShurenError, OSError) as error:
                 log.warning("what routes name cannot be brought just now: %s", error)
                 wait = min(_RETRY, interval)
@@ -109,14 +111,16 @@ class Supplies:
                 pass
             now.clear()
 
-    async def _refresh_materials(self) -> None:
+    async def _refresh_materials(self) -> bool:
         changed = await self._store.refresh(self._needed)
         if changed:
             self.changed((), changed)
+        return self._store.complete
 
-    async def _refresh_names(self) -> None:
+    async def _refresh_names(self) -> bool:
         wanted = frozenset(name for names in self._hosts.values() for name in names)
         changed = await self._names.refresh(wanted)
         if changed:
             self.version += 1
             self.changed([service for service, names in self._hosts.items() if names & changed], ())
+        return True

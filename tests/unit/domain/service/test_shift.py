@@ -17,11 +17,13 @@ def published(generation: int = 3, **shares: int) -> EndpointSet:
     return EndpointSet(generation=generation, endpoints=(ENDPOINT,), shares={f"/shop/{app}": n for app, n in shares.items()})
 
 
-def balancer(name: str, endpoints: int | None, *, live: bool = True, counters: object = None) -> BalancerSeen:
+def balancer(
+    name: str, endpoints: int | None, *, live: bool = True, counters: object = None, up_of: dict[str, int] | None = None
+) -> BalancerSeen:
     applied = None
     if endpoints is not None:
         told = {"backends": counters} if counters is not None else {}
-        applied = Applied(service=WEB, endpoints=endpoints, route=1, counters=told)  # type: ignore[arg-type]  # anything may stand there
+        applied = Applied(service=WEB, endpoints=endpoints, route=1, up_of=up_of, counters=told)  # type: ignore[arg-type]  # anything may stand there
     return BalancerSeen(balancer=LoadBalancer(id=name, group="edge", live=live), applied=applied)
 
 
@@ -40,6 +42,21 @@ def test_every_live_load_balancer_has_to_have_the_generation() -> None:
     assert new.behind == "load balancer a has yet to follow shop.web"
     (silent,) = carried(published(**alt), balancer("a", 1, live=False))
     assert silent.behind == "", "it serves on by old weights, to tasks that run"
+
+
+def test_every_endpoint_beside_has_to_be_up_on_every_live_load_balancer() -> None:
+    beside = [Endpoint(id=f"{t}:0", address="10.0.0.2", port=80, state=EndpointState.READY, task=t, app="/shop/web-alt") for t in "uv"]
+    starting = Endpoint(id="w:0", address="10.0.0.2", port=81, state=EndpointState.STARTING, task="w", app="/shop/web-alt")
+    given = EndpointSet(generation=3, endpoints=(ENDPOINT, *beside, starting), shares={"/shop/web-alt": 0})
+    both, one = {"/shop/web": 1, "/shop/web-alt": 2}, {"/shop/web": 1, "/shop/web-alt": 1}
+    (good,) = carried(given, balancer("a", 3, up_of=both), balancer("b", 3, up_of=both))
+    assert (good.ready, good.unproven) == (2, "")
+    (late,) = carried(given, balancer("a", 3, up_of=both), balancer("b", 3, up_of=one))
+    assert late.unproven == "load balancer b has 1 of 2 endpoints of /shop/web-alt up by its own check of shop.web"
+    (none,) = carried(given, balancer("a", 3, up_of={}))
+    assert none.unproven.startswith("load balancer a has 0 of 2 endpoints")
+    (gone,) = carried(given, balancer("a", 3, up_of=one, live=False), balancer("b", 3))
+    assert gone.unproven == "", "neither one that is silent nor one that does not tell is waited for"
 
 
 def test_what_is_not_published_yet_is_waited_for() -> None:

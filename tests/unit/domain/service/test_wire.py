@@ -97,7 +97,7 @@ def test_routes_names_tasks_and_answers_come_back() -> None:
     assert wire.decode_mesos(wire.encode_mesos(mesos)) == mesos
     balancer = LoadBalancer(id="lb-1", group="public", host="h", version="2.6.12", live=False)
     assert wire.decode_load_balancer(wire.encode_load_balancer(balancer), balancer="lb-1", live=False) == balancer
-    applied = Applied(service=WEB, endpoints=3, route=1, sessions={"e": 2}, up=1, problem="why", counters={"requests": 5})
+    applied = Applied(service=WEB, endpoints=3, route=1, sessions={"e": 2}, up=1, problem="why", up_of={"/a": 1}, counters={"requests": 5})
     assert wire.decode_applied(wire.encode_applied(applied), service=WEB) == applied
 
 

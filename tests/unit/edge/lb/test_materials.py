@@ -10,7 +10,7 @@ import pytest
 
 from shuren.clients.fakes.kubernetes import FakeKubernetes
 from shuren.devenv.pki import Authority
-from shuren.domain.errors import Invalid
+from shuren.domain.errors import Invalid, Unreachable
 from shuren.domain.haproxy.materials import Material
 from shuren.edge.lb.disk import StateDirectory
 from shuren.edge.lb.materials import DirectorySource, MaterialStore, NoSecrets, SecretSource, judge
@@ -71,6 +71,38 @@ async def test_what_is_missing_is_told(disk: StateDirectory) -> None:
     await _secret(kubernetes, tls_crt=b"x")
     await store.refresh([TLS])
     assert "it has no key tls.key" in store.materials.why_not(TLS)
+
+
+async def test_a_bad_renewal_is_told_and_an_api_server_that_is_away_is_not(tmp_path: Path, disk: StateDirectory) -> None:
+    certificate, key = _pair(tmp_path / "pki")
+    _, other = _pair(tmp_path / "other")
+    source = Spoken(certificate + key)
+    store = MaterialStore(disk=disk, files=NoSecrets(), secrets=source)
+    await store.refresh([TLS])
+    source.says = Unreachable("the API server does not answer")
+    assert await store.refresh([TLS]) == frozenset()
+    source.says = certificate + other
+    assert await store.refresh([TLS]) == {TLS}
+    assert store.materials.why_not(TLS) == ""
+    assert store.materials.refused(TLS).endswith("its key does not belong to its certificate; the one from before stays in use")
+    assert store.content(TLS).encode() == certificate + key
+    assert not store.complete
+    source.says = certificate + key
+    assert await store.refresh([TLS]) == {TLS}
+    assert store.materials.refused(TLS) == ""
+
+
+class Spoken:
+    """A source that says what the test wants."""
+
+    def __init__(self, says: bytes | Exception) -> None:
+        self.says = says
+
+    async def fetch(self, material: Material) -> bytes:
+        assert material == TLS
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
 
 
 async def test_files_of_the_host(tmp_path: Path, disk: StateDirectory) -> None:
