@@ -6,7 +6,7 @@ import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine_process import free_port
@@ -40,15 +40,15 @@ def zookeeper(directory: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def zookeeper_server(directory: Path, *, more: str = "") -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The same with the process, for tests that stop it. `more` goes into its configuration."""
+def zookeeper_server(directory: Path, *, more: str = "", java: Sequence[str] = ()) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The same with the process, for tests that stop it. `more` goes into its configuration, `java` before the name of the program."""
     port = free_port()
     config = directory / "zoo.cfg"
     config.write_text(
         f"tickTime=200\ndataDir={directory / 'data'}\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
         "4lw.commands.whitelist=*\nadmin.enableServer=false\nforceSync=no\nmaxClientCnxns=0\n" + more
     )
-    command = _command(config)
+    command = ["java", *java, *_command(config)[1:]]
     with (directory / "zookeeper.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:

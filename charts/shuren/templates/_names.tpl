@@ -81,6 +81,8 @@ seccompProfile: {type: RuntimeDefault}
   valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: username}}
 - name: SHUREN_ZOOKEEPER_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: password}}
+- name: SHUREN_ZOOKEEPER_SCHEME
+  value: {{ $zookeeper.authScheme | quote }}
 {{- end }}
 {{- end }}
 

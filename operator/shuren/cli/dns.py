@@ -37,7 +37,8 @@ def dns(
 ) -> None:
     """Answer DNS for services and tasks of one cluster, from ZooKeeper alone.
 
-    A user and password for ZooKeeper (scheme digest) come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD; TLS to it
+    A user and password for ZooKeeper come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD, shown by
+    SHUREN_ZOOKEEPER_SCHEME=digest (the default) or sasl (DIGEST-MD5); TLS to it
     from SHUREN_ZOOKEEPER_TLS=true, with SHUREN_ZOOKEEPER_CA, _CERTIFICATE, _KEY (PEM files, read for each connection) and _SERVER_NAME.
     """
     import asyncio  # noqa: PLC0415 - what only this command needs

@@ -63,7 +63,8 @@ def lb(
 ) -> None:
     """Drive HAProxy from ZooKeeper: routes and endpoints of one group, without a reload for endpoints.
 
-    A user and password for ZooKeeper (scheme digest) come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD; TLS to it
+    A user and password for ZooKeeper come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD, shown by
+    SHUREN_ZOOKEEPER_SCHEME=digest (the default) or sasl (DIGEST-MD5); TLS to it
     from SHUREN_ZOOKEEPER_TLS=true, with SHUREN_ZOOKEEPER_CA, _CERTIFICATE, _KEY (PEM files, read for each connection) and _SERVER_NAME.
     Access to the Secrets that hold certificates comes from KUBECONFIG, or from the pod's ServiceAccount.
     """

@@ -25,18 +25,25 @@ class Identity:
 
 
 def identity(environ: Mapping[str, str] = os.environ) -> Identity:
-    """SHUREN_ZOOKEEPER_USERNAME and _PASSWORD; _TLS=true, or any of _CA, _CERTIFICATE, _KEY (PEM files) and _SERVER_NAME, for TLS.
+    """SHUREN_ZOOKEEPER_USERNAME and _PASSWORD, with _SCHEME (digest or sasl).
+
+    _TLS=true, or any of _CA, _CERTIFICATE, _KEY (PEM files) and _SERVER_NAME, for TLS.
 
     BadParameter names the variable at fault.
     """
-    found = {name: environ.get(PREFIX + name, "") for name in ("USERNAME", "PASSWORD", "TLS", *TLS)}
+    found = {name: environ.get(PREFIX + name, "") for name in ("USERNAME", "PASSWORD", "SCHEME", "TLS", *TLS)}
     if found["PASSWORD"] and not found["USERNAME"]:
         raise typer.BadParameter(f"{PREFIX}PASSWORD is set without {PREFIX}USERNAME")
     if found["KEY"] and not found["CERTIFICATE"]:
         raise typer.BadParameter(f"{PREFIX}KEY is set without {PREFIX}CERTIFICATE")
     if found["TLS"].lower() not in {"", "true", "false"}:
         raise typer.BadParameter(f"{PREFIX}TLS must be true or false, not {found['TLS']!r}")
-    digest = Digest(username=found["USERNAME"], password=found["PASSWORD"]) if found["USERNAME"] else None
+    if found["SCHEME"].lower() not in {"", "digest", "sasl"}:
+        raise typer.BadParameter(f"{PREFIX}SCHEME must be digest or sasl, not {found['SCHEME']!r}")
+    sasl = found["SCHEME"].lower() == "sasl"
+    if sasl and not found["USERNAME"]:
+        raise typer.BadParameter(f"{PREFIX}SCHEME is sasl without {PREFIX}USERNAME")
+    digest = Digest(username=found["USERNAME"], password=found["PASSWORD"], sasl=sasl) if found["USERNAME"] else None
     wanted = found["TLS"].lower() == "true" or (not found["TLS"] and any(found[name] for name in TLS))
     if not wanted:
         return Identity(digest=digest)

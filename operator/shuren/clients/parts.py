@@ -59,7 +59,7 @@ def parts_of(settings: ClusterSettings, credentials: Credentials, *, observe: Ob
     )
     zookeeper = ZooKeeperClient(
         ",".join(settings.zookeeper.hosts),
-        digest=digest(credentials.zookeeper) if credentials.zookeeper is not None else None,
+        digest=digest(credentials.zookeeper, sasl=settings.zookeeper.sasl) if credentials.zookeeper is not None else None,
         tls=Tls(context=zookeeper_tls, server_name=zookeeper_name) if zookeeper_tls is not None else None,
     )
     mesos = sandboxes = None
@@ -83,9 +83,9 @@ def marathon_credentials(credentials: Credentials) -> marathon_client.Credential
     return marathon_client.Credentials(username=login.username, password=login.password, token=login.token)
 
 
-def digest(login: Login) -> Digest:
+def digest(login: Login, *, sasl: bool) -> Digest:
     """As ZooKeeper's client takes it."""
-    return Digest(username=login.username, password=login.password)
+    return Digest(username=login.username, password=login.password, sasl=sasl)
 
 
 def _context(settings: TlsSettings | None, material: TlsMaterial, *, where: str) -> ssl.SSLContext | None:

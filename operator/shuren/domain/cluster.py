@@ -62,11 +62,12 @@ class MesosSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZooKeeperSettings:
-    """`spec.zookeeper`. `hosts` are host:port; everything of ours lies under `root`."""
+    """`spec.zookeeper`. `hosts` are host:port; everything of ours lies under `root`. `sasl`: the password is proven by SASL."""
 
     hosts: tuple[str, ...]
     root: str
     auth: SecretName | None = None
+    sasl: bool = False
     tls: TlsSettings | None = None
 
 

@@ -29,6 +29,7 @@ class _Open:
 
     parts: Parts
     path: str
+    sasl: bool
     connecting: asyncio.Task[None]
 
     @property
@@ -46,7 +47,7 @@ class _Open:
     async def rotate(self, credentials: Credentials) -> None:
         self.parts.marathon.credentials = marathon_credentials(credentials)
         if credentials.zookeeper is not None:
-            await self.parts.zookeeper.admit(digest(credentials.zookeeper), self.path)
+            await self.parts.zookeeper.admit(digest(credentials.zookeeper, sasl=self.sasl), self.path)
 
     async def close(self) -> None:
         self.connecting.cancel()
@@ -75,7 +76,7 @@ class Factory:
             name=f"zookeeper of {settings.name}",
             context=beside(ObjectKey(kind=MESOS_CLUSTERS.kind, namespace="", name=settings.name)),
         )
-        return _Open(parts, settings.zookeeper.root, connecting)
+        return _Open(parts, settings.zookeeper.root, settings.zookeeper.sasl, connecting)
 
     async def _connect(self, zookeeper: ZooKeeperClient, settings: ClusterSettings) -> None:
         """Start the session; the client goes on trying by itself when nobody answers."""

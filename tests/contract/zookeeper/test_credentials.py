@@ -7,7 +7,7 @@ import shutil
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -139,3 +139,70 @@ async def test_an_authority_that_is_not_trusted_is_told(secured: Secured, tmp_pa
     with pytest.raises(Unreachable, match="certificate verify failed"):
         await client.connect(within=3.0)
     await client.close()
+
+
+# ---------------------------------------------------------------------------------------------------- SASL
+
+
+WORD = 'geheim, "so" \\ü'
+
+
+def sasl(username: str = "shuren", password: str = WORD) -> Digest:
+    return Digest(username=username, password=password, sasl=True)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that takes logins by SASL, and nobody without one."""
+    if not JAR.exists():
+        pytest.skip("Debian's zookeeper is not installed (apt-get install zookeeper)")
+    directory = tmp_path_factory.mktemp("guarded")
+    jaas = directory / "jaas.conf"
+    users = "".join(f'  user_{user.username}="{_in_jaas(user.password)}"\n' for user in (sasl(), sasl("other", "plain")))
+    jaas.write_text(f"Server {{\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n{users.rstrip()};\n}};\n", encoding="utf-8")
+    more = "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\nsessionRequireClientSASLAuth=true\n"
+    with zookeeper_server(directory, more=more, java=[f"-Djava.security.auth.login.config={jaas}", "-Dfile.encoding=UTF-8"]) as (hosts, _):
+        yield hosts
+
+
+def _in_jaas(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+async def test_a_login_by_sasl_opens_what_is_ours_to_that_name_alone(guarded: str) -> None:
+    async with session(guarded, sasl()) as ours, session(guarded, sasl("other", "plain")) as theirs:
+        await ours.ensure_path("/shuren/bj1")
+        await ours.commit([Create(path="/shuren/bj1/meta", data=b"x")])
+        with pytest.raises(Denied):
+            await theirs.get("/shuren/bj1/meta")
+        with pytest.raises(Denied):
+            await theirs.commit([SetData(path="/shuren/bj1/meta", data=b"y", version=-1)])
+    async with session(guarded, sasl()) as again:
+        assert await again.get("/shuren/bj1/meta") == Node(data=b"x", version=0)
+        # another password of the same name needs nothing of what lies there; another name does
+        await again.admit(sasl(), "/shuren/bj1")
+        with pytest.raises(Denied, match="stays who it is"):
+            await again.admit(sasl("other", "plain"), "/shuren/bj1")
+
+
+@pytest.mark.parametrize("wrong", [sasl(password="wrong"), sasl("nobody", "nothing")], ids=lambda digest: digest.username)
+async def test_a_login_that_is_refused_is_told_and_tried_again(guarded: str, wrong: Digest) -> None:
+    client = ZooKeeperClient(guarded, digest=wrong, request_timeout=3.0)
+    with suppress(Unreachable):  # kazoo tells of a session before the login
+        await client.connect(within=1.0)
+    with pytest.raises(Unreachable, match=f"login of {wrong.username} by SASL failed: the server refuses it"):
+        await client.get("/shuren")
+    if wrong.username == sasl().username:
+        await client.admit(sasl(), "/shuren")
+        async with asyncio.timeout(30):
+            while await _away(client):
+                await asyncio.sleep(0.05)
+    await client.close()
+
+
+async def _away(client: ZooKeeperClient) -> bool:
+    try:
+        await client.children("/")
+    except Unreachable:
+        return True
+    return False

@@ -21,6 +21,12 @@ def test_user_and_password_are_the_scheme_digest() -> None:
     assert identity({"SHUREN_ZOOKEEPER_USERNAME": "lb", "SHUREN_ZOOKEEPER_PASSWORD": "x"}).digest == Digest(username="lb", password="x")
 
 
+def test_the_scheme_sasl_is_asked_for_by_its_name() -> None:
+    given = {"SHUREN_ZOOKEEPER_USERNAME": "lb", "SHUREN_ZOOKEEPER_PASSWORD": "x"}
+    assert identity({**given, "SHUREN_ZOOKEEPER_SCHEME": "sasl"}).digest == Digest(username="lb", password="x", sasl=True)
+    assert identity({**given, "SHUREN_ZOOKEEPER_SCHEME": "digest"}) == identity(given)
+
+
 def test_files_or_the_word_alone_mean_tls(tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"
     authority.write_bytes(Certificates(tmp_path / "pki").ca)
@@ -35,6 +41,8 @@ def test_files_or_the_word_alone_mean_tls(tmp_path: Path) -> None:
     ("environ", "message"),
     [
         ({"PASSWORD": "x"}, "SHUREN_ZOOKEEPER_PASSWORD is set without SHUREN_ZOOKEEPER_USERNAME"),
+        ({"SCHEME": "kerberos"}, "SHUREN_ZOOKEEPER_SCHEME must be digest or sasl, not 'kerberos'"),
+        ({"SCHEME": "sasl"}, "SHUREN_ZOOKEEPER_SCHEME is sasl without SHUREN_ZOOKEEPER_USERNAME"),
         ({"KEY": "k.pem"}, "SHUREN_ZOOKEEPER_KEY is set without SHUREN_ZOOKEEPER_CERTIFICATE"),
         ({"TLS": "yes"}, "SHUREN_ZOOKEEPER_TLS must be true or false, not 'yes'"),
         ({"CA": "gone.pem"}, "SHUREN_ZOOKEEPER_CA: there is no file gone.pem"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -100,6 +101,13 @@ class MesosEndpoint(Node):
     """TLS for https URLs."""
 
 
+class ZooKeeperAuthScheme(StrEnum):
+    """How a password is shown to ZooKeeper."""
+
+    DIGEST = "Digest"
+    SASL = "Sasl"
+
+
 class ZooKeeperEndpoint(Node):
     """Where our records are kept: claims, discovery, routes, shards. The application's own ZooKeeper will do; the root keeps us apart."""
 
@@ -108,7 +116,10 @@ class ZooKeeperEndpoint(Node):
     root: Annotated[ZooKeeperPath, Immutable("root cannot change: all claims lie under it; make another MesosCluster")]
     """Path under which everything is kept, e.g. /shuren/bj1; one per MesosCluster."""
     auth_secret_ref: SecretRef | None = None
-    """Secret with the keys username and password (scheme digest). Default: no authentication."""
+    """Secret with the keys username and password. Default: no authentication."""
+    auth_scheme: ZooKeeperAuthScheme = ZooKeeperAuthScheme.DIGEST
+    """Digest: the scheme digest; what is created is open to this name and password only. Sasl: SASL with DIGEST-MD5, for servers with a
+    section in JAAS; what is created is open to this name only."""
     tls: Tls | None = None
     """TLS to the servers. Default: plain."""
 

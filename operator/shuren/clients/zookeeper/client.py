@@ -18,8 +18,9 @@ from kazoo import exceptions
 from kazoo.client import KazooClient, TransactionRequest
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
-from kazoo.security import ACL, make_digest_acl
+from kazoo.security import ACL, make_acl, make_digest_acl
 
+from shuren.clients.zookeeper.sasl import Connection
 from shuren.clients.zookeeper.tls import Handler, Tls
 from shuren.domain.errors import Conflict, Denied, Exists, Gone, ShurenError, UnknownOutcome, Unreachable
 from shuren.ports.zookeeper import Check, Create, Delete, Node, Operation, Session, SetData, require_size
@@ -47,10 +48,15 @@ _DENIED = (exceptions.NoAuthError, exceptions.AuthFailedError, exceptions.Invali
 
 @dataclass(frozen=True, kw_only=True)
 class Digest:
-    """Credentials of the `digest` scheme; what we create is then open to them only."""
+    """Name and password; what we create is then open to them only.
+
+    `sasl`: proven by SASL (DIGEST-MD5) at the beginning of each connection, and rights go to the name. Else the scheme `digest`, by which
+    rights go to name and password together.
+    """
 
     username: str
     password: str = field(repr=False)
+    sasl: bool = False
 
 
 class _Async(Protocol):
@@ -79,11 +85,13 @@ class ZooKeeperClient:
             hosts=hosts,
             timeout=session_timeout,
             default_acl=None if digest is None else _only(digest),
-            auth_data=None if digest is None else [("digest", f"{digest.username}:{digest.password}")],
+            auth_data=None if digest is None or digest.sasl else [("digest", f"{digest.username}:{digest.password}")],
             connection_retry={"max_delay": 2.0, "max_tries": -1},
             handler=self._handler,
             use_ssl=tls is not None,
         )
+        if digest is not None and digest.sasl:
+            self._kazoo._connection = Connection(self._kazoo, self._handler, username=digest.username, password=digest.password)  # noqa: SLF001 - kazoo asks for none
         self._hosts = hosts
         self._timeout = request_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -274,9 +282,16 @@ class ZooKeeperClient:
         """Give this session a new password beside its own, and hand everything at and below `root`, and above it, over to the new one.
 
         Only what the old password alone may touch is handed over. Unreachable or Denied when that could not be ended: try again, half done
-        does no harm, since this session has both.
+        does no harm, since this session has both. By SASL a new password counts from the next connection on, and rights stay as they are; a
+        session cannot become somebody else (Denied).
         """
         former, self._digest = self._digest, digest
+        login = self._kazoo._connection  # noqa: SLF001 - ours, see above
+        if isinstance(login, Connection) or digest.sasl:
+            if not isinstance(login, Connection) or not digest.sasl or login.username != digest.username:
+                raise Denied("by SASL a session stays who it is: what the former name may touch is to be opened by hand (setAcl)")
+            login.password = digest.password
+            return
         await self._admit(self._kazoo.add_auth_async("digest", f"{digest.username}:{digest.password}"))
         self._kazoo.default_acl = _only(digest)
         if former is None or former == digest:
@@ -374,7 +389,9 @@ class ZooKeeperClient:
 
 
 def _only(digest: Digest) -> list[ACL]:
-    """All rights to this password, and none to anybody else."""
+    """All rights to this password (by SASL: to this name), and none to anybody else."""
+    if digest.sasl:
+        return [make_acl("sasl", digest.username, all=True)]
     return [make_digest_acl(digest.username, digest.password, all=True)]
 
 

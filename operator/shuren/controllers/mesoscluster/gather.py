@@ -66,6 +66,7 @@ def settings(item: Object) -> ClusterSettings:
             hosts=tuple(spec.zookeeper.hosts),
             root=spec.zookeeper.root,
             auth=_secret(spec.zookeeper.auth_secret_ref),
+            sasl=spec.zookeeper.auth_scheme is api.ZooKeeperAuthScheme.SASL,
             tls=_tls(spec.zookeeper.tls),
         ),
         mesos=_mesos(spec.mesos),
