@@ -11,7 +11,7 @@ from shuren.sandbox.contract import Group, Settings
 
 from . import app_shape, apps, paths, tree
 from .errors import Violation, not_valid, refused
-from .shape import Bool, Double, Items, Lazy, Obj, Text, Timestamp, optional
+from .shape import INT32, Bool, Double, Items, Lazy, Obj, Text, Timestamp, optional
 
 Json = dict[str, Any]
 
@@ -178,10 +178,15 @@ def touched(root: Group, group_id: str, update: Json, now: str) -> Group:
     return root
 
 
+def _scaled(instances: int, factor: float) -> int:
+    """Rounded up; what passes 32 bits stays at their end, and nothing times infinity is nothing, as in Java's conversion of doubles."""
+    return math.ceil(min(instances * factor, INT32[1])) if instances else 0
+
+
 def scale(root: Group, group_id: str, factor: float, now: str) -> Group:
     """Every app of the group and below times a factor, rounded up. An unknown group changes nothing."""
     group = tree.find(root, group_id)
     if group is None:
         return tree.stamped(root, now)
-    times: Callable[[Json], Json] = lambda app: app | {"instances": math.ceil(app["instances"] * factor)}  # noqa: E731
+    times: Callable[[Json], Json] = lambda app: app | {"instances": _scaled(app["instances"], factor)}  # noqa: E731
     return tree.put_group(root, tree.map_apps(group, times), now)

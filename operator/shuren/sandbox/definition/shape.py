@@ -96,7 +96,7 @@ class Int:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return _fail(out, path, "error.expected.jsnumber")
         low, high = INT64 if self.long else INT32
-        if not math.isfinite(value) or value != int(value) or not low <= value <= high:
+        if not low <= value <= high or value != int(value):
             return _fail(out, path, "error.expected.long" if self.long else "error.expected.int")
         number = int(value)
         if self.minimum is not None and number < self.minimum:
@@ -104,6 +104,14 @@ class Int:
         if self.maximum is not None and number > self.maximum:
             _fail(out, path, "error.max")
         return number
+
+
+def _double(value: float) -> float:
+    """The nearest double; infinity for what lies beyond them, as in Java."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +124,7 @@ class Double:
     def read(self, value: Any, path: str, out: list[Violation]) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return _fail(out, path, "error.expected.jsnumber")
-        number = float(value)
+        number = _double(value)
         if self.minimum is not None and number < self.minimum:
             _fail(out, path, "error.min")
         if self.maximum is not None and number > self.maximum:

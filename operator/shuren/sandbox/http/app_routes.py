@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from shuren.sandbox.definition import app_shape, apps, changes, paths, selectors, timestamps, tree
@@ -28,6 +29,8 @@ def _plain(value: Any) -> Any:
             return [_plain(item) for item in value]
         case float() if value.is_integer():
             return int(value)
+        case float() if math.isinf(value):
+            return "Infinity"
         case _:
             return value
 

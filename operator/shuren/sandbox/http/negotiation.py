@@ -22,6 +22,7 @@ _decoder = json.JSONDecoder(parse_constant=_reject)
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MEDIA_TYPE = re.compile(rf'\s*{_NAME}\s*/\s*{_NAME}\s*(?:;\s*(?:{_NAME}\s*=\s*(?:{_NAME}|"[^"]*")\s*)?)*')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _QUALITY = re.compile(r"\s*(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?|\.\d{1,3})\s*")
 
 
@@ -85,14 +86,19 @@ def flag(request: web.BaseRequest, name: str, *, default: bool = False) -> bool:
 
 
 def parse_body(body: bytes) -> Any:
-    """The JSON value in a body; what follows it is not looked at. 400 for none and for what is no JSON."""
+    """The JSON value in a body, in any of the encodings of Unicode; what follows it is not looked at. 400 for none and for what is no JSON.
+
+    Half a surrogate pair, which no text can hold, becomes a question mark, as in what Java writes.
+    """
     try:
-        text = body.decode("utf-8-sig").lstrip(" \t\r\n")
+        text = body.decode(json.detect_encoding(body)).lstrip(" \t\r\n")
         if not text:
             where = '\n at [Source: (byte[])""; line: 1, column: 0]'
             details = f"No content to map due to end-of-input{where}"
             raise ApiError(400, {"message": "Please specify data in JSON format", "details": details})
         value, _ = _decoder.raw_decode(text)
+        if _SURROGATE.search(text):
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError) as error:
         raise ApiError(400, {"message": "Invalid JSON", "details": str(error)}) from None
     return value

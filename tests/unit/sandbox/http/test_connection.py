@@ -129,3 +129,38 @@ async def test_a_flag_without_a_value_has_its_default(value: str) -> None:
         assert (await wire.put("/v2/apps/a", {"cmd": "sleep 1", "labels": {"a": "b"}})).status == 201
         assert (await wire.put(f"/v2/apps/a?partialUpdate{value}", {"instances": 2})).status == 200
         assert engine.root.apps["/a"]["labels"] == {"a": "b"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+async def test_json_in_any_encoding_of_unicode(wire: Wire, engine: QuietEngine, encoding: str) -> None:
+    status, _ = await exchange(wire, "PUT /v2/apps/a", body='{"cmd":"echo é"}'.encode(encoding))
+    assert (status, engine.root.apps["/a"]["cmd"]) == ("201 Created", "echo é")
+
+
+async def test_half_a_character_does_not_spoil_what_is_read_later(wire: Wire) -> None:
+    status, body = await exchange(wire, "POST /v2/apps", body=rb'{"id":"/a","cmd":"a\ud800b","labels":{"\uD83D\uDE00":"\udc00"}}')
+    assert (status, json.loads(body)["cmd"], json.loads(body)["labels"]) == ("201 Created", "a?b", {"\U0001f600": "?"})
+    assert (await exchange(wire, "GET /v2/apps"))[0] == "200 OK"
+
+
+async def test_a_number_beyond_all_numbers_is_read_as_a_text(wire: Wire) -> None:
+    status, body = await exchange(wire, "POST /v2/apps", body=b'{"id":"/a","cmd":"aa","cpus":1e400}')
+    assert (status, json.loads(body)["cpus"]) == ("201 Created", "Infinity")
+    _, body = await exchange(wire, "GET /v2/apps")
+    assert [app["cpus"] for app in json.loads(body, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["apps"]] == ["Infinity"]
+
+
+async def test_whole_numbers_beyond_all_doubles(wire: Wire) -> None:
+    many = b"9" * 400
+    status, body = await exchange(wire, "POST /v2/apps", body=b'{"id":"/a","cmd":"aa","instances":%s}' % many)
+    assert (status, json.loads(body)["details"]) == ("422 Unprocessable Entity", [{"path": "/instances", "errors": ["error.expected.int"]}])
+    status, body = await exchange(wire, "POST /v2/apps", body=b'{"id":"/a","cmd":"aa","mem":%s}' % many)
+    assert (status, json.loads(body)["mem"]) == ("201 Created", "Infinity")
+
+
+async def test_a_group_cannot_be_scaled_beyond_what_a_number_of_instances_can_be(wire: Wire, engine: QuietEngine) -> None:
+    apps = [{"id": "a", "cmd": "aa", "instances": 2}, {"id": "b", "cmd": "aa", "instances": 0}]
+    assert (await wire.put("/v2/groups/g", {"apps": apps})).status == 200
+    for factor in (b"1e300", b"1e400"):
+        assert (await exchange(wire, "PUT /v2/groups/g?force=true", body=b'{"scaleBy":%s}' % factor))[0] == "200 OK"
+        assert [app["instances"] for app in engine.root.groups["/g"].apps.values()] == [2**31 - 1, 0]
