@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import app_corpus
+import cluster_corpus
 from app_corpus import RefusedBy
 from kube_rest import GROUP, Rest
 from shuren.api import crdgen
 from shuren.api.kinds import KINDS
-from shuren.api.v1alpha1 import mesoscluster, paasapp
+from shuren.api.v1alpha1 import paasapp
 from shuren.devenv.background import Sandbox
 from shuren.domain.marathon import advice as advice_module
 from shuren.domain.marathon.advice import advise
@@ -278,40 +279,31 @@ def test_a_typo_is_refused_by_name(rest: Rest) -> None:
     assert 'unknown field "spec.instnces"' in answer.body["message"]
 
 
-CLUSTER_BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "no urls": ({"marathon": {"urls": []}}, "spec.marathon.urls"),
-    "url": ({"marathon": {"urls": ["m:8080"]}}, "spec.marathon.urls[0]"),
-    "root": ({"zookeeper": {"hosts": ["zk:1"], "root": "/a/../b"}}, "spec.zookeeper.root"),
-    "server": ({"zookeeper": {"hosts": ["zk"], "root": "/a"}}, "spec.zookeeper.hosts[0]"),
-    "zone": ({"dns": {"zone": "A B"}}, "spec.dns.zone"),
-    "share": ({"deletionGuard": {"maxPercentPerMinute": 101}}, "spec.deletionGuard.maxPercentPerMinute"),
-    "selector": (
-        {"tenancy": {"namespaces": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}},
-        "spec.tenancy.namespaces.matchExpressions[0]",
-    ),
-}
+@pytest.mark.parametrize("name", cluster_corpus.BAD)
+def test_a_bad_cluster_is_refused_with_the_same_field_and_words(rest: Rest, name: str) -> None:
+    changes, path, message = cluster_corpus.BAD[name]
+
+    answer = rest.create(cluster_corpus.cluster(**changes))
+
+    assert answer.status == 422, answer.body
+    told = dict(answer.causes)
+    # a rule of an object is told at the object or, where the rule names it, at its field
+    assert path in told or path.rpartition(".")[0] in told, answer.causes
+    if message in RULE_MESSAGES:
+        assert message in " ".join(told.values())
 
 
-def _cluster(**changes: Any) -> dict[str, Any]:
-    spec = {"marathon": {"urls": ["http://m:8080"]}, "zookeeper": {"hosts": ["zk:2181"], "root": "/shuren/x"}, **changes}
-    return {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "MesosCluster", "metadata": {"name": "x"}, "spec": spec}
-
-
-@pytest.mark.parametrize("name", CLUSTER_BAD)
-def test_a_bad_cluster_is_refused_by_both(rest: Rest, name: str) -> None:
-    changes, path = CLUSTER_BAD[name]
-
-    with pytest.raises(ValidationError):
-        mesoscluster.read(_cluster(**changes))
-    answer = rest.create(_cluster(**changes))
+def test_an_id_that_ends_in_a_reserved_name_is_refused_in_metadata_too(rest: Rest) -> None:
+    answer = rest.create(app_corpus.paas_app("tasks", {"cmd": "sleep 1"}))
 
     assert answer.status == 422
-    assert path in dict(answer.causes)
+    assert "Marathon reserves the names restart, tasks and versions" in answer.body["message"]
+    assert rest.create(app_corpus.paas_app("tasks", {"cmd": "sleep 1", "id": "/shop/jobs"})).status == 201
 
 
 def test_the_root_of_a_cluster_cannot_change(rest: Rest) -> None:
     path = f"{GROUP}/mesosclusters/immutable"
-    rest.create({**_cluster(), "metadata": {"name": "immutable"}}, dry_run=False)
+    rest.create({**cluster_corpus.cluster(), "metadata": {"name": "immutable"}}, dry_run=False)
     try:
         patch = {"spec": {"zookeeper": {"root": "/shuren/y"}}}
         answer = rest.call("PATCH", path, patch, content_type="application/merge-patch+json")

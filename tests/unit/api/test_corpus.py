@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 import app_corpus
+import cluster_corpus
+from shuren.api import crdgen
+from shuren.api.kinds import KINDS
 from shuren.api.nodes import Node, Rule
 from shuren.api.problems import problems
 from shuren.api.schema import reachable
@@ -50,6 +54,29 @@ def _rules(model: type[Node]) -> list[Rule]:
 @pytest.mark.parametrize("rule", _rules(paasapp.PaasAppSpec), ids=lambda rule: rule.message[:60])
 def test_every_rule_of_a_paasapp_is_broken_by_some_bad_definition(rule: Rule) -> None:
     assert rule.message in {message for bad in BAD.values() for _, message in bad.problems}
+
+
+def _messages(schema: object) -> Iterator[str]:
+    """Of all CEL rules below a schema: those of values (enumerations, forms of names) too, which are no rules of models."""
+    if isinstance(schema, dict):
+        yield from (rule["message"] for rule in schema.get("x-kubernetes-validations", ()))
+        for inner in schema.values():
+            yield from _messages(inner)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("PaasApp", {message for bad in BAD.values() for _, message in bad.problems}),
+        ("MesosCluster", {message for _, _, message in cluster_corpus.BAD.values()}),
+    ],
+)
+def test_every_rule_of_the_schema_is_broken_by_something_bad(name: str, told: set[str]) -> None:
+    kind = next(kind for kind in KINDS if crdgen.definition(kind)["spec"]["names"]["kind"] == name)
+    spec = crdgen.definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+    of_updates = {message for message in _messages(spec) if "cannot change" in message}  # they need two resources: test_api_server
+    assert set(_messages(spec)) - of_updates <= told
 
 
 def test_rules_only_models_can_check_are_marked_as_refused_by_the_policy() -> None:

@@ -39,7 +39,12 @@ Prefix = Annotated[
     Matches("/([a-z0-9.-]+(/[a-z0-9.-]+)*/?)?", "a prefix is a path of Marathon ids, such as /shop; / grants everything"),
 ]
 DomainName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$")
+    str,
+    Field(min_length=1, max_length=253),
+    Matches(
+        "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*",
+        "a DNS zone has labels of lower-case letters, digits and inner dashes, such as bj1.example.org",
+    ),
 ]
 Version = Annotated[str, Field(max_length=64)]
 Count = Annotated[int, Field(ge=0)]

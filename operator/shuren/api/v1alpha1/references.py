@@ -7,10 +7,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shuren.api.nodes import Node, Rule
+from shuren.api.nodes import Matches, Node, Rule
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
-Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+Key = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    Matches("[-._a-zA-Z0-9]+", 'a key of a Secret or ConfigMap has letters, digits, "-", "_" and "." only'),
+]
 
 
 class NameRef(Node):
