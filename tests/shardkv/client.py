@@ -23,7 +23,7 @@ from shuren.sharding import NotServing, OutcomeUnknown, ShardMapClient, WrongSha
 from shuren.sharding.core import Member
 from shuren.sharding.lease import Lease
 
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.025
 
 
 class Caller:

@@ -22,7 +22,7 @@ from shardkv.proxy import Proxy
 from shuren.sharding.core import slot_of
 
 SESSION_SECONDS = 2.0
-SLOTS = 16
+SLOTS = 8
 REPLICAS = 2
 Json = dict[str, Any]
 _USUAL: Json = {"draining": [], "delay": 6.0, "deaths": None}
@@ -88,7 +88,7 @@ class Member:
 class Callers:
     """One process of callers."""
 
-    def __init__(self, cluster: Cluster, name: str, *, threads: int = 3) -> None:
+    def __init__(self, cluster: Cluster, name: str, *, threads: int = 2) -> None:
         self.name = name
         self.proxy = Proxy(cluster.hosts.split(","))
         self._log = cluster.directory / f"{name}.history"
@@ -173,13 +173,19 @@ class Cluster:
         for proxy in [*(member.proxy for member in self.members.values()), *(callers.proxy for callers in self.callers)]:
             proxy.heal()
         honest = [number for number in self.placed if self.members[number].module == "server"]
+        others = [self.members[number] for number in self.placed if number not in honest]
         for number, member in self.members.items():
             if number in honest and member.process is None:
                 member.start()
             elif member.process is not None:
                 member.signal(signal.SIGCONT)
-        if honest != self.placed or any(self._wants[name] != usual for name, usual in _USUAL.items()):
-            self.want(members=honest, **_USUAL)
+        if others or any(self._wants[name] != usual for name, usual in _USUAL.items()):
+            self.want(**(_USUAL | {"draining": [member.id for member in others]}))
+        if others:
+            self.rest()
+            for member in others:
+                member.stop()
+            self.want(members=honest, draining=[])
         if len(self.partitionings) > 1:
             self.want(partitionings=self.partitionings[1:] if self.status.get("retiring") else self.partitionings[:1])
         self.rest()
@@ -220,13 +226,14 @@ class Cluster:
         return found if found.get("serial") == self._wants["serial"] else {}
 
     def rest(self) -> Json:
-        """Until every shard is where it belongs and led."""
+        """Until every shard is where it belongs and led, with everybody counted who runs."""
         found: Json = {}
 
         def rests() -> bool:
             found.clear()
             found.update(self.status)
-            return bool(found.get("rest")) and not found["leaderless"]
+            up = [self.members[n].id for n in self.placed if self.members[n].process is not None]
+            return bool(found.get("rest")) and not found["leaderless"] and set(up) <= set(found["live"])
 
         wait_until(rests, f"the map at rest, see {self.directory}")
         return found

@@ -1,4 +1,4 @@
-"""Who moves the shards: the product's planner and scheduler in a thin process (`mover`), or the real operator in a sandbox."""
+"""Who moves the shards: the product's controller alone in a process (`mover`), or the whole operator in a sandbox."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
 from kube_rest import GROUP, Rest
+from shardkv.mover import spec_of
 from shuren.devenv.background import Sandbox
 from shuren.devenv.parts import ZOOKEEPER_ROOT
 from shuren.sharding.core.codec import head as head_codec
@@ -138,25 +139,7 @@ class RealOperator:
 
     def want(self, wanted: Json) -> None:
         self._numbers = {one["id"]: one["number"] for one in wanted["members"]}
-        draining = wanted["draining"]
-        static = [
-            {"id": one["id"], "rack": one["rack"], "address": one["address"], "weight": 0 if one["id"] in draining else 100}
-            for one in wanted["members"]
-        ]
-        moves = {
-            "delaySeconds": int(wanted["delay"]),
-            "promoteAfterSeconds": 0,
-            "retrySeconds": 1,
-            "planned": {"percent": 25},
-            "recovery": {"percent": 25},
-        }
-        spec = {
-            "clusterRef": {"name": "sandbox"},
-            "partitionings": wanted["partitionings"],
-            "replicas": wanted["replicas"],
-            "members": {"static": static},
-            "moves": moves,
-        }
+        spec = spec_of(wanted, cluster="sandbox")
         metadata = {"name": "kv", "namespace": self._namespace}
         self._sandbox.apply({"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "ShardMap", "metadata": metadata, "spec": spec})
         self._serial = wanted["serial"]
@@ -171,6 +154,7 @@ class RealOperator:
             "serial": self._serial,
             "rest": ready.get("status") == "True" and self._nothing_goes_on(),
             "leaderless": 0,
+            "live": sorted(self._numbers),
             "partitioning": said.get("partitioning"),
             "moves": said["moves"].get("planned", 0),
             "bound": said["moves"].get("lowerBound", 0),
