@@ -46,12 +46,12 @@ class Backend:
     """A small HTTP/1.1 server with keep-alive.
 
     `/slow` takes a while, `/down/<n>` sends n KiB, `/echo` sends the request's head back, a POST is answered with its length. `/health` is
-    answered with `health`. With `silent` it closes the connection when it has read a request.
+    answered with `health`, everything else with `status`. With `silent` it closes the connection when it has read a request.
     """
 
     def __init__(self, name: str, *, tls: ssl.SSLContext | None = None) -> None:
         self.name = name
-        self.health = 200
+        self.health = self.status = 200
         self.silent = False
         self._tls = tls
         self.port = 0
@@ -104,7 +104,7 @@ class Backend:
             await asyncio.sleep(0.5)
         size = int(path.removeprefix("/down/")) * 1024 if path.startswith("/down/") else 0
         text = b"x" * size if size else body if "/echo" in path else f"{self.name} {path} {len(body)}".encode()
-        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
+        writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
         await writer.drain()
 
     @staticmethod

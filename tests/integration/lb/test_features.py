@@ -373,6 +373,56 @@ async def test_a_new_server_has_to_pass_its_check_first(tmp_path: Path, port: in
         await front.up("shop.web:http", "a", "b")
 
 
+async def test_a_new_server_grows_into_its_share(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    """slowStartSeconds, beside a service without it."""
+    routes = [
+        route("web", http("slow.example", port=port), healthCheck=QUICK, slowStartSeconds=3600),
+        route("sudden", http("sudden.example", port=port), healthCheck=QUICK, age=2),
+    ]
+    async with carrying(tmp_path, *routes, port=port) as front:
+        a, b = [endpoint(x.name, address="127.0.0.1", port=x.port) for x in (await backends("a"), await backends("b"))]
+        # a server of the configuration has its whole weight at once
+        made = [p for name in ("web", "sudden") for p in plans(front.composition, service(name), endpoints(a), {})]
+        (tmp_path / CONFIG_FILE).write_text(write(front.composition.document, {p.name: p for p in made}).files[CONFIG_FILE])
+        await front.master.reload()
+        for name in ("web", "sudden"):
+            await front.up(f"shop.{name}:http", "a")
+            await front.set(name, a, b)
+            await front.up(f"shop.{name}:http", "a", "b")
+        grown = {host: await _answers(front, host, 100) for host in ("slow.example", "sudden.example")}
+        assert grown["sudden.example"]["b"] == 50
+        assert 0 < grown["slow.example"]["b"] < 15
+
+
+async def _answers(front: Front, host: str, count: int) -> Counter[str]:
+    client = front.client(host)
+    found = Counter([(await client.request())[2].split()[0].decode() for _ in range(count)])
+    client.close()
+    return found
+
+
+async def test_a_server_that_answers_with_errors_is_out_until_its_check_passes(
+    tmp_path: Path, port: int, backends: Callable[..., Any]
+) -> None:
+    """outlierEjection: HAProxy's check would not look again for a minute, the traffic shows it."""
+    check = {"type": "Http", "path": "/health", "intervalMs": 60_000, "fastIntervalMs": 50, "downIntervalMs": 100, "rise": 1}
+    ejection = {"observe": "Layer7", "errors": 5, "action": "MarkDown"}
+    async with carrying(tmp_path, route("web", http(port=port), healthCheck=check, outlierEjection=ejection), port=port) as front:
+        a, b = await backends("a"), await backends("b")
+        await front.set("web", *(endpoint(x.name, address="127.0.0.1", port=x.port) for x in (a, b)))
+        await front.up("shop.web:http", "a", "b")
+        b.health, b.status = 503, 500
+        client = front.client()
+        statuses = Counter([(await client.request())[0] for _ in range(40)])
+        assert 5 <= statuses[500] <= 6
+        await front.up("shop.web:http", "a")
+        assert {(await client.request())[2].split()[0] for _ in range(10)} == {b"a"}
+        b.health, b.status = 200, 200
+        await front.up("shop.web:http", "a", "b")
+        assert {(await client.request())[2].split()[0] for _ in range(10)} == {b"a", b"b"}
+        client.close()
+
+
 async def test_a_websocket_goes_through(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
     async with carrying(tmp_path, route("web", http(port=port), healthCheck=NO_CHECK), port=port) as front:
         backend = await backends("a")

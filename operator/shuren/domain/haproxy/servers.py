@@ -86,6 +86,33 @@ def host_names(endpoints: Iterable[Endpoint]) -> frozenset[str]:
     return frozenset(e.address for e in endpoints if not is_address(e.address))
 
 
+@functools.lru_cache(maxsize=1 << 15)
+def _server(  # noqa: PLR0917
+    endpoint: str,
+    address: str,
+    plain: bool,  # noqa: FBT001 - a cache finds arguments fastest by their places
+    port: int,
+    check_port: int,
+    state: EndpointState,
+    sticky: bool,  # noqa: FBT001
+    weight: int,
+    app: str,
+) -> Server:
+    """One server. Of a service that changes most endpoints are as they were."""
+    draining = state is EndpointState.DRAINING
+    return Server(
+        name=server_name(endpoint, "" if plain else address),
+        address=address,
+        port=port,
+        admin=Admin.MAINT if sticky and draining else STATES[state],
+        draining=draining,
+        weight=weight,
+        check_port=check_port,
+        endpoint=endpoint,
+        app=app,
+    )
+
+
 def servers_of(
     endpoints: Sequence[Endpoint],
     *,
@@ -110,19 +137,11 @@ def servers_of(
         plain = is_address(endpoint.address)
         addresses = (endpoint.address,) if plain else tuple((resolved or {}).get(endpoint.address, ()))
         weight = min(max(endpoint.weight, 0), MAX_WEIGHT)
+        checked = min(max(endpoint.ports.get(check_port, 0), 0), _MAX_PORT) if check_port else 0
+        share = weight if plain or not weight or not addresses else max(1, weight // len(addresses))
         for address in addresses:
-            name = server_name(endpoint.id, "" if plain else address)
-            found[name] = Server(
-                name=name,
-                address=address,
-                port=port,
-                admin=Admin.MAINT if sticky and endpoint.state is EndpointState.DRAINING else STATES[endpoint.state],
-                draining=endpoint.state is EndpointState.DRAINING,
-                weight=weight if plain or not weight else max(1, weight // len(addresses)),
-                check_port=min(max(endpoint.ports.get(check_port, 0), 0), _MAX_PORT) if check_port else 0,
-                endpoint=endpoint.id,
-                app=endpoint.app,
-            )
+            made = _server(endpoint.id, address, plain, port, checked, endpoint.state, sticky, share, endpoint.app)
+            found[made.name] = made
     return tuple(found[name] for name in sorted(found))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from shuren.clients.haproxy.master import Master
 from shuren.clients.haproxy.runtime import RuntimeApi
@@ -42,6 +42,8 @@ _LONGEST = 5.0
 """Seconds between attempts that fail again and again."""
 _BURST = 0.05
 """Seconds for which a reload waits, so that services that are made together cost one."""
+_MEANWHILE = 0.1
+"""Seconds for which acknowledgements, and files, wait at most while one change follows the other: traffic comes first."""
 
 Plans = tuple[BackendPlan, ...]
 
@@ -95,6 +97,10 @@ class Agent:
         self._pending: dict[ServiceName, tuple[float, float]] = {}
         """Services of which something goes on by itself: when (monotonic) to look again, and how many seconds after that."""
         self._planned: dict[ServiceName, tuple[Composition, EndpointSet | None, int, Plans]] = {}
+        self._unreported: dict[ServiceName, float] = {}
+        """Services of which something is to be acknowledged, and since when."""
+        self._unwritten = 0.0
+        """Since when the files are due; 0: they are not."""
         self._listeners_changed = False
         self._blocked = False
         self._synced = False
@@ -242,13 +248,21 @@ class Agent:
         if self._listeners_changed or (self._blocked and "blocked" in due):
             await self._listeners(now="reload" in due)
         again = self._look_again()
-        await self._serve({*self._dirty, *again}, fresh=bool(again) or self._failures > 0)
+        await self._serve({*self._dirty, *again}, fresh=again if not self._failures else self.world.routes.keys())
+        if self._unreported and not self._more_comes(min(self._unreported.values())):
+            await self._report(self._unreported)
         if "drift" in due:
             await self._repair()
         if "counters" in due:
             await self._report(await self.reporter.count({s: self._plans(s) for s in self.world.routes}))
         if "write" in due:
+            self._unwritten = self._unwritten or self._clock.monotonic()
+        if self._unwritten and not self._more_comes(self._unwritten):
             self._write()
+
+    def _more_comes(self, since: float) -> bool:
+        """Whether what has waited `since` then may wait for another pass, because the next change is there already."""
+        return self._woken.is_set() and self._clock.monotonic() - since < _MEANWHILE
 
     def _take_world(self) -> None:
         routes_changed, changed = self.world.take()
@@ -368,8 +382,8 @@ class Agent:
             self._planned[service] = known
         return known[3]
 
-    async def _serve(self, services: Iterable[ServiceName], *, fresh: bool) -> None:
-        """Bring these services' servers to what they shall be, and acknowledge."""
+    async def _serve(self, services: Iterable[ServiceName], *, fresh: Collection[ServiceName]) -> None:
+        """Bring these services' servers to what they shall be. Of the `fresh` ones something may have changed by itself."""
         wanted = {s: self._plans(s) for s in services if s in self.world.routes}
         for gone in (self._dirty.keys() | self._pending.keys()) - self.world.routes.keys():
             self._dirty.pop(gone, None)
@@ -377,7 +391,10 @@ class Agent:
         if not wanted or self.balancer.loaded is None:
             return
         generations = {s: e.generation if (e := self.world.endpoints.get(s)) is not None else 0 for s in wanted}
-        done = await self.servers.converge({plan.name: plan for backends in wanted.values() for plan in backends}, fresh=fresh)
+        done = await self.servers.converge(
+            {plan.name: plan for backends in wanted.values() for plan in backends},
+            fresh={plan.name for service, backends in wanted.items() if service in fresh for plan in backends},
+        )
         now = self._clock.monotonic()
         for service, backends in wanted.items():
             if self.servers.settled(plan.name for plan in backends):
@@ -390,13 +407,15 @@ class Agent:
         if not done:
             self._timers.within("retry", _RETRY)
             await self._distrust()
-        await self._report(wanted)
+        for service in wanted:
+            self._unreported.setdefault(service, now)
 
     async def _report(self, services: Iterable[ServiceName]) -> None:
-        wanted = {s: self._plans(s) for s in services}
+        wanted = {s: self._plans(s) for s in services if s in self.world.routes}
         problems = {s: "; ".join(filter(None, (self.problems.get(s), self.supplies.problem(self.world.endpoints.get(s))))) for s in wanted}
         busy = await self.reporter.report(wanted, problems)
         now = self._clock.monotonic()
+        self._unreported = {s: since for s, since in self._unreported.items() if s in self.world.routes and s not in wanted}
         for service, backends in wanted.items():
             if service in busy or self.servers.unfinished(plan.name for plan in backends):
                 self._pending.setdefault(service, (now + self.settings.pending_interval, self.settings.pending_interval))
@@ -439,6 +458,7 @@ class Agent:
 
     def _write(self) -> None:
         """What a HAProxy that is started or reloaded by somebody else, and an agent without ZooKeeper, would begin with."""
+        self._unwritten = 0.0
         self.balancer.rewrite({plan.name: plan for service in self.world.routes for plan in self._plans(service)}, self.servers.ids())
         kept = {s: e for s, e in self.world.endpoints.items() if s in self.world.routes}
         self._disk.save(LastGood(routes=self.balancer.good, endpoints=kept, structure=self.balancer.structure))

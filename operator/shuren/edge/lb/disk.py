@@ -50,6 +50,7 @@ class StateDirectory:
         self.state_file = root / "servers.state"
         self.log = root / "haproxy.log"
         self._last = root / "last.json"
+        self._encoded: dict[ServiceName, tuple[EndpointSet, str]] = {}
 
     @property
     def configuration(self) -> Path:
@@ -112,9 +113,17 @@ class StateDirectory:
         document = {
             "structure": last.structure,
             "routes": {str(s): {"group": r.group, "route": encode_route(r).decode()} for s, r in sorted(last.routes.items())},
-            "endpoints": {str(s): encode_endpoints(e, limit=_WHOLE).head.decode() for s, e in sorted(last.endpoints.items())},
+            "endpoints": {str(s): self._encoded_endpoints(s, e) for s, e in sorted(last.endpoints.items())},
         }
+        self._encoded = {s: known for s, known in self._encoded.items() if s in last.endpoints}
         self._put(self._last, json.dumps(document, ensure_ascii=False).encode())
+
+    def _encoded_endpoints(self, service: ServiceName, endpoints: EndpointSet) -> str:
+        """Most services are as they were when all was saved before."""
+        known = self._encoded.get(service)
+        if known is None or known[0] is not endpoints:
+            known = self._encoded[service] = (endpoints, encode_endpoints(endpoints, limit=_WHOLE).head.decode())
+        return known[1]
 
     def load(self) -> LastGood:
         """What was remembered; nothing when there is nothing, or it cannot be read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shuren.clients.haproxy.runtime import RuntimeApi
@@ -19,8 +19,10 @@ _FEW = 64
 
 @dataclass(kw_only=True)
 class _Known:
-    """What was last seen of a backend."""
+    """What was last seen of a backend, and how far it was from its plan."""
 
+    plan: BackendPlan
+    gap: Gap
     servers: tuple[ObservedServer, ...] = ()
     settled: bool = False
     leaving: tuple[str, ...] = ()
@@ -39,20 +41,21 @@ class Servers:
     metrics: Metrics
     _known: dict[str, _Known] = field(default_factory=dict)
 
-    async def converge(self, plans: Mapping[str, BackendPlan], *, fresh: bool = True, repair: bool = False) -> bool:
+    async def converge(self, plans: Mapping[str, BackendPlan], *, fresh: Collection[str] | None = None, repair: bool = False) -> bool:
         """Close the gap of these backends. False when some of it is still open afterwards.
 
-        Not `fresh`: begin with what was last seen, where that was as told; what has changed since shows when it is read back. `repair`:
-        nothing was asked for, so whatever has to be told now somebody else has changed.
+        `fresh` are backends of which something may have changed by itself; None: all of them. The others begin with what was last seen,
+        where that was as told; what has changed since shows when it is read back. `repair`: nothing was asked for, so whatever has to be
+        told now somebody else has changed.
         """
         if not plans:
             return True
-        observed: dict[str, Sequence[ObservedServer]] = {}
-        if not fresh and self.settled(plans):
-            observed |= {name: self._known[name].servers for name in plans}
-        else:
-            observed |= await self._observe(plans)
-        gaps = {name: converge(plan, observed.get(name, ())) for name, plan in plans.items()}
+        asked = plans if fresh is None else {name: plan for name, plan in plans.items() if name in fresh or not self.settled([name])}
+        observed: dict[str, Sequence[ObservedServer]] = {name: self._known[name].servers for name in plans.keys() - asked.keys()}
+        if asked:
+            observed |= dict.fromkeys(asked, ())
+            observed |= await self._observe(asked)
+        gaps = {name: self._gap(plan, observed[name]) for name, plan in plans.items()}
         # what traffic feels comes first, of all backends; deletions stop all threads of HAProxy one by one
         ordered = [gaps[name] for name in sorted(gaps, key=lambda name: plans[name].spare)]
         commands = [command for gap in ordered for command in gap.commands[: gap.changes]]
@@ -67,10 +70,17 @@ class Servers:
             touched = {name: plan for name, plan in plans.items() if gaps[name].commands}
             observed |= dict.fromkeys(touched, ())
             observed |= await self._observe(touched)
-            gaps |= {name: converge(plan, observed.get(name, ())) for name, plan in touched.items()}
+            gaps |= {name: self._gap(plan, observed[name]) for name, plan in touched.items()}
         for name, plan in plans.items():
-            self._note(plan, observed.get(name, ()), gaps[name])
+            self._note(plan, observed[name], gaps[name])
         return all(gap.changes == 0 for gap in gaps.values())
+
+    def _gap(self, plan: BackendPlan, observed: Sequence[ObservedServer]) -> Gap:
+        """What separates them; known already where neither has changed, as most of the time when everything is looked at."""
+        known = self._known.get(plan.name)
+        if known is not None and known.plan is plan and known.servers == tuple(observed):
+            return known.gap
+        return converge(plan, observed)
 
     async def _observe(self, plans: Mapping[str, BackendPlan]) -> dict[str, list[ObservedServer]]:
         found: dict[str, list[ObservedServer]] = {}
@@ -80,6 +90,9 @@ class Servers:
 
     def _note(self, plan: BackendPlan, observed: Iterable[ObservedServer], gap: Gap) -> None:
         servers = tuple(observed)
+        before = self._known.get(plan.name)
+        if before is not None and before.plan is plan and before.gap is gap and before.settled:
+            return
         by_name = {server.name: server for server in servers}
         ready = [by_name[s.name] for s in plan.servers if s.admin is Admin.READY and s.name in by_name]
         up = {server.name for server in ready if server.up and server.state is Admin.READY}
@@ -89,6 +102,8 @@ class Servers:
             if wanted.app and wanted.endpoint not in missing:
                 endpoints.setdefault(wanted.app, set()).add(wanted.endpoint)
         self._known[plan.name] = _Known(
+            plan=plan,
+            gap=gap,
             servers=servers,
             settled=gap.changes == 0,
             leaving=gap.leaving,
