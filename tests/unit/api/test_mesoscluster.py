@@ -10,6 +10,7 @@ from shuren.api.nodes import Rule
 from shuren.api.problems import problems
 from shuren.api.schema import reachable
 from shuren.api.v1alpha1 import mesoscluster
+from shuren.controllers.mesoscluster import gather
 
 
 def test_a_small_cluster_with_defaults() -> None:
@@ -52,3 +53,9 @@ def test_a_good_status_is_typed_and_another_version_reads_as_none() -> None:
     assert good.marathon is not None
     assert good.marathon.version == "1.11.24"
     assert mesoscluster.read({**cluster(), "status": {"marathon": 1}}).status is None
+
+
+@pytest.mark.parametrize(("given", "scheme"), [({}, "Digest"), ({"authScheme": "Digest"}, "Digest"), ({"authScheme": "Sasl"}, "Sasl")])
+def test_how_a_password_is_shown_to_zookeeper(given: dict[str, str], scheme: str) -> None:
+    item = cluster(zookeeper={"hosts": ["zk:2181"], "root": "/shuren/bj1", **given})
+    assert gather.settings(item).zookeeper.sasl is (scheme == "Sasl")

@@ -122,7 +122,7 @@ class ZooKeeperEndpoint(Node):
     """Path under which everything is kept, e.g. /shuren/bj1; one per MesosCluster."""
     auth_secret_ref: SecretRef | None = None
     """Secret with the keys username and password. Default: no authentication."""
-    auth_scheme: ZooKeeperAuthScheme = ZooKeeperAuthScheme.DIGEST
+    auth_scheme: Annotated[ZooKeeperAuthScheme, Field(strict=False)] = ZooKeeperAuthScheme.DIGEST
     """Digest: the scheme digest; what is created is open to this name and password only. Sasl: SASL with DIGEST-MD5, for servers with a
     section in JAAS; what is created is open to this name only."""
     tls: Tls | None = None
