@@ -43,6 +43,7 @@ class Heard:
     """A listener that remembers."""
 
     apps: list[frozenset[str]] = field(default_factory=list)
+    claimed: list[frozenset[str]] = field(default_factory=list)
     all: list[str] = field(default_factory=list)
     reachability: list[str] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
@@ -52,6 +53,10 @@ class Heard:
     def apps_changed(self, cluster: str, app_ids: frozenset[str]) -> None:
         assert cluster
         self.apps.append(app_ids)
+
+    def apps_claimed(self, cluster: str, app_ids: frozenset[str]) -> None:
+        assert cluster
+        self.claimed.append(app_ids)
 
     def all_changed(self, cluster: str) -> None:
         self.all.append(cluster)

@@ -105,6 +105,7 @@ class Process:
             adviser=world.adviser,
             gates=balanced,
             traffic=balanced,
+            crowded=lambda: world.crowded,
         )
 
     async def start(self) -> None:
@@ -231,6 +232,8 @@ class World:
     checks_pass = True
     """Whether load balancers' own checks of new instances pass."""
     requests_per_second = 20.0
+    crowded = False
+    """Whether others wait that nothing has been done for yet."""
     services: tuple[str, ...] = ("shop.web",)
     """Names of the services that carry each app, where it is balanced."""
 

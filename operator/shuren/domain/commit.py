@@ -101,21 +101,25 @@ def _fitting(mates: Sequence[Waiting], limits: ArrayLimits) -> Iterable[Waiting]
         yield write
 
 
-_SPARE = 0.25
+_STRETCH = 3.0
+_QUIET = 0.5
 
 
-def worth_waiting(batch: Sequence[Waiting], *, limits: ArrayLimits, used: float, gather: float, since_last: float) -> float:
-    """Seconds that a batch should wait for more of its kind; 0 when it should go.
+def worth_waiting(
+    batch: Sequence[Waiting], *, limits: ArrayLimits, coming: bool, used: float, gather: float, waited: float, quiet: float
+) -> float:
+    """Seconds that a batch may wait for more of its kind; 0 when it should go.
 
     Each array is a deployment, and only so many of these may run, for as long as their tasks take to become healthy: small arrays early in
-    a mass creation would use them up and leave the rest waiting. So the more of them are in use (`used`, a share), the further apart arrays
-    are sent, up to `gather` seconds. What goes alone, fills an array, or comes long after the last one (`since_last` seconds) never waits;
-    nor does anything while a quarter of the deployments is enough.
+    a mass creation would use them up and leave the rest waiting. So while more writes are `coming`, an array waits for them until it is
+    full, but not beyond `gather` seconds after its first member (`waited` so long already), up to four times that as more of the
+    deployments are in use (`used`, a share), and not when nothing has arrived for half a second (`quiet`). What nothing follows, and
+    what goes alone, never waits.
     """
     head = batch[0]
-    if not head.shares or head.kind is WriteKind.CONFIG or len(batch) >= limits.members:
+    if not coming or not head.shares or head.kind is WriteKind.CONFIG or len(batch) >= limits.members:
         return 0.0
-    return max(0.0, gather * max(0.0, used - _SPARE) / (1 - _SPARE) - since_last)
+    return max(0.0, min(gather * (1.0 + _STRETCH * min(used, 1.0)) - waited, _QUIET - quiet))
 
 
 _MEMBER = re.compile(r"^/?\((\d+)\)(.*)$")

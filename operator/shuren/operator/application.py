@@ -125,6 +125,7 @@ class Application:
             listener=self,
             clock=self.clock,
             chance=random.random,
+            coming=lambda: self.queue.urgent + self.queue.urgent_active,
         )
         controllers = self._controllers()
         self.intake = Intake(
@@ -213,6 +214,7 @@ class Application:
                 changed=self.metrics.change,
                 gates=AllGates(self.services.gates, self.shard_maps.gates),
                 traffic=self.services.gates,
+                crowded=lambda: self.queue.urgent > 0,
                 adviser=lambda definition, view: [
                     Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents, total=view.total)
                 ],
@@ -368,6 +370,18 @@ class Application:
                 if claim is not None:
                     owners.append(ObjectKey(kind=PAAS_APPS.kind, namespace=claim.namespace, name=claim.name))
         self._signal(key for key in triggers.on_apps(self.store, cluster, app_ids, owners) if key in self.store)
+        self._follow(cluster, app_ids)
+
+    def apps_claimed(self, cluster: str, app_ids: frozenset[str]) -> None:
+        """See the estate's Listener."""
+        found = self.estate.get(cluster)
+        claims = [found.claims.get(app_id) for app_id in app_ids] if found is not None else []
+        owners = {ObjectKey(kind=PAAS_APPS.kind, namespace=claim.namespace, name=claim.name) for claim in claims if claim is not None}
+        self._signal(triggers.on_apps(self.store, cluster, app_ids) - owners)
+        self._follow(cluster, app_ids)
+
+    def _follow(self, cluster: str, app_ids: frozenset[str]) -> None:
+        """Services and maps look at the tasks and claims of their apps."""
         for key in service_triggers.on_apps(self.store, cluster, app_ids) | map_triggers.on_apps(self.store, cluster, app_ids):
             self.queue.add(key, priority=Priority.EXTERNAL, after=_BURST)
 

@@ -60,6 +60,8 @@ class WorkQueue(Generic[K]):
         self._backoff = backoff
         self._waiting: dict[K, _Entry] = {}
         self._active: dict[K, float] = {}
+        self._urgent: set[K] = set()
+        self._urgent_active: set[K] = set()
         self._again: dict[K, tuple[float, int]] = {}
         self._failures: dict[K, int] = {}
         self._delayed: list[tuple[float, int, K]] = []
@@ -109,6 +111,8 @@ class WorkQueue(Generic[K]):
 
     def _make_ready(self, key: K, entry: _Entry) -> None:
         entry.ready = True
+        if entry.priority >= Priority.USER:
+            self._urgent.add(key)
         heapq.heappush(self._ready, (-entry.priority, entry.ready_at, entry.ticket, key))
 
     # ------------------------------------------------------------------------------------------------ taking
@@ -137,6 +141,9 @@ class WorkQueue(Generic[K]):
                 continue
             del self._waiting[key]
             self._active[key] = now
+            if key in self._urgent:
+                self._urgent.discard(key)
+                self._urgent_active.add(key)
             return Taken(key=key, priority=entry.priority, waited=max(0.0, now - max(entry.ready_at, entry.added_at)))
         return None
 
@@ -177,6 +184,7 @@ class WorkQueue(Generic[K]):
 
     def _finish(self, key: K, wish: tuple[float, int] | None) -> None:
         self._active.pop(key, None)
+        self._urgent_active.discard(key)
         again = self._again.pop(key, None)
         if wish is not None:
             self._put(key, *wish)
@@ -219,6 +227,16 @@ class WorkQueue(Generic[K]):
         """Keys that could run now."""
         self._promote(self._monotonic())
         return sum(1 for entry in self._waiting.values() if entry.ready)
+
+    @property
+    def urgent(self) -> int:
+        """Keys of the highest priority that could run now."""
+        return len(self._urgent)
+
+    @property
+    def urgent_active(self) -> int:
+        """Keys that were taken at the highest priority and are being worked on."""
+        return len(self._urgent_active)
 
     @property
     def active(self) -> int:

@@ -49,12 +49,21 @@ class Room:
         self.marathon = FakeMarathon(self.world)
         self.lead = Lead()
         self.written: list[str] = []
+        self.coming = 0
         self.committer = self.new(self.marathon, policy, rate=rate)
 
     def new(self, marathon: Marathon, policy: CommitPolicy, *, rate: float = 1_000.0) -> Committer:
         bucket = TokenBucket(clock=self.clock, rate=rate, burst=rate)
         written = self.written.append
-        return Committer(marathon=marathon, leadership=self.lead, clock=self.clock, bucket=bucket, written=written, policy=policy)
+        return Committer(
+            marathon=marathon,
+            leadership=self.lead,
+            clock=self.clock,
+            bucket=bucket,
+            written=written,
+            policy=policy,
+            coming=lambda: self.coming,
+        )
 
     def sizes(self, name: str = "put_apps") -> list[int]:
         """Members of each accepted request of one kind."""
@@ -258,14 +267,46 @@ async def test_a_slow_mass_creation_does_not_use_up_its_deployments_on_small_arr
     """Deployments that do not end: the few that may run had better hold many apps each. Sent as they come, they would hold one each."""
     room = Room(replace(POLICY, deployments=8, gather=2.0), lambda _: Behaviour.UNPLACED)
     answers: list[asyncio.Future[list[Answer]]] = []
+    room.coming = 400
     for moment in range(400):
         answers.append(asyncio.ensure_future(room.create(f"a{moment}")))
         await room.clock.advance(0.02)
+    await room.clock.advance(0.1)
     assert len(room.sizes()) == 8
-    assert room.sizes()[0] == 1, "the first has nothing to wait for"
-    assert sum(room.sizes()) > 150
+    assert set(room.sizes()) == {50}, "they are full"
     await room.committer.close()
     await asyncio.gather(*answers)
+
+
+async def test_an_array_waits_for_what_is_coming_and_a_write_that_nothing_follows_never_does() -> None:
+    room = Room(replace(POLICY, gather=2.0), lambda _: Behaviour.UNPLACED)
+    room.coming = 3
+    early = asyncio.ensure_future(room.create("a", "b"))
+    await room.clock.advance(0.1)
+    assert room.sizes() == []
+    late = asyncio.ensure_future(room.create("c"))
+    await room.clock.advance(0.1)
+    assert room.sizes() == [3], "nothing more is coming: it does not wait on"
+    room.coming = 0
+    before = room.clock.monotonic()
+    for name in names(12, "later"):
+        await room.create(name)
+    assert room.clock.monotonic() == before
+    room.coming = 2
+    elsewhere = asyncio.ensure_future(room.create("d"))
+    for _ in range(12):
+        await room.clock.advance(0.05)
+    assert len(room.sizes()) == 14, "what is coming hangs elsewhere"
+    await room.committer.close()
+    await asyncio.gather(early, late, elsewhere)
+
+
+async def test_a_write_whose_turn_comes_is_not_given_back_however_long_the_line_is() -> None:
+    room = Room(replace(POLICY, arrays=ArrayLimits(members=1), deployments=1, patience=5.0), lambda _: Behaviour.RUNS)
+    waiting = asyncio.ensure_future(room.create(*names(20)))
+    await room.pass_time(60)
+    assert {type(answer) for answer in await waiting} == {DeploymentRef}
+    await room.committer.close()
 
 
 async def test_deployments_that_hang_do_not_use_up_the_limit() -> None:

@@ -26,7 +26,7 @@ async def running(**spec: Any) -> World:
     return world
 
 
-async def test_finalizer_then_claim_then_record_then_marathon() -> None:
+async def test_finalizer_then_claim_then_marathon_then_record() -> None:
     world = World()
     world.apply()
     await world.round()
@@ -35,13 +35,26 @@ async def test_finalizer_then_claim_then_record_then_marathon() -> None:
     assert outside == [
         "patch paasapps",
         "zookeeper Create",
-        "create controllerrevisions",
         "marathon put_apps",
         "apply-status[shuren-status] paasapps",
     ]
     item = world.resource()
     assert item is not None
     assert item["metadata"]["finalizers"] == [FINALIZER]
+    await world.round()
+    assert world.steps[len(steps) :] != []
+    assert any(step.startswith("create controllerrevisions") for step in world.steps)
+
+
+async def test_while_others_wait_the_first_status_is_left_to_the_pass_that_follows() -> None:
+    world = World()
+    world.crowded = True
+    world.apply()
+    await world.round()
+    assert "/shop/web" in world.marathon.definitions
+    assert [step for step in world.steps if "apply-status" in step] == []
+    await world.round()
+    assert len([step for step in world.steps if "apply-status" in step]) == 1
 
 
 async def test_the_first_pass_gives_a_status_at_once() -> None:

@@ -145,18 +145,24 @@ def test_an_app_is_finished_when_all_its_instances_run_the_current_configuration
     assert unfinished(app((TaskState.RUNNING, "2"), (TaskState.STAGING, "2")))
 
 
-def wait(batch: list[Waiting], *, used: float, since_last: float = 0.0) -> float:
-    return worth_waiting(batch, limits=LIMITS, used=used, gather=2.0, since_last=since_last)
+def wait(batch: list[Waiting], *, used: float = 0.0, waited: float = 0.0, quiet: float = 0.0, coming: bool = True) -> float:
+    return worth_waiting(batch, limits=LIMITS, coming=coming, used=used, gather=2.0, waited=waited, quiet=quiet)
 
 
-def test_arrays_are_sent_further_apart_the_more_deployments_are_in_use() -> None:
+def test_an_array_is_gathered_while_more_is_coming_and_arrives() -> None:
     batch = [one(1, WriteKind.CREATE), one(2, WriteKind.CREATE)]
-    waits = [wait(batch, used=share / 20) for share in range(21)]
-    assert waits[:6] == [0.0] * 6
-    assert waits == sorted(waits)
-    assert waits[20] == 2.0
-    assert wait(batch, used=1.0, since_last=1.5) == 0.5
-    assert wait(batch, used=1.0, since_last=10.0) == 0.0
+    assert wait(batch) > 0.0
+    assert wait(batch, coming=False) == 0.0
+    assert wait(batch, quiet=0.6) == 0.0, "what is coming hangs elsewhere"
+    assert wait(batch, waited=1.99) > 0.0
+    assert wait(batch, waited=2.0) == 0.0
+    assert wait(batch, waited=2.0, used=0.5) > 0.0, "deployments get scarce"
+    assert wait(batch, waited=8.0, used=1.0) == 0.0
+
+
+def test_a_write_that_nothing_follows_does_not_wait_however_many_deployments_run() -> None:
+    for kind in WriteKind:
+        assert wait([one(1, kind)], used=1.0, coming=False) == 0.0
 
 
 def test_what_cannot_share_or_fills_an_array_does_not_wait_for_more() -> None:

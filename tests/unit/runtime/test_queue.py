@@ -58,6 +58,25 @@ def test_the_higher_priority_goes_first_then_the_older(clock: ManualClock) -> No
     assert [key(q.take_now()) for _ in range(4)] == ["user", "first", "second", "resync"]
 
 
+def test_urgent_keys_are_counted_while_they_wait_and_while_they_are_worked_on(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("a", priority=Priority.USER)
+    q.add("later", priority=Priority.USER, after=1.0)
+    q.add("raised", priority=Priority.RETRY)
+    assert (q.urgent, q.urgent_active) == (1, 0)
+    q.add("raised", priority=Priority.USER)
+    assert q.urgent == 2
+    q.take_now()
+    assert (q.urgent, q.urgent_active) == (1, 1)
+    q.add("a", priority=Priority.EXTERNAL)
+    q.done("a")
+    assert (q.urgent, q.urgent_active) == (1, 0)
+    clock.shift(1.0)
+    assert key(q.take_now()) == "raised"
+    q.retry("raised")
+    assert (q.urgent, q.urgent_active) == (1, 0), "a retry is less urgent"
+
+
 def test_a_waiting_key_is_raised_by_a_higher_priority(clock: ManualClock) -> None:
     q = queue(clock)
     q.add("a", priority=Priority.RESYNC)

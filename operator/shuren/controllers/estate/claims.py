@@ -46,7 +46,8 @@ class _Asked:
 
 class Claims:
     """See the module. `changed` gets the app ids whose claim looks different from before; `state_changed` is called when claims can be
-    read (again), or no longer.
+    read (again), or no longer. `taken` (None: `changed`) gets the ids that nobody held and that were claimed here: whoever claimed them has
+    its answer and needs no other news.
     """
 
     def __init__(
@@ -56,10 +57,12 @@ class Claims:
         clock: Clock,
         changed: Callable[[frozenset[str]], None],
         state_changed: Callable[[], None] = lambda: None,
+        taken: Callable[[frozenset[str]], None] | None = None,
     ) -> None:
         self._zookeeper = zookeeper
         self._clock = clock
         self._changed = changed
+        self._taken = taken or changed
         self._state_changed = state_changed
         self._buckets = [_Bucket() for _ in range(BUCKETS)]
         self._of: dict[str, set[str]] = {}
@@ -322,10 +325,15 @@ class Claims:
                 self._refuse(step.takers, Unreachable("the connection to this cluster is being closed"))
             raise
         changed: set[str] = set()
+        free: set[str] = set()
         for step, version in zip(group.steps, versions, strict=True):
+            held = self._buckets[step.number].claims
+            free |= {item.change.claim.app_id for item in step.takers} - held.keys()
             changed |= self._replace(step.number, step.held, version)
             _grant(step.takers)
-        if changed:
+        if taken := changed & free:
+            self._taken(frozenset(taken))
+        if changed := changed - free:
             self._changed(frozenset(changed))
 
 

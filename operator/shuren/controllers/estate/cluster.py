@@ -66,6 +66,7 @@ class Cluster:
         clock: Clock,
         pace: Pace | None = None,
         chance: Callable[[], float] = lambda: 0.5,
+        coming: Callable[[], int] = lambda: 0,
     ) -> None:
         self.settings = settings
         self.credentials = credentials
@@ -74,7 +75,13 @@ class Cluster:
         self._identity = identity
         self._listener = listener
         self._clock = clock
-        self.claims = Claims(zookeeper=connection.zookeeper, clock=clock, changed=self._apps_changed, state_changed=self._state_changed)
+        self.claims = Claims(
+            zookeeper=connection.zookeeper,
+            clock=clock,
+            changed=self._apps_changed,
+            state_changed=self._state_changed,
+            taken=self._apps_claimed,
+        )
         self.target = target(clock=clock, name=settings.name, requests_per_second=settings.marathon.requests_per_second)
         """The limits around every request to this Marathon."""
         marathon = GuardedMarathon(connection.marathon, self.target)
@@ -123,6 +130,7 @@ class Cluster:
             bucket=self.target.bucket,
             written=self.look_at,
             context=self._context,
+            coming=coming,
             policy=CommitPolicy(deployments=settings.marathon.max_concurrent_deployments),
         )
         connection.zookeeper.on_session(self._session_changed)
@@ -542,6 +550,10 @@ class Cluster:
         self._check_complete()
         self.directory.changed(app_ids)
         self._listener.apps_changed(self.name, app_ids)
+
+    def _apps_claimed(self, app_ids: frozenset[str]) -> None:
+        self.directory.changed(app_ids)
+        self._listener.apps_claimed(self.name, app_ids)
 
     def _task_names(self, app_id: str) -> TaskNames | None:
         app = self.mirror.app(app_id)

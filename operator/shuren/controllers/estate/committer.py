@@ -47,7 +47,7 @@ class CommitPolicy:
     wait and cost nothing; but never does Marathon get more than `ceiling` in all (it takes 100). A write that could not be sent for
     `patience` is given back as Throttled. A shared deployment gives way to a write of one of its apps after `contention`, and is cancelled
     when none of its apps got done for `hang`. While there are shared deployments, the list of them is read every `poll`.
-    Arrays are up to `gather` apart, the more of the deployments are in use (`domain.commit.worth_waiting`).
+    While more writes are coming, an array is gathered for `gather`, longer when deployments are scarce (`domain.commit.worth_waiting`).
     """
 
     arrays: ArrayLimits = field(default_factory=ArrayLimits)
@@ -58,7 +58,7 @@ class CommitPolicy:
     contention: float = 10.0
     hang: float = 60.0
     poll: float = 1.0
-    gather: float = 2.0
+    gather: float = 4.0
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +98,8 @@ class Committer:
     """See the module. Each request takes a token from `bucket`. `written` hears of every app whose write was sent, also of one whose answer
     was lost.
 
+    `coming` tells how many passes are under way, or about to be, that may end in a write: those that wait here among them.
+
     `context` is the one that its tasks run in (None: that of whoever makes them run).
 
     All methods raise what `ports.marathon` says, and Fenced once this process does not lead.
@@ -112,6 +114,7 @@ class Committer:
         bucket: TokenBucket,
         written: Callable[[str], None] = lambda _: None,
         policy: CommitPolicy | None = None,
+        coming: Callable[[], int] = lambda: 0,
         context: Context | None = None,
     ) -> None:
         self._marathon = marathon
@@ -119,6 +122,7 @@ class Committer:
         self._clock = clock
         self._written = written
         self._context = context
+        self._coming = coming
         self.policy = policy or CommitPolicy()
         self.sent = Sent()
         self._bucket = bucket
@@ -127,6 +131,7 @@ class Committer:
         self._parts = 1
         self._began: dict[str, float] = {}
         self._last_sent = float("-inf")
+        self._last_came = float("-inf")
         self._only_forced = False
         self._counted_at = float("-inf")
         self._shared: dict[str, _Shared] = {}
@@ -204,7 +209,8 @@ class Committer:
         size = len(json.dumps(document, ensure_ascii=False).encode()) if body else 0
         write = Waiting(ticket=self._tickets, app_id=app_id, kind=kind, size=size, force=force)
         answer: asyncio.Future[DeploymentRef | None] = asyncio.get_running_loop().create_future()
-        self._waiting[write.ticket] = _Ticket(write, document, task_ids, answer, self._clock.monotonic())
+        self._last_came = self._clock.monotonic()
+        self._waiting[write.ticket] = _Ticket(write, document, task_ids, answer, self._last_came)
         if force or not self._only_forced:
             self._wake.set()  # while no more deployments may run, a write more changes nothing
         if self._sending is None or self._sending.done():
@@ -252,9 +258,11 @@ class Committer:
         return worth_waiting(
             batch,
             limits=self.policy.arrays,
+            coming=self._coming() > len(self._waiting),
             used=self._young(now) / max(1, self.policy.deployments),
             gather=self.policy.gather,
-            since_last=now - self._last_sent,
+            waited=now - self._waiting[batch[0].ticket].since,
+            quiet=now - self._last_came,
         )
 
     def _drop(self) -> None:
@@ -265,6 +273,8 @@ class Committer:
                 del self._waiting[number]
             elif now - ticket.since > self.policy.patience:
                 holder = next((i for i, shared in self._shared.items() if ticket.write.app_id in shared.app_ids), "")
+                if not holder and now - self._last_sent <= self.policy.patience:
+                    continue  # the line moves on, and its turn comes
                 if holder:
                     self._fail([ticket], Locked(f"{ticket.write.app_id} is locked by deployment {holder}", deployments=(holder,)))
                 else:

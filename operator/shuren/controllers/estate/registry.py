@@ -31,6 +31,7 @@ class Estate:
         clock: Clock,
         pace: Pace | None = None,
         chance: Callable[[], float] = lambda: 0.5,
+        coming: Callable[[], int] = lambda: 0,
     ) -> None:
         self._factory = factory
         self._leadership = leadership
@@ -39,6 +40,7 @@ class Estate:
         self._clock = clock
         self._pace = pace
         self._chance = chance
+        self._coming = coming
         self._clusters: dict[str, Cluster] = {}
         self._obstacles: dict[str, Obstacle] = {}
 
@@ -123,6 +125,7 @@ class Estate:
             clock=self._clock,
             pace=self._pace,
             chance=self._chance,
+            coming=self._coming,
         )
         self._clusters[settings.name] = cluster
         self._obstacles.pop(settings.name, None)

@@ -12,7 +12,7 @@ from shuren.controllers.paasapp.apply import Applied, Applier
 from shuren.controllers.paasapp.gather import Adviser, Gatherer, Seen
 from shuren.controllers.paasapp.world import Clusters, GateKeeper, NoGates, NoTraffic, References, Traffic
 from shuren.domain.app.decide import REFUSAL_STANDS, decide, refused
-from shuren.domain.app.plan import AppPlan
+from shuren.domain.app.plan import AppPlan, MarkRevision, RecordRevision
 from shuren.domain.app.progress import split
 from shuren.domain.app.snapshot import Memory, Snapshot
 from shuren.domain.app.status import Finding, Phase
@@ -40,7 +40,8 @@ class PaasAppController:
 
     Declares the indexes that it needs in `store` (before objects arrive, so make it early). Passes of different resources may run at the
     same time; passes of one may not, which the queue sees to. `signal` asks for passes of other resources, those that wait for this one.
-    `changed` hears, as one word, of each change that was made outside (metrics).
+    `changed` hears, as one word, of each change that was made outside (metrics). `crowded` tells whether resources wait that nothing
+    has been done for yet: then a status that is overtaken at once is not written.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class PaasAppController:
         adviser: Adviser = lambda _definition, _cluster: (),
         gates: GateKeeper | None = None,
         traffic: Traffic | None = None,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._kubernetes = kubernetes
         self._store = store
@@ -67,11 +69,14 @@ class PaasAppController:
         self._signal = signal
         self._events = events
         self._changed = changed
+        self._crowded = crowded
         self._memory: dict[ObjectKey, tuple[str, Memory]] = {}
         self._clusters = clusters
         self._written: dict[tuple[str, str], float] = {}
         """When each app was last written that the picture may not show yet; what it shows is forgotten now and then."""
         self._written_limit = _FEW
+        self._unshown: dict[ObjectKey, tuple[tuple[str, int], str, str]] = {}
+        """Apps that were created and not seen yet: which state of the resource (uid, what is asked), its cluster and app id."""
         self._gates = gates or NoGates()
         self._traffic = traffic or NoTraffic()
         triggers.declare_indexes(store)
@@ -118,16 +123,42 @@ class PaasAppController:
             return Outcome()
         if self._store.behind(key):
             return Outcome(requeue_after=_BEHIND)
+        if self._not_shown_yet(key):
+            return Outcome(requeue_after=SETTLE)
         seen, plan = self.plan(key, item)
         if plan.actions:
             log.info("%s", plan)
         applied = await self._applier.carry_out(seen, plan)
+        if plan.overtaken and applied.error is None:
+            known = self._store.identity(key)
+            if known is not None:
+                self._unshown[key] = (known.uid, known.asked), seen.reading.cluster, seen.reading.app_id
         if applied.memory == _NOTHING:
             self._memory.pop(key, None)
         else:
             self._memory[key] = (seen.snapshot.resource.uid, applied.memory)
         self._tell_gates(key, seen.snapshot, seen.reading.cluster)
         return await self._finish(seen, replace(plan, memory=applied.memory), applied)
+
+    def _not_shown_yet(self, key: ObjectKey) -> bool:
+        """Whether nothing can be decided yet for a cheap reason: the resource is as it was when this process wrote its app, and the picture
+        is from before that. Who wrote has asked for a newer one, which brings a pass.
+        """
+        last = self._unshown.get(key)
+        if last is None:
+            return False
+        identity, name, app_id = last
+        there = self._clusters.get(name)
+        at = self._written.get((name, app_id))
+        known = self._store.identity(key)
+        if there is None or at is None or known is None or (known.uid, known.asked) != identity or there.shows(app_id, at):
+            del self._unshown[key]
+            return False
+        view = there.view
+        if not view.synced or view.problem is not None or view.unreachable_for is not None:
+            return False
+        there.look_at(app_id)
+        return True
 
     def _tell_gates(self, key: ObjectKey, snapshot: Snapshot, cluster: str) -> None:
         if snapshot.owned and snapshot.claim is not None:
@@ -145,6 +176,7 @@ class PaasAppController:
 
     def _forget(self, key: ObjectKey) -> None:
         self._memory.pop(key, None)
+        self._unshown.pop(key, None)
         self._traffic.settled(key)
         self._references.require(key, frozenset())
 
@@ -176,7 +208,7 @@ class PaasAppController:
                 plan = replace(plan, requeue_after=SETTLE)
             case _:
                 pass
-        await self._write_status(seen, snapshot, plan)
+        await self._write_status(seen, snapshot, plan if self._worth_telling(plan, applied) else replace(plan, conditions=None))
         match error:
             case None | Invalid() | Denied() | Locked():
                 return Outcome(requeue_after=plan.requeue_after)
@@ -184,6 +216,14 @@ class PaasAppController:
                 raise Conflict(str(error)) from error
             case _:
                 raise error
+
+    def _worth_telling(self, plan: AppPlan, applied: Applied) -> bool:
+        """Whether the status is to be written: not when it speaks of a record that could not be made, nor when it is overtaken at once and
+        others wait who have none.
+        """
+        if isinstance(applied.failed, (RecordRevision, MarkRevision)) and not isinstance(applied.error, (Invalid, Denied)):
+            return False
+        return not (plan.overtaken and applied.error is None and self._crowded())
 
     async def _write_status(self, seen: Seen, snapshot: Snapshot, plan: AppPlan) -> None:
         after = status.document(snapshot, plan)

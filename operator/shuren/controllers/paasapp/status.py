@@ -78,7 +78,7 @@ def _of_action(action: Action) -> Notice | None:
             return Notice(reason="Cancelling", action="Cancel", note=str(action), severity=Severity.WARNING)
         case DeleteApp():
             return Notice(reason="Deleting", action="Delete", note=str(action))
-        case RecordRevision(adopted=version) if version:
+        case RecordRevision(adopted=version, created=False) if version:
             return Notice(reason="Adopted", action="Adopt", note="took over the app as it is; nothing restarts")
         case _:
             return None

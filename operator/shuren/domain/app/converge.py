@@ -86,7 +86,9 @@ def _create(work: Work) -> AppPlan:
         return report(s, waiting)
     put = PutApp(app_id=work.desired.app_id, definition=work.body, kind=WriteKind.CREATE, asked=work.asked, corrects_drift=work.applied)
     finding = Finding(phase=Phase.PROGRESSING, reason="Creating", message=f"creating {work.desired.app_id} in Marathon", in_sync=False)
-    return report(s, finding, actions=(*preparations(work), put), requeue_after=SETTLE)
+    # the very first revision is written down when its app is there: until then there is nothing to go back to or to give up
+    before = preparations(work) if s.revisions else footing(work)
+    return replace(report(s, finding, actions=(*before, put), requeue_after=SETTLE), overtaken=True)
 
 
 def _adoption_refused(work: Work) -> Finding | None:

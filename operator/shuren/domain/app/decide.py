@@ -113,7 +113,8 @@ def cluster_is_not_read_yet(s: Snapshot) -> Held | None:
 
 def _until_known(s: Snapshot, *, requeue_after: float, why: str = "it has not been read yet") -> Held:
     finding = Finding(phase=Phase.UNKNOWN, reason=PENDING, message=f"MesosCluster {s.cluster.name}: {why}")
-    return Held(finding=finding, speaks=not s.resource.status, requeue_after=requeue_after)
+    # what was just written is told as soon as it is seen
+    return Held(finding=finding, speaks=not s.resource.status and not s.memory.deployments, requeue_after=requeue_after)
 
 
 def id_is_owned_by_another(s: Snapshot) -> Held | None:

@@ -54,7 +54,8 @@ class ReleaseClaim:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordRevision:
-    """Write down a revision before it is tried, or that one that exists is tried again. `adopted`: it runs already, and so is good.
+    """Write down a revision before it is tried, or that one that exists is tried again. `adopted`: it runs already, and so is good; with
+    `created`, since we have made it.
 
     `beside` is the id of the app that serves while this one is tried under `app_id`; empty: it takes that app's place.
     """
@@ -64,9 +65,11 @@ class RecordRevision:
     app_id: str
     adopted: str = ""
     beside: str = ""
+    created: bool = False
 
     def __str__(self) -> str:
-        where = " (adopted)" if self.adopted else f", to be tried beside {self.beside}" if self.beside else ""
+        known = " (it runs)" if self.created else " (adopted)"
+        where = known if self.adopted else f", to be tried beside {self.beside}" if self.beside else ""
         return f"record revision {self.revision} as number {self.number}{where}"
 
 
@@ -253,7 +256,8 @@ class AppPlan:
     """The decision of one pass.
 
     `actions` are carried out in order until one fails. `conditions` None leaves the status alone (nothing is known better than before);
-    `facts` are the other fields of the status. `requeue_after` in seconds.
+    `facts` are the other fields of the status. `requeue_after` in seconds. `overtaken`: once all actions have gone well, another pass
+    follows at once and has more to say, so that this one leaves the status to it.
     """
 
     actions: tuple[Action, ...] = ()
@@ -261,6 +265,7 @@ class AppPlan:
     facts: Mapping[str, JsonValue] = field(default_factory=dict)
     requeue_after: float | None = None
     memory: Memory = field(default_factory=Memory)
+    overtaken: bool = False
 
     def __str__(self) -> str:
         return summary(self.actions) or "nothing to do"

@@ -12,6 +12,7 @@ from shuren.domain.app.plan import (
     DeleteApp,
     MarkRevision,
     PruneRevision,
+    RecordRevision,
     ReleaseClaim,
     RestartApp,
     RestoreVersion,
@@ -19,7 +20,7 @@ from shuren.domain.app.plan import (
 from shuren.domain.app.rollout import Standing, Verdict
 from shuren.domain.app.snapshot import RESTART, Deletion, OnFailure, Policy, Revision, RevisionState, Snapshot
 from shuren.domain.app.status import Finding, Phase
-from shuren.domain.app.work import SETTLE, Work, footing, is_ours, preparations, report
+from shuren.domain.app.work import SETTLE, Work, footing, is_ours, just_created, preparations, report
 from shuren.domain.marathon.state import ActualApp
 
 _SOON = 0.2
@@ -52,7 +53,7 @@ def watch(work: Work, app: ActualApp) -> AppPlan:
     message = f"instances of revision {work.desired.revision} are being started"
     if judged.verdict is not Verdict.MOVING:
         message = rollout.why(s, judged.verdict)
-    reason = "RollingOut" if trying else "Scaling" if ours else "Deploying"
+    reason = "RollingOut" if trying or just_created(s) else "Scaling" if ours else "Deploying"
     finding = Finding(
         phase=Phase.PROGRESSING,
         reason=reason if judged.verdict is Verdict.MOVING else rollout.EXCEEDED,
@@ -84,11 +85,15 @@ def _restart_asked(s: Snapshot, app: ActualApp) -> str:
 def _complete(work: Work, app: ActualApp, now: Standing, before: tuple[Action, ...]) -> AppPlan:
     """All instances are there: the revision is good, old ones are forgotten, and what was left elsewhere may go."""
     s, record = work.s, work.record
+    if just_created(s):
+        before = tuple(replace(a, adopted=app.version, created=True) if isinstance(a, RecordRevision) else a for a in before)
+        s = _with_recorded(s, before)
     actions = list(before)
     # a version older than what Marathon keeps otherwise would let the next process write that again
     outdated = bool(work.kept) and record is not None and record.marathon_version < app.last_config_change_at
     if record is not None and not before and (record.state is not RevisionState.GOOD or outdated):
         actions.append(MarkRevision(name=record.name, revision=record.hash, state=RevisionState.GOOD, marathon_version=app.version))
+        s = _with_good(s, record, app.version)
     superfluous = revisions.superfluous(s.revisions, target=work.desired.revision, app_id=work.desired.app_id)
     actions += [PruneRevision(name=r.name, revision=r.hash) for r in superfluous]
     left, leaving = _leave_elsewhere(s)
@@ -103,8 +108,25 @@ def _complete(work: Work, app: ActualApp, now: Standing, before: tuple[Action, .
         kept=work.kept,
     )
     memory = replace(s.memory, revision="", measure=(), progress_at=None, deadline="", unhealthy_since=None, refusal=None)
-    requeue = _SOON if actions else SETTLE if leaving is not None else None
+    told = all(isinstance(action, RecordRevision) and action.created for action in before)
+    requeue = _SOON if left or not told else SETTLE if leaving is not None else None
     return report(s, finding, actions=tuple(actions), requeue_after=requeue, memory=memory)
+
+
+def _with_recorded(s: Snapshot, actions: tuple[Action, ...]) -> Snapshot:
+    """The snapshot as it is once a good revision is recorded."""
+    recorded = tuple(
+        Revision(name="", hash=a.revision, number=a.number, state=RevisionState.GOOD, app_id=a.app_id, marathon_version=a.adopted)
+        for a in actions
+        if isinstance(a, RecordRevision)
+    )
+    return replace(s, revisions=(*s.revisions, *recorded))
+
+
+def _with_good(s: Snapshot, record: Revision, version: str) -> Snapshot:
+    """The snapshot as it is once the revision is marked: what the status says of it need not wait for another pass."""
+    good = replace(record, state=RevisionState.GOOD, marathon_version=version, failure="", beside="", aborted=False)
+    return replace(s, revisions=tuple(good if r == record else r for r in s.revisions))
 
 
 def _steady(work: Work, now: Standing, before: tuple[Action, ...]) -> AppPlan:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shuren.domain.app import revisions, status
 from shuren.domain.app.plan import Action, AddFinalizer, AppPlan, ClaimId, RecordRevision
-from shuren.domain.app.snapshot import FINALIZER, Desired, Memory, OnFailure, Revision, RevisionState, Snapshot
+from shuren.domain.app.snapshot import FINALIZER, Adoption, Desired, Memory, OnFailure, Revision, RevisionState, Snapshot
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.errors import Unreachable
 from shuren.domain.json import JsonValue
@@ -183,6 +183,14 @@ def preparations(work: Work) -> tuple[Action, ...]:
     return (*footing(work), record)
 
 
+def just_created(s: Snapshot) -> bool:
+    """Whether the app is one that we have created, this process or the one before, and that is to be recorded now.
+
+    An app that was adopted could have a deployment of somebody else's.
+    """
+    return s.owned and not s.revisions and s.management.adoption is Adoption.REFUSE
+
+
 def given_up(s: Snapshot, record: Revision) -> bool:
     """Whether a revision is not to be tried any more."""
     if record.state is RevisionState.WITHDRAWN:
@@ -221,12 +229,13 @@ def lock(work: Work, app: ActualApp) -> tuple[bool, AppPlan | None]:
     last = revisions.newest(s.revisions)
     ours = all(is_ours(s, d) for d in app.deployments)
     superseded = last is not None and last.state is RevisionState.TRYING and last.hash != work.desired.revision
+    created = just_created(s)
     waited = (
         status.former_reason(s) == "Locked"
         and status.former_deployment(s).get("id") == holder
         and status.former_generation(s) < s.resource.generation
     )
-    if ours or superseded or waited:
+    if ours or superseded or waited or created:
         return True, None
     finding = Finding(
         phase=Phase.PROGRESSING,

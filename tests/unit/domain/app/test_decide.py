@@ -102,7 +102,7 @@ def test_the_rest_of_the_grace_is_waited_for() -> None:
 
 def test_a_claim_whose_holder_is_gone_holds_nothing_up() -> None:
     plan = decide(snapshot(claim=FOREIGN, holder_gone=True, app=None, revisions=()))
-    assert str(plan).startswith(f"claim {ID} from a resource that is gone; record revision aaaa as number 1; create {ID}")
+    assert str(plan).startswith(f"claim {ID} from a resource that is gone; create {ID}")
 
 
 # ---------------------------------------------------------------------------------------------------- steps
@@ -111,7 +111,7 @@ STEPS: list[tuple[str, Snapshot, str, str]] = [
     (
         "a new one",
         snapshot(resource={"finalizers": (), "status": {}}, claim=None, app=None, revisions=()),
-        f"add the finalizer; claim {ID}; record revision aaaa as number 1; create {ID}",
+        f"add the finalizer; claim {ID}; create {ID}",
         "Creating",
     ),
     ("one that somebody deleted", snapshot(app=None), f"create {ID}", "Creating"),
@@ -413,4 +413,31 @@ def test_when_to_look_again() -> None:
     assert decide(rolling(memory=soon)).requeue_after == 5.0, "the deadline"
     assert decide(snapshot()).requeue_after is None
     assert decide(snapshot(desired=NEW)).requeue_after == 5.0
-    assert decide(rolling(task(1), task(2), deployments=())).requeue_after == 0.2, "the status must tell what was written down"
+    assert decide(rolling(task(1), task(2), deployments=())).requeue_after is None, "the status tells already what is written down"
+
+
+def test_a_revision_that_turns_out_good_is_told_in_the_same_pass() -> None:
+    plan = decide(rolling(task(1), task(2), deployments=()))
+    assert str(plan).startswith("mark revision"), plan
+    told = plan.facts["revision"]
+    assert isinstance(told, dict)
+    assert told["lastGood"] == told["current"] == told["target"]
+
+
+def test_what_was_just_created_is_recorded_in_the_next_pass_and_counts_as_ours() -> None:
+    created: dict[str, Any] = {"revisions": (), "resource": {"status": {}}}
+    half = actual(task(1), task(2, state=TaskState.STAGING), deployments=("d1",))
+    starting = decide(snapshot(app=half, **created))
+    assert str(starting) == "record revision aaaa as number 1"
+    assert ready(starting).reason == "RollingOut"
+    there = decide(snapshot(**created))
+    assert str(there) == "record revision aaaa as number 1 (it runs)"
+    assert there.facts["revision"] == {"current": "aaaa", "target": "aaaa", "lastGood": "aaaa"}
+    assert there.requeue_after is None
+    assert "update" in str(decide(snapshot(app=half, desired=NEW, **created))), "its deployment holds nothing up"
+
+
+def test_an_adopted_app_without_revisions_may_have_a_deployment_of_somebody_else() -> None:
+    taken: dict[str, Any] = {"revisions": (), "resource": {"status": {}}, "management": {"adoption": Adoption.ADOPT}}
+    half = actual(task(1), task(2, state=TaskState.STAGING), deployments=("d1",))
+    assert ready(decide(snapshot(app=half, desired=NEW, **taken))).reason == "Locked"

@@ -25,6 +25,7 @@ from shuren.domain.app.plan import (
     RestartApp,
     RestoreVersion,
     ScaleApp,
+    WriteKind,
 )
 from shuren.domain.app.revisions import newest
 from shuren.domain.app.snapshot import FINALIZER, FORCE_ORPHAN, Deletion, OnFailure, Policy, RevisionState, Snapshot
@@ -146,6 +147,8 @@ def revisions_are_written_down_before_they_are_tried(s: Snapshot, plan: AppPlan)
     if s.desired is None or not any(isinstance(action, PutApp) for action in plan.actions):
         return
     last = newest(s.revisions)
+    if last is None and [a.kind for a in plan.actions if isinstance(a, PutApp)] == [WriteKind.CREATE] and s.beside is None:
+        return  # the very first one is written down once its app is there
     recorded = [action for action in plan.actions if isinstance(action, RecordRevision)]
     # a revision is written down anew for another id: that of a gated roll-out, or one that the spec has changed to
     if last is not None and last.hash == s.desired.revision and last.app_id in {"", s.desired.app_id}:
