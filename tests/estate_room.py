@@ -17,6 +17,7 @@ from shuren.controllers.estate.mirror import Mirror
 from shuren.controllers.estate.pace import Pace
 from shuren.domain.cluster import ClusterSettings, Credentials, MarathonSettings, MesosAgent, MesosSummary, ZooKeeperSettings
 from shuren.domain.errors import Fenced, ShurenError
+from shuren.domain.marathon.state import ActualApp
 from shuren.domain.service.values import ServiceName
 from shuren.domain.shardmap.snapshot import MapName
 from shuren.ports.mesos import Mesos
@@ -120,13 +121,28 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         assert broken == []
 
 
+class Leisurely(FakeMarathon):
+    """A Marathon that takes its time over a list of all apps: what it says is as it was at the beginning."""
+
+    def __init__(self, world: MarathonWorld, clock: ManualClock) -> None:
+        super().__init__(world)
+        self.list_takes = 0.0
+        self._clock = clock
+
+    async def apps(self) -> tuple[ActualApp, ...]:
+        found = await super().apps()
+        if self.list_takes:
+            await self._clock.sleep(self.list_takes)
+        return found
+
+
 class Room:
     """A Marathon with some apps, and a mirror of it."""
 
     def __init__(self, *, apps: int = 3, pace: Pace | None = None, expected: Callable[[], frozenset[str]] = frozenset) -> None:
         self.clock = ManualClock()
         self.world = MarathonWorld(clock=self.clock)
-        self.marathon = FakeMarathon(self.world)
+        self.marathon = Leisurely(self.world, self.clock)
         self.heard = Heard()
         self.states = 0
         if apps:

@@ -27,12 +27,14 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._passes = Counter("reconcile_total", "Passes by kind and result", ["kind", "result"], registry=self.registry)
+        self._observed: dict[tuple[str, Result], tuple[Counter, Histogram, Histogram, Histogram]] = {}
         self._time = self._histogram("reconcile_time_seconds", "Duration of passes", "kind")
         self._queued = self._histogram("workqueue_queue_duration_seconds", "From when a key could run until it did", "name")
         self._worked = self._histogram("workqueue_work_duration_seconds", "Duration of passes, all kinds", "name")
         self._requests = self._histogram(
             "external_request_duration_seconds", "Requests until the answer began; code is `error` when none came", "target", "verb", "code"
         )
+        self._requested: dict[tuple[str, str, str], Histogram] = {}
         self._changes = Counter("plan_changes_total", "Changes made outside, by operation", ["op"], registry=self.registry)
         self._lag = Histogram("event_loop_lag_seconds", "How late the event loop wakes", buckets=_LAG_BUCKETS, registry=self.registry)
         self._watch_events = Counter("watch_events_total", "Events that the watches brought", ["kind", "change"], registry=self.registry)
@@ -44,14 +46,26 @@ class Metrics:
 
     def observe(self, *, kind: str, result: Result, seconds: float, waited: float) -> None:
         """See PassObserver."""
-        self._passes.labels(kind, result.value).inc()
-        self._time.labels(kind).observe(seconds)
-        self._worked.labels(_QUEUE).observe(seconds)
-        self._queued.labels(_QUEUE).observe(waited)
+        child = self._observed.get((kind, result))
+        if child is None:
+            child = self._observed[kind, result] = (
+                self._passes.labels(kind, result.value),
+                self._time.labels(kind),
+                self._worked.labels(_QUEUE),
+                self._queued.labels(_QUEUE),
+            )
+        passes, time, worked, queued = child
+        passes.inc()
+        time.observe(seconds)
+        worked.observe(seconds)
+        queued.observe(waited)
 
     def request(self, target: str, verb: str, code: str, seconds: float) -> None:
         """One request to something outside; see `clients.http.Observe`."""
-        self._requests.labels(target, verb, code).observe(seconds)
+        child = self._requested.get((target, verb, code))
+        if child is None:
+            child = self._requested[target, verb, code] = self._requests.labels(target, verb, code)
+        child.observe(seconds)
 
     def change(self, operation: str) -> None:
         """A controller has changed something outside."""

@@ -171,6 +171,69 @@ async def test_an_app_that_comes_while_the_list_is_on_its_way_does_not_make_the_
         assert room.states <= states + 1, "of the deployment of /new, and not of a Marathon that does not answer"
 
 
+async def test_what_happens_while_a_long_list_is_read_is_shown_at_once_and_outlives_the_list() -> None:
+    room = Room(apps=1000)
+    async with running(room.mirror.run()):
+        await room.pass_time(5)
+        room.marathon.list_takes = 10.0
+        room.mirror.look_at_everything()
+        await room.pass_time(1)
+        bulk = room.mirror.reads.bulk
+        room.put("/a7", cmd="sleep 2000")
+        room.put("/new")
+        room.world.foreign_delete("/a8")
+        room.heard.forget()
+        await room.pass_time(_MOMENT)
+        assert room.heard.ids >= {"/a7", "/a8", "/new"}
+        read = room.clock.monotonic() - _MOMENT
+        for _ in range(2):  # while the list is still being read, and after it
+            app = room.mirror.app("/a7")
+            assert app is not None
+            assert app.definition["cmd"] == "sleep 2000"
+            assert room.mirror.app("/new") is not None
+            assert room.mirror.app("/a8") is None
+            assert room.mirror.as_of("/a7") >= read
+            assert room.mirror.reads.bulk == bulk, "the list is no lie because something has come meanwhile"
+            await room.pass_time(12)
+        assert room.unreachable_since() is None
+        assert room.mirror.app_count == 1000
+
+
+async def test_too_much_that_happens_while_a_long_list_is_read_is_in_the_next_list() -> None:
+    room = Room(apps=1000)
+    async with running(room.mirror.run()):
+        await room.pass_time(5)
+        room.marathon.list_takes = 3.0
+        room.mirror.look_at_everything()
+        await room.pass_time(1)
+        for number in range(90):
+            room.put(f"/a{number}", cmd="sleep 2000")
+        await room.pass_time(30)
+        assert room.mirror.reads.single <= 32
+        for number in range(90):
+            app = room.mirror.app(f"/a{number}")
+            assert app is not None
+            assert app.definition["cmd"] == "sleep 2000"
+
+
+async def test_a_failure_beside_a_long_list_costs_nothing_but_its_news(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room(apps=10)
+    async with running(room.mirror.run()):
+        await room.pass_time(5)
+        room.marathon.list_takes = 3.0
+        room.mirror.look_at_everything()
+        await room.pass_time(1)
+        room.marathon.fail_next(Unreachable("no answer"), name="app")
+        room.put("/a7", cmd="sleep 2000")
+        await room.pass_time(_MOMENT)
+        assert room.unreachable_since() is None
+        await room.pass_time(10)
+        app = room.mirror.app("/a7")
+        assert app is not None
+        assert app.definition["cmd"] == "sleep 2000"
+        assert "Marathon cannot be read" not in caplog.text
+
+
 async def test_many_apps_that_are_really_gone_are_believed_after_a_few_questions() -> None:
     room = Room(apps=200)
     async with running(room.mirror.run()):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shuren.controllers.estate.hints import hint
 from shuren.controllers.estate.pace import Budget, Pace
@@ -71,6 +72,8 @@ class Mirror:
         self._bulk_took = 0.0
         self._progress_at = float("-inf")
         self._progress_unchanged = 0
+        self._meanwhile: set[str] = set()
+        """Apps that were read by themselves while the last list was."""
         self._dirty: set[str] = set()
         self._wanted_since: float | None = None
         self._look_at_everything = True
@@ -271,8 +274,7 @@ class Mirror:
             return
         if self._dirty:
             wanted = frozenset(self._dirty)
-            few = min(max(self._pace.few, len(self._apps) // 100), self._pace.many)
-            if len(wanted) <= few and self._budget.take(len(wanted), now):
+            if len(wanted) <= self._few and self._budget.take(len(wanted), now):
                 await self._read_some(wanted)
             else:
                 # too many for reads of their own; a bulk read takes them all, when it is allowed
@@ -313,7 +315,7 @@ class Mirror:
         try:
             if self.info is None or interrupted:
                 self.info = await self._marathon.info()
-            apps = await self._all_apps()
+            apps = await self._with_what_happens_meanwhile(self._all_apps())
         except BaseException:
             self._interrupted |= interrupted
             self._want(apps=dirty, everything=True)
@@ -330,7 +332,7 @@ class Mirror:
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._apps = apps
-        self._read_at.clear()
+        self._read_at = {app_id: at for app_id, at in self._read_at.items() if app_id in self._meanwhile}
         self._bulk_at, self._bulk_took = asked, took
         first = not self.synced
         self.synced = True
@@ -340,6 +342,58 @@ class Mirror:
         await self._read_progress()
         if first:
             self._state_changed()
+
+    async def _with_what_happens_meanwhile(self, reading: Coroutine[Any, Any, dict[str, ActualApp]]) -> dict[str, ActualApp]:
+        """The list of all apps, which takes long where there are many. What events tell of while it is read is read by itself and shown at
+        once, as far as the budget for such reads goes.
+        """
+        self._meanwhile.clear()
+        if not self.synced:
+            return await reading  # nothing is shown before there is a whole picture
+        task = asyncio.create_task(reading)
+        try:
+            while not task.done() and await self._something_happens(task):
+                wanted = frozenset(self._dirty)
+                if len(wanted) > self._few or not self._budget.take(len(wanted), self._clock.monotonic()):
+                    break  # the next list has them all
+                try:
+                    await self._read_some(wanted)
+                except ShurenError as error:
+                    log.info("apps could not be read beside a list: %s", error)
+                    break  # the list will tell whether Marathon answers
+                self._meanwhile |= wanted
+            apps = await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        for app_id in self._meanwhile:
+            known = self._apps.get(app_id)
+            if known is None:
+                apps.pop(app_id, None)
+            else:
+                apps[app_id] = known
+        return apps
+
+    async def _something_happens(self, task: asyncio.Task[Any]) -> bool:
+        """Wait until apps are due to be read by themselves; False when the task is done before."""
+        while not task.done():
+            now = self._clock.monotonic()
+            due = (self._wanted_since or now) + self._pace.gather if self._dirty else None
+            if due is not None and due <= now:
+                return True
+            self._wake.clear()
+            waiting = asyncio.ensure_future(self._sleep_or_wake(None if due is None else due - now))
+            try:
+                await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+        return False
+
+    @property
+    def _few(self) -> int:
+        """So many apps are read one by one."""
+        return min(max(self._pace.few, len(self._apps) // 100), self._pace.many)
 
     async def _all_apps(self) -> dict[str, ActualApp]:
         """All apps. Unreachable when lists lack apps that Marathon, asked for some of them, still has: they are cut short or old.
@@ -352,7 +406,8 @@ class Mirror:
             apps = {app.id: app for app in await self._marathon.apps()}
             if overlooked and overlooked not in apps:
                 break
-            missing = sorted((self._apps.keys() | (frozenset() if self.synced else set(self._expected()))) - apps.keys())
+            known = self._apps.keys() - self._meanwhile
+            missing = sorted((known | (frozenset() if self.synced else set(self._expected()))) - apps.keys())
             overlooked, number = await self._still_there(missing), len(missing)
             if not overlooked:
                 return apps

@@ -74,7 +74,7 @@ def read(key: ObjectKey, item: Object) -> Reading:
     )
     app_id, cluster = app_id_of(key.namespace, key.name, spec), cluster_of(spec)
     try:
-        model = api.read(item)
+        model = api.read({name: value for name, value in item.items() if name != "status"})
     except ValidationError as error:
         return Reading(
             resource=resource,
@@ -89,8 +89,8 @@ def read(key: ObjectKey, item: Object) -> Reading:
         resource=resource,
         app_id=app_id,
         cluster=cluster,
-        management=_management(model.management),
-        rollout=_rollout(model.rollout),
+        management=_management(model.management) if spec.get("management") else _DEFAULT_MANAGEMENT,
+        rollout=_rollout(model.rollout) if spec.get("rollout") else _DEFAULT_ROLLOUT,
         depends_on=depends_on(spec),
         recipe=recipe(model.spec, spec, app_id),
         warnings=(f"ignored, since Marathon alone writes them: {', '.join(ignored)}",) if ignored else (),
@@ -217,3 +217,8 @@ def _step(model: api.RolloutStep) -> Step:
         max_latency=model.max_latency_millis,
         min_requests=Step.min_requests if model.min_requests is None else model.min_requests,
     )
+
+
+_DEFAULT_MANAGEMENT = _management(api.Management())
+_DEFAULT_ROLLOUT = _rollout(api.Rollout())
+"""What most specs say by saying nothing."""
