@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _BATCH = 200
 """Events taken over from the thread before other tasks get their turn."""
+_GATHER = 0.02
+"""Seconds for which events that follow others are gathered in the thread: each wake of the other one costs more than an event does."""
 _ASK_AGAIN = 5.0
 """Seconds without news after which what has not come is listed again: it may have been deleted before kopf looked."""
 
@@ -235,6 +237,7 @@ class KopfSource:
         self._stop = threading.Event()
         self._events: deque[tuple[Resource, str, Object]] = deque()
         self._scheduled = False
+        self._handed_over_at = float("-inf")
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def synced(self) -> bool:
@@ -291,8 +294,18 @@ class KopfSource:
 
     def _hand_over(self, resource: Resource, change: str, item: Object) -> None:
         self._events.append((resource, change, item))
-        if not self._scheduled and self._loop is not None:
-            self._scheduled = True
+        if self._scheduled or self._loop is None:
+            return
+        self._scheduled = True
+        left = self._handed_over_at + _GATHER - time.monotonic()
+        if left <= 0:
+            self._wake()
+        else:
+            asyncio.get_running_loop().call_later(left, self._wake)
+
+    def _wake(self) -> None:
+        self._handed_over_at = time.monotonic()
+        if self._loop is not None:
             self._loop.call_soon_threadsafe(self._take_over)
 
     # ------------------------------------------------------------------------------------------------ in the loop of `run`
