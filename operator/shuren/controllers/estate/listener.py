@@ -14,6 +14,9 @@ class Listener(Protocol):
     def apps_changed(self, cluster: str, app_ids: frozenset[str]) -> None:
         """These apps, their deployments, queue items or claims look different, or were just read again because somebody asked."""
 
+    def apps_claimed(self, cluster: str, app_ids: frozenset[str]) -> None:
+        """These free ids were claimed here: news for everybody but those who claimed them."""
+
     def all_changed(self, cluster: str) -> None:
         """Every app of the cluster: first picture read, root taken over, settings changed."""
 
