@@ -56,6 +56,8 @@ class Backend:
         self._tls = tls
         self.port = 0
         self.served = 0
+        self._at_once = 0
+        self.most_at_once = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -92,7 +94,12 @@ class Backend:
                 self.served += 1
                 if self.silent:
                     return
-                await self._answer(writer, path, "\n".join(head).encode() if "/echo" in path else body)
+                self._at_once += 1
+                self.most_at_once = max(self.most_at_once, self._at_once)
+                try:
+                    await self._answer(writer, path, "\n".join(head).encode() if "/echo" in path else body)
+                finally:
+                    self._at_once -= 1
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:

@@ -423,6 +423,30 @@ async def test_a_server_that_answers_with_errors_is_out_until_its_check_passes(
         client.close()
 
 
+async def test_limits_of_connections_and_timeouts(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    """What is above `perEndpoint` waits its turn, and not for longer than `queueMs`; who answers too late is given up."""
+    connections = {"perEndpoint": 1}
+    routes = [
+        route("web", http("limited.example", port=port), healthCheck=NO_CHECK, connections=connections),
+        route(
+            "impatient", http("impatient.example", port=port), healthCheck=NO_CHECK, connections=connections, timeouts={"queueMs": 1}, age=3
+        ),
+        route("hasty", http("hasty.example", port=port), healthCheck=NO_CHECK, timeouts={"serverMs": 100}, age=2),
+    ]
+    async with carrying(tmp_path, *routes, port=port) as front:
+        late, backend = await backends("late"), await backends("a")
+        for name, one in (("web", backend), ("impatient", backend), ("hasty", late)):
+            await front.set(name, endpoint(one.name, address="127.0.0.1", port=one.port))
+        assert (await front.get("/slow", "hasty.example"))[0] == 504
+        assert await _at_once(front, "limited.example") == {200: 3}
+        assert await _at_once(front, "impatient.example") == {200: 1, 503: 2}
+        assert backend.most_at_once == 1
+
+
+async def _at_once(front: Front, host: str) -> Counter[int]:
+    return Counter(status for status, _, _ in await asyncio.gather(*(front.get("/slow", host) for _ in range(3))))
+
+
 async def test_a_websocket_goes_through(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
     async with carrying(tmp_path, route("web", http(port=port), healthCheck=NO_CHECK), port=port) as front:
         backend = await backends("a")

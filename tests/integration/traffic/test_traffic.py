@@ -177,7 +177,7 @@ def test_a_certificate_from_a_secret_its_renewal_and_one_that_does_not_fit(traff
         assert traffic.reloads("secure") == reloads
         traffic.remove_listener("secure")
     assert load.failed == []
-    assert "listeners[0].tls.certificates[0].secretRef: certificate in Secret traffic/secure-tls" in told
+    assert "spec.loadBalancer.listeners[0].tls.certificates[0].secretRef: certificate in Secret traffic/secure-tls" in told
     assert "its key does not belong to its certificate; the one from before stays in use" in told
 
 

@@ -90,19 +90,19 @@ def needs(service: ServiceName, settings: LoadBalancing) -> tuple[Material, ...]
 
 
 def _named(service: ServiceName, settings: LoadBalancing) -> Iterable[tuple[str, Material]]:
-    """Everything that a route names, with the field of `spec.loadBalancer` that does."""
+    """Everything that a route names, with the field that does."""
     for number, listener in enumerate(settings.listeners):
         if listener.tls is not None:
-            at = f"listeners[{number}].tls"
+            at = f"spec.loadBalancer.listeners[{number}].tls"
             for place, one in enumerate(listener.tls.certificates):
                 field = f"{at}.certificates[{place}].{'secretRef' if one.secret else 'file'}"
                 yield field, certificate(service, secret=one.secret, file=one.file)
             if listener.tls.client_ca:
                 yield f"{at}.clientCertificates.caSecretRef", authority(service, listener.tls.client_ca)
     if settings.upstream.tls is not None and settings.upstream.tls.ca:
-        yield "upstream.tls.caSecretRef", authority(service, settings.upstream.tls.ca)
+        yield "spec.loadBalancer.upstream.tls.caSecretRef", authority(service, settings.upstream.tls.ca)
     if settings.access.basic_auth is not None:
-        yield "access.basicAuth.secretRef", users(service, settings.access.basic_auth.secret)
+        yield "spec.loadBalancer.access.basicAuth.secretRef", users(service, settings.access.basic_auth.secret)
 
 
 _USER = re.compile(r"([-_.@A-Za-z0-9]{1,128}):([-$./A-Za-z0-9]{13,512})")

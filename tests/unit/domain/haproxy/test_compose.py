@@ -151,7 +151,7 @@ def test_https_without_its_certificate_is_left_out_and_says_so() -> None:
     got = composed(route("web", _https("x"), http("x")), materials=_materials(missing={CERTIFICATE: "there is no such Secret"}))
     assert "frontend https:any:443" not in headers(got)
     assert "frontend http:any:80" in headers(got)
-    field = "listeners[0].tls.certificates[0].secretRef"
+    field = "spec.loadBalancer.listeners[0].tls.certificates[0].secretRef"
     assert got.problems == {WEB: (f"{field}: certificate in Secret shop/web-tls: there is no such Secret",)}
 
 
@@ -160,7 +160,9 @@ def test_a_renewal_that_was_refused_is_told_while_the_certificate_from_before_se
     got = composed(route("web", http("x"), _https("x")), materials=_materials(CERTIFICATE, missing=refused))
     assert "frontend https:any:443" in headers(got)
     told = "its key does not belong to its certificate; the one from before stays in use"
-    assert got.problems == {WEB: (f"listeners[1].tls.certificates[0].secretRef: certificate in Secret shop/web-tls: {told}",)}
+    assert got.problems == {
+        WEB: (f"spec.loadBalancer.listeners[1].tls.certificates[0].secretRef: certificate in Secret shop/web-tls: {told}",)
+    }
 
 
 def test_certificates_are_listed_with_their_names_oldest_first() -> None:

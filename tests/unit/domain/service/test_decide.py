@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -320,6 +321,37 @@ def balancer(*, live: bool = True, endpoints: int | None = 1, route: int = 1, pr
 def test_ready_needs_every_live_balancer_at_the_generation(given_balancer: BalancerSeen, ready: tuple[Truth, str]) -> None:
     plan = decide(snapshot(spec=replace(SPEC, group="public", listener=LISTENER), balancers=(given_balancer,)))
     assert reason_of(plan) == ready
+
+
+def test_the_whole_status_has_counts_and_load_balancers_and_no_endpoint() -> None:
+    """Issue B §5."""
+    spec = replace(SPEC, group="public", listener=LISTENER)
+    own = (task(1), task(2), task(3, health=Health.UNHEALTHY), task(4))
+    draining: dict[str, Any] = {"draining": frozenset({task(4).id})}
+    first = decide(snapshot(*(task(n) for n in range(1, 5)), spec=spec))
+    there = applied(Published(), first)
+    assert there.endpoints is not None
+    ahead = replace(there, endpoints=replace(there.endpoints, generation=7))
+    reloaded = "2026-01-02T03:04:05Z new frontend http:any:80"
+    seen_there = [
+        Applied(service=NAME, endpoints=7, route=1, reloads=2, last_reload=reloaded),
+        Applied(service=NAME, endpoints=5, route=1, problem="port 80 is in use on this load balancer by another program"),
+    ]
+    balancers = tuple(
+        BalancerSeen(balancer=LoadBalancer(id=f"lb-{n}", group="public", live=True), applied=done) for n, done in enumerate(seen_there, 1)
+    )
+    facts = decide(snapshot(*own, spec=spec, published=ahead, balancers=balancers, addresses=("http://shop.example",), **draining)).facts
+    # an eighth generation tells of the two that no longer serve
+    assert facts["endpoints"] == {"total": 4, "ready": 2, "starting": 0, "draining": 1, "unhealthy": 1}
+    assert (facts["ready"], facts["generation"]) == ("2/4", 8)
+    assert facts["addresses"] == ["http://shop.example"]
+    assert facts["names"] == ["web.shop.mesos.example"]
+    assert facts["backends"] == [{"name": "stable", "ready": 2, "total": 4, "weight": 100}]
+    assert facts["loadBalancers"] == [
+        {"id": "lb-1", "live": True, "generation": 7, "behind": 1, "reloads": 2, "lastReload": reloaded},
+        {"id": "lb-2", "live": True, "generation": 5, "behind": 3, "reloads": 0, "problem": seen_there[1].problem},
+    ]
+    assert "10.0.0." not in json.dumps(facts), "no address of an endpoint"
 
 
 def test_a_silent_balancer_is_told() -> None:
