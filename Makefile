@@ -145,7 +145,7 @@ ifdef T
 	@$(BIN)/pytest $(T)
 else
 	@rm -f .coverage .coverage.*
-	@$(BIN)/pytest $(TESTED) --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/pytest $(TESTED) --numprocesses $(WORKERS) --no-loadscope-reorder \
 	  --cov --cov-report= --cov-fail-under 85 --cov-room domain=95 --cov-room runtime=95
 endif
 

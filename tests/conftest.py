@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ("real_parts", "room_coverage")
+pytest_plugins = ("room_coverage", "real_parts", "scheduling")  # in the order in which they import each other
 
 # How long an example takes says something of the machine, which may be busy, and nothing of the product.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -20,6 +20,7 @@ from typing import Protocol
 
 import pytest
 
+from room_coverage import unmeasured
 from shuren.devenv.background import Sandbox, up_in_background
 from shuren.devenv.options import Options, Runner
 from shuren.devenv.processes import ProcessId
@@ -81,7 +82,7 @@ def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(Options(state_dir=tmp_path_factory.mktemp("breakable"), operators=2, engines=2, owner=owner())) as sandbox:
+    with unmeasured(), running(Options(state_dir=tmp_path_factory.mktemp("breakable"), operators=2, engines=2, owner=owner())) as sandbox:
         yield sandbox
 
 

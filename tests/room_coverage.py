@@ -1,14 +1,50 @@
-"""Coverage thresholds per room, checked inside pytest so that pytest's own closing line stays the last one.
+"""Coverage thresholds per room, checked inside pytest so that pytest's own closing line stays the last one; and what is not measured.
 
 `--cov-room domain=95` (may be repeated) fails the run when `shuren.domain` is covered less; it needs pytest-cov to have measured.
+
+Measuring makes a program two and a half times as slow. Where a test goes the same ways thousands of times (`tests/model`: the
+marker `no_cover` of pytest-cov), or starts many programs to see them under load and faults (`unmeasured`), nothing is learnt of
+coverage that the tests of the parts have not told already.
 """
 
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import coverage
 import pytest
+
+_MODELS = Path(__file__).parent / "model"
+_FOR_CHILDREN = "COVERAGE_PROCESS_CONFIG"
+"""By this variable coverage measures what we start (see `patch` in its documentation)."""
+
+
+@contextmanager
+def unmeasured() -> Iterator[None]:
+    """Programs that are started within run at their own speed."""
+    config = os.environ.pop(_FOR_CHILDREN, None)
+    try:
+        yield
+    finally:
+        if config is not None:
+            os.environ[_FOR_CHILDREN] = config
+
+
+@pytest.fixture(scope="module")
+def unmeasured_programs() -> Iterator[None]:
+    """All that the tests of a module start."""
+    with unmeasured():
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(_MODELS):
+            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

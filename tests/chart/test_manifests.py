@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_room import Body, Helm, Rendered, grants
+from chart_room import Body, Helm, Rendered, grants, parsed
 from kubernetes_schemas import VERSIONS, problems
 from shuren.api import argogen
 from shuren.api.crdgen import ROOT
@@ -28,7 +28,7 @@ def overlays(helm: Helm) -> dict[str, Rendered]:
 def kustomized(helm: Helm, place: Path) -> Rendered:
     done = subprocess.run([helm.program.with_name("kubectl"), "kustomize", place], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return Rendered(bodies=[body for body in yaml.safe_load_all(done.stdout) if body])
+    return Rendered(bodies=parsed(done.stdout))
 
 
 def pod(rendered: Rendered) -> Body:

@@ -35,7 +35,7 @@ from shuren.runtime.store import Store
 from tenant import sleeper
 from waiting import eventually
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("unmeasured_programs")]
 
 APPS = ("a", "b", "c", "d")
 SECRETS = {"rbac": {"secrets": {"namespaces": [NAMESPACE, "shop"]}}}

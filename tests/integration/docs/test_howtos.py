@@ -20,6 +20,8 @@ from real_parts import owner, running
 from shuren.devenv.background import Sandbox
 from shuren.devenv.options import Options
 
+pytestmark = pytest.mark.usefixtures("unmeasured_programs")
+
 HOWTOS = Path(__file__).parents[3] / "docs" / "howto"
 PAGES = sorted(HOWTOS.glob("*.md"))
 _BLOCK = re.compile(

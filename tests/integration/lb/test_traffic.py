@@ -16,6 +16,8 @@ from lb_process import Backend, Client, Site, load, site, until
 from shuren.domain.service.values import EndpointState
 from zookeeper_process import zookeeper_server
 
+pytestmark = pytest.mark.usefixtures("unmeasured_programs")
+
 B = "shop.web:http"
 HOST = "web.example"
 QUICK = {"intervalMs": 200, "fastIntervalMs": 50, "downIntervalMs": 50}

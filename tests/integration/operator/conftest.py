@@ -15,6 +15,7 @@ import pytest
 from kube_rest import Rest
 from real_parts import fresh_namespace, owner, running
 from replicas import World, replicas
+from room_coverage import unmeasured
 from shuren.devenv.background import Sandbox
 from shuren.devenv.options import Options
 from shuren.devenv.state import PartStatus
@@ -31,7 +32,8 @@ EVERYWHERE = "*"
 def cut_off(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two replicas on lines that can be cut; both say all they can."""
     directory = tmp_path_factory.mktemp("cut")
-    with running(Options(state_dir=directory / "sandbox", operators=0, owner=owner())) as sandbox, replicas(sandbox, directory) as both:
+    own = Options(state_dir=directory / "sandbox", operators=0, owner=owner())
+    with unmeasured(), running(own) as sandbox, replicas(sandbox, directory) as both:
         rest = Rest(sandbox.endpoints.kubeconfig)
         both[0].start()
         eventually(lambda: lease_holder(rest) == both[0].name, seconds=PATIENCE)

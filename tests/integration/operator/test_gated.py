@@ -21,6 +21,8 @@ from shuren.devenv.options import Options
 from shuren.devenv.parts import CLUSTER, LB_GROUP
 from tenant import Tenant, looking, passes, sleeper
 
+pytestmark = pytest.mark.usefixtures("unmeasured_programs")
+
 HOST, PORT = "gated.example", 8081
 KINDS = (KEPT, KEPT, NEW, POST)
 _SERVER = Path(__file__).parents[2] / "gated_server.py"

@@ -26,6 +26,8 @@ from tenant import PATIENCE, Tenant, epoch, lease_holder, now, sleeper
 from waiting import eventually
 from zookeeper_log import transactions
 
+pytestmark = pytest.mark.usefixtures("unmeasured_programs")
+
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 
 

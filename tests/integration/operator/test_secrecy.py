@@ -20,6 +20,8 @@ from shuren.devenv.background import Sandbox
 from shuren.devenv.parts import CLUSTER
 from tenant import PATIENCE, Tenant, broken, web
 
+pytestmark = pytest.mark.usefixtures("unmeasured_programs")
+
 READER = ("--clusterrole=shuren-secrets-reader", "--serviceaccount=shuren-system:shuren-operator")
 VARIABLE, FILE, MARATHON, ZOOKEEPER = "mark-variable-8d1f", "mark-file-52c7", "mark-marathon-e90b", "mark-zookeeper-77aa"
 MARKS = (VARIABLE, FILE, MARATHON, ZOOKEEPER)

@@ -20,7 +20,7 @@ from shardkv.operators import RealOperator, ThinOperator, wait_until
 from shuren.devenv.background import Sandbox
 from zookeeper_process import JAR, Ensemble
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.usefixtures("unmeasured_programs")
 
 
 class Stage:

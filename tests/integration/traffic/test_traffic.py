@@ -26,6 +26,8 @@ from shuren.devenv.processes import ProcessId
 from traffic_room import AGENTS, HOST, INSTANCES, REQUESTS, Heard, Traffic, only_lost_with, plain
 from waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("unmeasured_programs")
+
 
 @pytest.fixture(scope="module")
 def _everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import event, example, given, settings
 
 from app_snapshots import ID, MINE, SECRET, ending, snapshot, snapshots, unhindered
@@ -31,6 +32,8 @@ from shuren.domain.app.revisions import newest
 from shuren.domain.app.snapshot import FINALIZER, FORCE_ORPHAN, Deletion, OnFailure, Policy, RevisionState, Snapshot
 from shuren.domain.conditions import ConditionType, Truth, is_true
 from shuren.domain.marathon.state import TaskState
+
+pytestmark = pytest.mark.no_cover  # thousands of worlds on ways that the tables have gone
 
 IN_MARATHON: tuple[type, ...] = (PutApp, ScaleApp, KillTasks, RestartApp, RestoreVersion, CancelDeployment, DeleteApp)
 many = settings(max_examples=200)
