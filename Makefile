@@ -4,7 +4,8 @@
 #   make test          every test with coverage                                    (T=tests/unit: only these, without thresholds)
 #   make check         lint, format, types, layers, generated files up to date, licences and advisories of dependencies
 #   make generate      write crds/, docs/reference/ and what charts/ and manifests/argocd take from them
-#   make image         the container image, from Debian's archive and PyPI alone        (make sbom: what is in it; make e2e: tests of it)
+#   make image         the container image, from Debian's archive and PyPI alone        (make sbom: what is in it)
+#   make e2e           the chart with that image on a real node of this machine, as root     (TARGET=kind: on a cluster in Docker)
 #   make bench         performance against a floor in the same run; tables and JSON    (B=events: only this; N=1000: fewer apps;
 #                      PEERS=1: also against OR-tools and libketama, which are fetched for that)
 #   make clean         remove what the above made here (the cache of binaries stays: `rm -r ~/.cache/shuren` removes that)
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
 
-.PHONY: help setup packages containers readers askers accelerator binaries demo test-programs test image sbom e2e check audit generate bench clean
+.PHONY: help setup packages containers readers askers accelerator binaries demo test-programs test image sbom node e2e check audit generate bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -159,11 +160,24 @@ SBOM := $(VENV)/sbom
 sbom: $(STAMPS)/installed
 	@[ -x $(SBOM)/bin/cyclonedx-py ] || { $(PYTHON) -m venv $(SBOM) && $(SBOM)/bin/python -m pip install --disable-pip-version-check --quiet cyclonedx-bom==7.5.0; }
 	@mkdir -p build && $(SBOM)/bin/cyclonedx-py requirements image/runtime.txt --pyproject pyproject.toml --output-reproducible --of JSON -o build/shuren.cdx.json
+	@if [ "$$(id -u)" != 0 ]; then echo "sbom: without Debian's packages: only root can make the base of the image"; exit 0; fi; \
+	$(IMAGE_TOOLS); $(install); \
+	base=$$(PYTHONPATH=tests $(BIN)/python -c 'import container_image as image; print(image.base(image.to_stderr), image.SUITE)'); \
+	$(SBOM)/bin/python -W ignore tests/image_sbom.py $$base build/shuren.cdx.json
 	@echo "sbom: build/shuren.cdx.json"
 
-e2e: setup containers
-	@$(IMAGE_TOOLS); $(install)
-	@$(BIN)/pytest tests/e2e --numprocesses 0
+# What a real node is made of beside the programs that tests/real_node.py builds. Installed, never started as services.
+node: containers
+	@$(IMAGE_TOOLS); \
+	for one in containerd runc conntrack buildah; do command -v $$one >/dev/null || missing+=($$one); done; \
+	command -v nft >/dev/null || missing+=(nftables); \
+	[ -e /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins); \
+	$(install)
+
+# TARGET=node: a kubelet on this machine, in namespaces of its own (root). TARGET=kind: a cluster in Docker.
+TARGET ?= node
+e2e: setup $(if $(filter node,$(TARGET)),node)
+	@$(BIN)/python tests/alone.py $(TARGET)
 
 GENERATED := crdgen docgen chartgen argogen
 check: $(STAMPS)/installed

@@ -24,7 +24,7 @@ from shuren.devenv.progress import Report, only_one, run_reporting, to_stderr
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "shurenyun/shuren:0.1.0"
 _BASE = "shuren-base:bookworm"
-_SUITE = "bookworm"
+SUITE = "bookworm"
 _INCLUDED = "python3,ca-certificates,haproxy"
 _PIP = "pip==25.3 --hash=sha256:9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd"
 _IN_CONTEXT = ("Dockerfile", ".dockerignore", "image", "operator", "pyproject.toml", "README.md", "LICENSE")
@@ -40,14 +40,14 @@ def missing() -> str:
 
 def base(report: Report) -> Path:
     """A root file system of Debian with Python and HAProxy, and no compiler."""
-    place = cache_dir() / "image" / f"base-{_SUITE}-{hashlib.sha256(f'{_INCLUDED} slim'.encode()).hexdigest()[:8]}.tar"
+    place = cache_dir() / "image" / f"base-{SUITE}-{hashlib.sha256(f'{_INCLUDED} slim'.encode()).hexdigest()[:8]}.tar"
     with only_one(cache_dir() / "locks" / "image-base", what="base of the image", report=report):
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             fresh = place.with_suffix(".new.tar")
             unread = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale", "info")]
             options = [*unread, "--quiet", "--variant=essential", f"--include={_INCLUDED}", '--aptopt=Apt::Install-Recommends "false"']
-            run_reporting(["mmdebstrap", *options, _SUITE, str(fresh)], what="base of the image", report=report)
+            run_reporting(["mmdebstrap", *options, SUITE, str(fresh)], what="base of the image", report=report)
             fresh.rename(place)
     return place
 
@@ -84,6 +84,22 @@ def engine(scratch: Path) -> Iterator[dict[str, str]]:
         yield {**env, "DOCKER_HOST": f"unix://{own.socket}"}
 
 
+def context(place: Path, found_wheels: Path) -> None:
+    """Put there what the Dockerfile reads, with these wheels."""
+    for one in _IN_CONTEXT:
+        source = ROOT / one
+        ignore = shutil.ignore_patterns("__pycache__", "*.so")
+        shutil.copytree(source, place / one, ignore=ignore) if source.is_dir() else shutil.copy(source, place / one)
+    shutil.copytree(found_wheels, place / "wheels", copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # the cache is on another file system
+        shutil.copy(source, target)
+
+
 def build(env: dict[str, str], report: Report) -> None:
     """Build it in that engine."""
     found = subprocess.run(["docker", "image", "inspect", _BASE], env=env, capture_output=True, check=False)
@@ -91,14 +107,10 @@ def build(env: dict[str, str], report: Report) -> None:
         run_reporting(["docker", "import", str(base(report)), _BASE], what="base into the engine", report=report, env=env)
     revision = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     with tempfile.TemporaryDirectory() as name:
-        context = Path(name)
-        for one in _IN_CONTEXT:
-            source = ROOT / one
-            ignore = shutil.ignore_patterns("__pycache__", "*.so")
-            shutil.copytree(source, context / one, ignore=ignore) if source.is_dir() else shutil.copy(source, context / one)
-        shutil.copytree(wheels(report), context / "wheels", copy_function=os.link)
+        place = Path(name)
+        context(place, wheels(report))
         argv = ["docker", "build", "--network=none", f"--build-arg=BASE={_BASE}", f"--build-arg=REVISION={revision or 'unknown'}"]
-        run_reporting([*argv, "--tag", NAME, str(context)], what="image", report=report, env=env)
+        run_reporting([*argv, "--tag", NAME, str(place)], what="image", report=report, env=env)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,27 +1,65 @@
-"""The real image. Skipped, with the reason, where it cannot be built."""
+"""A cluster whose pods run, made once. Skipped, with the reason, where there is none."""
 
 from __future__ import annotations
 
-import subprocess
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-import container_image
+import kind_cluster
+import oci_images
+import real_node
+from alone import PLACE, TARGET
+from e2e_world import World
+from kube_rest import Rest
+from real_parts import owner, running
+from shuren.devenv.options import Options
+from shuren.devenv.places import cache_dir
 from shuren.devenv.progress import to_stderr
+from shuren.devenv.wheels import ensure_kubectl_and_helm
 
-Docker = Callable[..., subprocess.CompletedProcess[str]]
+Audit = Callable[[], list[dict[str, Any]]]
+
+
+@contextmanager
+def node() -> Iterator[tuple[Path, Audit]]:
+    """A control plane and a node of this machine; gives kubeconfig and audit log."""
+    place = Path(os.environ[PLACE])
+    real_node.network()
+    options = Options(state_dir=place / "sandbox", engines=0, zookeepers=0, operators=0, bare=True, owner=owner())
+    images = oci_images.every(to_stderr)
+    with running(options) as sandbox, real_node.node(sandbox, place / "node", images, place.name, to_stderr):
+        yield Path(sandbox.endpoints.kubeconfig), sandbox.audit
 
 
 @pytest.fixture(scope="session")
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
-    """docker, in an engine that has the image of this very tree."""
-    if why := container_image.missing():
-        pytest.skip(why)
-    with container_image.engine(tmp_path_factory.mktemp("docker")) as env:
-        container_image.build(env, to_stderr)
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The cluster of the target with everything in it."""
+    scratch, target = tmp_path_factory.mktemp("world"), os.environ.get(TARGET, "")
 
-        def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(["docker", *arguments], env=env, capture_output=True, text=True, check=False, timeout=120)
+    @contextmanager
+    def begun(kubeconfig: Path, audit: Audit | None, image: Callable[[], dict[str, Any]]) -> Iterator[World]:
+        tools = ensure_kubectl_and_helm(cache_dir(), to_stderr)
+        rest = Rest(kubeconfig)
+        try:
+            made = World(kubeconfig=kubeconfig, tools=tools, scratch=scratch, rest=rest, audit=audit, target=target, image=image)
+            made.begin()
+            yield made
+        finally:
+            rest.close()
 
-        yield run
+    match target:
+        case "node":
+            with node() as (kubeconfig, audit):
+                image = oci_images.shuren(to_stderr)
+                with begun(kubeconfig, audit, lambda: oci_images.configuration(image)) as made:
+                    yield made
+        case "kind":
+            with kind_cluster.cluster(scratch, to_stderr) as kubeconfig, begun(kubeconfig, None, kind_cluster.configuration) as made:
+                yield made
+        case _:
+            pytest.skip("there is no cluster: make e2e makes one")

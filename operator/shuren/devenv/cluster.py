@@ -34,6 +34,7 @@ def make_secrets(place: StateDir, server: str) -> parts.KubeSecrets:
         ca=ca,
         apiserver=authority.server("apiserver", common_name="kube-apiserver", addresses=("127.0.0.1", "10.96.0.1")),
         accounts=authority.signing_key("accounts"),
+        kubelets=authority.client("kubelets", user="kube-apiserver-kubelet-client", groups=["system:masters"]),
         manager_kubeconfig=write_kubeconfig(
             place.kube / "controller-manager.kubeconfig", cluster=cluster, user="controller-manager", credential=manager
         ),

@@ -1,7 +1,8 @@
-"""Building kube-apiserver, kube-controller-manager, kube-scheduler, kubectl and etcd from Go modules.
+"""Building kube-apiserver, kube-controller-manager, kube-scheduler, kubectl and etcd from Go modules, and a node's kubelet and kube-proxy.
 
 The modules and their hashes are pinned by go.mod and go.sum beside `controlplane/main.go`, which links the four Kubernetes programs into
-one binary. Cold this takes about 5 minutes on 2 cores and 3 GiB of memory (the linker); with a warm Go build cache 6 seconds.
+one binary. Cold this takes about 5 minutes on 2 cores and 3 GiB of memory (the linker); with a warm Go build cache 6 seconds. The node's
+programs share nearly all packages with it and take 40 CPU seconds more.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ GO_AT_LEAST = (1, 26)
 SOURCES = Path(__file__).parent / "controlplane"
 APPLETS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 """What `kubebox` is, by the name it is called with."""
+NODE_PROGRAMS = ("kubelet", "kube-proxy")
+"""What makes a node, beside a container runtime."""
 
 _PACKAGES = 2_400
 """Roughly how many packages a cold build compiles: only for the progress line."""
@@ -90,14 +93,48 @@ def complete(place: Path) -> bool:
     return all((place / name).exists() for name in ("etcd", "kubebox", *APPLETS))
 
 
+def build_node(cache: Path, report: Report) -> Path:
+    """Kubelet and kube-proxy of the same version, built into the cache unless they are there. Returns their directory.
+
+    DevenvError as for `build`, which is best called before: it leaves most of what is compiled here.
+    """
+    recipe = Recipe()
+    place = built_place(cache, recipe).with_name(f"{built_place(cache, recipe).name}-node")
+    with only_one(cache / "locks" / "kube", what="programs of a node", report=report):
+        if not all((place / name).exists() for name in NODE_PROGRAMS):
+            packages = [f"k8s.io/kubernetes/cmd/{name}" for name in NODE_PROGRAMS]
+            report(f"node: building {' and '.join(NODE_PROGRAMS)} {recipe.version} from Go modules (once)")
+            _compile(place, recipe, packages, cache=cache, report=report)
+    return place
+
+
 def _build(place: Path, recipe: Recipe, cache: Path, report: Report) -> None:
+    report(f"control plane: building Kubernetes {recipe.version} and etcd from Go modules (5 minutes on 2 cores, once)")
+
+    def named(binaries: Path) -> None:
+        (binaries / "controlplane").rename(binaries / "kubebox")
+        (binaries / "server").rename(binaries / "etcd")  # etcd's main package is its module's root, named server/v3
+        for applet in APPLETS:
+            (binaries / applet).symlink_to("kubebox")
+
+    _compile(place, recipe, [".", "go.etcd.io/etcd/server/v3"], cache=cache, report=report, finish=named)
+
+
+def _compile(
+    place: Path,
+    recipe: Recipe,
+    packages: Sequence[str],
+    *,
+    cache: Path,
+    report: Report,
+    finish: Callable[[Path], None] = lambda _binaries: None,
+) -> None:
     free = shutil.disk_usage(cache).free
     if free < _NEEDED_FREE:
-        raise DevenvError(f"building the control plane needs {_NEEDED_FREE >> 30} GiB in {cache}, {free >> 30} GiB are free")
+        raise DevenvError(f"building Kubernetes needs {_NEEDED_FREE >> 30} GiB in {cache}, {free >> 30} GiB are free")
     program = _go(cache, report)
     env = {**os.environ, **recipe.environment}
     place.parent.mkdir(parents=True, exist_ok=True)
-    report(f"control plane: building Kubernetes {recipe.version} and etcd from Go modules (5 minutes on 2 cores, once)")
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".build-") as scratch_name:
         scratch = Path(scratch_name)
         for name in ("go.mod", "go.sum", "main.go"):
@@ -105,18 +142,10 @@ def _build(place: Path, recipe: Recipe, cache: Path, report: Report) -> None:
         took = _run([str(program), "mod", "download"], scratch, env, "Go modules (620 MB unpacked)", report)
         report(f"  modules there after {took:.0f} s")
         binaries = scratch / "bin"
-        took = _run(
-            [str(program), "build", "-v", *recipe.arguments, "-o", f"{binaries}/", ".", "go.etcd.io/etcd/server/v3"],
-            scratch,
-            env,
-            "compiling and linking",
-            report,
-        )
+        argv = [str(program), "build", "-v", *recipe.arguments, "-o", f"{binaries}/", *packages]
+        took = _run(argv, scratch, env, "compiling and linking", report)
         report(f"  built after {took:.0f} s")
-        (binaries / "controlplane").rename(binaries / "kubebox")
-        (binaries / "server").rename(binaries / "etcd")  # etcd's main package is its module's root, named server/v3
-        for applet in APPLETS:
-            (binaries / applet).symlink_to("kubebox")
+        finish(binaries)
         if place.exists():
             shutil.rmtree(place)
         binaries.rename(place)

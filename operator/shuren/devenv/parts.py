@@ -73,11 +73,12 @@ class KubePorts:
 
 @dataclass(frozen=True, kw_only=True)
 class KubeSecrets:
-    """Certificates the control plane is started with."""
+    """Certificates the control plane is started with; `kubelets` is what the API server shows to the kubelet of a node that joins."""
 
     ca: KeyPair
     apiserver: KeyPair
     accounts: KeyPair
+    kubelets: KeyPair
     manager_kubeconfig: Path
 
 
@@ -118,6 +119,8 @@ def control_plane(place: StateDir, binaries: Binaries, ports: KubePorts, secrets
             f"--tls-cert-file={secrets.apiserver.certificate}",
             f"--tls-private-key-file={secrets.apiserver.key}",
             f"--client-ca-file={secrets.ca.certificate}",
+            f"--kubelet-client-certificate={secrets.kubelets.certificate}",
+            f"--kubelet-client-key={secrets.kubelets.key}",
             "--authorization-mode=Node,RBAC",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={secrets.accounts.certificate}",

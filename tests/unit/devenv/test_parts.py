@@ -29,7 +29,7 @@ def control_plane(place: StateDir) -> tuple[parts.Part, parts.Part, parts.Part]:
         origin="here",
     )
     pair = KeyPair(certificate=Path("/p/x.crt"), key=Path("/p/x.key"))
-    secrets = parts.KubeSecrets(ca=pair, apiserver=pair, accounts=pair, manager_kubeconfig=Path("/k/kcm"))
+    secrets = parts.KubeSecrets(ca=pair, apiserver=pair, accounts=pair, kubelets=pair, manager_kubeconfig=Path("/k/kcm"))
     return parts.control_plane(place, binaries, parts.KubePorts(etcd_client=1, etcd_peer=2, apiserver=3, manager=4), secrets)
 
 
