@@ -27,6 +27,8 @@ NAMESPACE = "shuren-system"
 ACCOUNT = "shuren-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 PATIENCE = 90.0
+_ALONE = "import sys, shuren.operator as o; assert o.__file__.startswith('{}'), o.__file__; sys.exit(o.run(sys.argv[1:]))"
+"""The operator of another release; its command line was not kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +68,22 @@ class Release:
         self.sandbox.apply(parts.mesos_cluster(endpoints.marathon_urls, [endpoints.mesos_url], hosts))
 
     @contextmanager
-    def operator(self, **settings: str) -> Iterator[str]:
-        """The program as the Deployment describes it, with the rights of its ServiceAccount; gives its /metrics URL while it leads."""
+    def operator(self, program: Path | None = None, **settings: str) -> Iterator[str]:
+        """The program as the Deployment describes it, with the rights of its ServiceAccount; gives its /metrics URL while it leads.
+
+        `program` is the source root of another release than this one.
+        """
         found = self.container()
         port = free_port()
         identity = f"operator-{port}"
         env = {**os.environ, **self.environment(identity, port), "KUBECONFIG": str(self.kubeconfig()), **settings}
+        command = [sys.executable, "-m", "shuren.cli", *found["args"]]
+        if program is not None:
+            env |= {"PYTHONPATH": str(program), "PYTHONDONTWRITEBYTECODE": "1"}
+            command[1:] = ["-c", _ALONE.format(program), *found["args"][1:]]
         with (
             (self.scratch / f"{identity}.log").open("wb") as log,
-            subprocess.Popen([sys.executable, "-m", "shuren.cli", *found["args"]], env=env, stdout=log, stderr=log) as process,
+            subprocess.Popen(command, env=env, stdout=log, stderr=log) as process,
         ):
             try:
                 eventually(lambda: process.poll() is not None or lease_holder(self.rest) == identity, seconds=PATIENCE)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
+import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from waiting import eventually
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("unmeasured_programs")]
 
 APPS = ("a", "b", "c", "d")
+GOLDEN = Path(__file__).parents[1] / "golden"
+ONE_BY_ONE = {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.0}
 SECRETS = {"rbac": {"secrets": {"namespaces": [NAMESPACE, "shop"]}}}
 
 
@@ -114,45 +117,84 @@ def passes_of_all(release: Release, url: str) -> None:
     eventually(lambda: metric(url, "workqueue_depth") == 0 == metric(url, "workqueue_unfinished_work_seconds"), seconds=PATIENCE)
 
 
-def previous(scratch: Path) -> Path:
-    """The chart of the version before: an older number, a definition without a field of today's, fewer rights."""
-    chart = scratch / "previous"
-    shutil.rmtree(chart, ignore_errors=True)
-    shutil.copytree(CHARTS / "shuren", chart)
-    number = chart / "Chart.yaml"
-    text = number.read_text()
-    number.write_text(text.replace("\nversion: ", "\nversion: 0.0.0-before."))
-    crd = chart / "files" / "crds" / "paas.shurenyun.com_paasapps.yaml"
-    text = crd.read_text()
-    assert "              dependsOn:\n" in text
-    crd.write_text(text.replace("              dependsOn:\n", "              dependedOn:\n"))
-    return chart
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """A release that was made before this one (tests/golden/release): its chart, and its program's source root."""
+
+    chart: Path
+    program: Path
 
 
-def test_install_upgrade_rollback_and_uninstall_change_nothing_in_marathon(release: Release) -> None:
-    release.install({}, previous(release.scratch))
-    with release.operator():
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Before:
+    place = tmp_path_factory.mktemp("before")
+    with tarfile.open(GOLDEN / "release" / "before.tar.xz") as archive:
+        archive.extractall(place, filter="data")
+    return Before(chart=place / "charts" / "shuren", program=place / "operator")
+
+
+def roll(release: Release, version: str) -> None:
+    """A roll-out that takes its time, up to where its deployment runs and the operator has said so."""
+    labels = {"SIM_START": "3"}
+    release.sandbox.apply(app("rolling", instances=2, env={"VERSION": version}, labels=labels, upgradeStrategy=ONE_BY_ONE))
+
+    def runs() -> bool:
+        found = release.engine.app("/shop/rolling") or {}
+        return bool(found.get("env", {}).get("VERSION") == version and found["deployments"])
+
+    eventually(runs, seconds=PATIENCE)
+
+
+def rolled(release: Release, version: str, *, versions: int) -> None:
+    """That roll-out came to its end, by one write and no more: no task was started twice."""
+    ready(release, "rolling")
+    release.sandbox.kubectl(
+        "-n", "shop", "wait", "paasapp/rolling", "--for=jsonpath={.status.counts.updated}=2", f"--timeout={PATIENCE:.0f}s"
+    )
+    found = release.engine.ask("GET", "/v2/apps//shop/rolling?embed=app.tasks")["app"]
+    assert (found["env"]["VERSION"], len(found["tasks"]), found["deployments"]) == (version, 2, [])
+    assert len(release.engine.versions("/shop/rolling")) == versions
+
+
+def later(release: Release) -> int:
+    """What the API server says of a field that the release before does not know."""
+    zookeeper = {"hosts": ["127.0.0.1:2181"], "root": "/shuren/later", "authScheme": "Sasl"}
+    spec = {"marathon": {"urls": ["http://127.0.0.1:8080"]}, "zookeeper": zookeeper}
+    body = {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "MesosCluster", "metadata": {"name": "later"}, "spec": spec}
+    return release.rest.create(body).status
+
+
+def test_install_upgrade_rollback_and_uninstall_change_nothing_in_marathon(release: Release, before: Before) -> None:
+    release.install({}, before.chart)
+    with release.operator(before.program):
         populate(release)
-        refused = release.rest.create(app("later", dependsOn=[{"name": "a"}]))
-        assert refused.status == 400, refused.body
-        before, had = release.in_marathon(), resources(release)
-        assert len(had) == len(APPS) + 3
+        assert later(release) == 400
+        roll(release, "1")
+        rolled(release, "1", versions=1)
+        was, had = release.in_marathon(), resources(release)
+        assert len(had) == len(APPS) + 4
+        roll(release, "2")
 
-        release.install({"operator": {"replicas": 3, "log": {"level": "DEBUG"}}})
-        assert resources(release) == had
-        # what the new definition brings is there, and what was stored is still good
-        assert release.rest.create(app("later", dependsOn=[{"name": "a"}])).status == 201
-        assert release.in_marathon() == before
+    # its operator is gone in the middle of a roll-out; the next release takes it over
+    release.install({"operator": {"replicas": 3, "log": {"level": "DEBUG"}}})
+    assert generations(resources(release)) == generations(had) | {"PaasApp shop/rolling": 2}
+    # what the new definition brings is there, and what was stored is still good
+    assert later(release) == 201
     with release.operator() as url:
         passes_of_all(release, url)
-        assert release.in_marathon() == before
+        rolled(release, "2", versions=2)
+        assert others(release.in_marathon()) == others(was)
+        roll(release, "3")
 
-        release.helm("rollback", "shuren")
-        assert resources(release) == had
-        assert release.rest.create(app("later", dependsOn=[{"name": "a"}])).status == 400
+    release.helm("rollback", "shuren")
+    assert later(release) == 400
+    with release.operator(before.program) as url:
+        passes_of_all(release, url)
+        rolled(release, "3", versions=3)
+    was, had = release.in_marathon(), resources(release)
     release.helm("uninstall", "shuren")
     assert resources(release) == had
-    assert release.in_marathon() == before
+    assert release.in_marathon() == was
     left = release.sandbox.kubectl(
         "get", "all,roles,rolebindings,serviceaccounts,pdb", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=shuren", "-o", "name"
     )
@@ -164,8 +206,20 @@ def test_install_upgrade_rollback_and_uninstall_change_nothing_in_marathon(relea
     with release.operator() as url:
         passes_of_all(release, url)
         ready(release, *APPS)
-        assert release.in_marathon() == before
+        assert release.in_marathon() == was
         assert resources(release) == had
+        # the next test finds what this one found
+        release.sandbox.kubectl("-n", "shop", "delete", "paasapp/rolling", f"--timeout={PATIENCE:.0f}s")
+
+
+def generations(found: dict[str, tuple[str, int]]) -> dict[str, int]:
+    """Without uids."""
+    return {name: generation for name, (_, generation) in found.items()}
+
+
+def others(found: dict[str, Any]) -> dict[str, Any]:
+    """Apps of a look into Marathon, but the one that was rolled."""
+    return {app_id: seen for app_id, seen in found["apps"].items() if app_id != "/shop/rolling"}
 
 
 def test_definitions_by_their_own_chart(release: Release) -> None:
