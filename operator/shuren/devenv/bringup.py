@@ -85,7 +85,7 @@ class Bringup:
             await cluster.apply_object(parts.mesos_cluster(endpoints.marathon_urls, masters, endpoints.zookeeper_hosts.split(",")))
         await _together(*(self._start(part) for part in (*operators, *balancers)))
         if operators:
-            await cluster.wait(f"mesoscluster/{parts.CLUSTER}", "condition=Ready", seconds=60)
+            await cluster.wait_ready(f"mesoscluster/{parts.CLUSTER}", seconds=120, log=operators[0].log)
         self.report(f"ready after {time.monotonic() - began:.1f} s")
         return endpoints
 

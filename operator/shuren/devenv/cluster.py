@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shuren.devenv import parts
-from shuren.devenv.errors import DevenvError
+from shuren.devenv.errors import DevenvError, log_tail
 from shuren.devenv.kubeconfig import ClusterEntry, Token, embedded, write_kubeconfig
 from shuren.devenv.pki import Authority
 from shuren.devenv.places import StateDir
@@ -82,6 +82,15 @@ class Cluster:
     async def wait(self, what: str, condition: str, *options: str, seconds: int) -> None:
         """`kubectl wait`."""
         await self._run("wait", what, f"--for={condition}", f"--timeout={seconds}s", *options)
+
+    async def wait_ready(self, what: str, *, seconds: int, log: Path) -> None:
+        """Wait for the condition Ready. DevenvError with what the resource itself says, and the end of the log of whoever makes it so."""
+        try:
+            await self.wait(what, "condition=Ready", seconds=seconds)
+        except DevenvError as error:
+            ready = "--output=jsonpath={range .status.conditions[?(@.type=='Ready')]}{.reason}: {.message}{end}"
+            said = (await self._run("get", what, ready)).strip() or "it has no status, so no operator has looked at it"
+            raise DevenvError(f"{what} was not Ready after {seconds} s: {said}", tail=log_tail(log)) from error
 
     async def write_kubeconfig(self, account: str, file: Path) -> None:
         """With a token of that ServiceAccount, which is in the operator's namespace."""
