@@ -8,11 +8,12 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from real_parts import NewSandbox
+from real_parts import NewSandbox, owner, running
 from shuren.devenv.background import Sandbox, up_in_background
 from shuren.devenv.errors import DevenvError
 from shuren.devenv.options import Options
@@ -21,6 +22,13 @@ from shuren.devenv.processes import ProcessId, marked
 from shuren.devenv.progress import to_stderr
 from shuren.devenv.state import PartStatus, Phase
 from waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def mendable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """For tests that break a part and start it again. Without engine and operator."""
+    with running(Options(state_dir=tmp_path_factory.mktemp("mendable"), engines=0, operators=0, owner=owner())) as sandbox:
+        yield sandbox
 
 
 def shuren(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -71,8 +79,8 @@ def test_the_commands_of_the_contract(tmp_path: Path) -> None:
     assert "stopped" in shuren("sandbox", "env", *place).stderr
 
 
-async def test_a_part_stopped_killed_and_started_again_keeps_its_port(new_sandbox: NewSandbox) -> None:
-    sandbox = new_sandbox()
+async def test_a_part_stopped_killed_and_started_again_keeps_its_port(mendable: Sandbox) -> None:
+    sandbox = mendable
     before = sandbox.part("zookeeper")
     assert before.process is not None
     sandbox.stop("zookeeper")
@@ -89,8 +97,8 @@ async def test_a_part_stopped_killed_and_started_again_keeps_its_port(new_sandbo
     assert await ready(ZooKeeperProbe(port=before.ports["client"])) is None
 
 
-def test_a_part_that_dies_by_itself_is_shown_as_exited_and_can_be_started(new_sandbox: NewSandbox) -> None:
-    sandbox = new_sandbox()
+def test_a_part_that_dies_by_itself_is_shown_as_exited_and_can_be_started(mendable: Sandbox) -> None:
+    sandbox = mendable
     process = sandbox.part("zookeeper").process
     assert process is not None
     process.signal(signal.SIGKILL)
@@ -100,8 +108,8 @@ def test_a_part_that_dies_by_itself_is_shown_as_exited_and_can_be_started(new_sa
     assert sandbox.part("zookeeper").status is PartStatus.RUNNING
 
 
-def test_objects_survive_a_killed_api_server(new_sandbox: NewSandbox) -> None:
-    sandbox = new_sandbox()
+def test_objects_survive_a_killed_api_server(mendable: Sandbox) -> None:
+    sandbox = mendable
     sandbox.kubectl("create", "configmap", "kept")
     sandbox.kill("apiserver")
     with pytest.raises(DevenvError, match="refused"):
