@@ -20,7 +20,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-WORKERS ?= 2
+# Three for two cores: most tests of real parts wait for one.
+WORKERS ?= 3
 
 .PHONY: help setup packages containers readers askers accelerator binaries demo test-programs test image sbom node e2e check audit generate bench clean
 
