@@ -243,7 +243,7 @@ def tables() -> list[Row]:
         "our own ring": _milliseconds(lambda: Ring(members), 3)[0],
     }
     whole, whole_median = _milliseconds(lambda: Slots(publication.read_map(found.head, new.members, chunks)))
-    step, step_median = _milliseconds(lambda: Slots(publication.read_delta(found.head, old, new.members, delta)))
+    step, step_median = _milliseconds(lambda: Slots(publication.read_delta(found.head, old, new.members, delta)), 25)
     return [
         Row(
             what="client: whole map read, checked, router made",

@@ -78,19 +78,37 @@ def asking(sandbox: Sandbox, namespace: str) -> Iterator[dict[str, Any]]:
             process.stdin = None
 
 
+@contextmanager
+def watching(sandbox: Sandbox, namespace: str) -> Iterator[list[str]]:
+    """`shuren shards watch` while the block runs; what it has said is in what this gives."""
+    command = [sys.executable, "-m", "shuren.cli", "shards", "watch", "store", "-n", namespace]
+    with subprocess.Popen([*command, "--kubeconfig", str(sandbox.endpoints.kubeconfig)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines: list[str] = [process.stdout.readline()]
+        try:
+            yield lines
+        finally:
+            process.terminate()
+            lines += process.stdout.read().splitlines()
+
+
 def test_a_map_follows_its_app_and_no_client_notices(operated: Sandbox, operated_namespace: str) -> None:
     namespace = operated_namespace
     run_store(operated, namespace, instances=2, moves={"planned": {"percent": 50, "incoming": 8, "outgoing": 8}, "delaySeconds": 60})
     operated.kubectl("-n", namespace, "wait", "shardmap/store", "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s")
     first = status(operated, namespace)
     assert (first["perMember"], first["generations"]["published"]) == ({"min": 32, "max": 32}, 1)
-    with asking(operated, namespace) as told:
+    with asking(operated, namespace) as told, watching(operated, namespace) as lines:
         operated.kubectl("-n", namespace, "scale", "paasapp/store", "--replicas=3")
         eventually(lambda: at_rest(status(operated, namespace), 3), seconds=PATIENCE, every=0.5)
         grown = status(operated, namespace)
         assert (grown["moves"]["planned"], grown["moves"]["lowerBound"], grown["perMember"]) == (21, 21, {"min": 21, "max": 22})
     assert (told["failed"], told["failures"]) == (0, [])
     assert told["asked"] > 100
+    assert lines[0].startswith("generation 1: 64 shards, 2 members")
+    assert any(" registered at " in line for line in lines)
+    assert any(line.startswith("shard ") and " -> " in line for line in lines)
+    assert any("shards have other holders" in line for line in lines)
     _ask_the_command_line(operated, namespace)
     _roll(operated, namespace, members=3)
     _look_at_the_whole(operated, namespace)

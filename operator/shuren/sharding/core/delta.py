@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,8 +74,8 @@ def applied(old: ShardTable, delta: Delta, members: tuple[Member, ...]) -> Shard
             raise Mismatch(f"the delta has an epoch for shard {slot} of {len(epochs)}")
         epochs[slot] = epoch
     for slot in {index % old.shards for index, _ in delta.owners}:
-        holders = [number for number in owners[slot :: old.shards] if number != NOBODY]
-        if len(set(holders)) != len(holders):
+        row = owners[slot :: old.shards]
+        if len({*row}) != len(row) and any(row.count(number) > 1 for number in row if number != NOBODY):
             raise Mismatch(f"the delta gives shard {slot} to one member twice")
     left = _left_with(owners, gone)
     if left is not None:
@@ -95,7 +96,7 @@ def _left_with(owners: array[int], gone: set[int]) -> int | None:
     """A number of `gone` that still owns something. Few are looked for one by one, which is quicker than to look at every owner."""
     if len(gone) > _FEW:
         return min(gone.intersection(owners), default=None)
-    data = little_endian(memoryview(owners)) if gone else b""
+    data = memoryview(little_endian(memoryview(owners))) if sys.byteorder == "big" else memoryview(owners).cast("B")
     return next((number for number in sorted(gone) if next(find16(data, number), None) is not None), None)
 
 

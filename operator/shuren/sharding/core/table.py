@@ -171,7 +171,7 @@ def _same(one: memoryview[int], other: memoryview[int]) -> Iterator[int]:
     return find16(differing.to_bytes(one.nbytes, "little"), 0)
 
 
-def find16(numbers: bytes, wanted: int) -> Iterator[int]:
+def find16(numbers: bytes | memoryview, wanted: int) -> Iterator[int]:
     """At which places a 16-bit number stands in `numbers` (two bytes each, low byte first)."""
     # a regular expression is three times as quick as bytes.find for two bytes
     search = re.compile(re.escape(wanted.to_bytes(2, "little")), re.DOTALL).search

@@ -56,7 +56,7 @@ def decode(data: bytes) -> Delta:
         from_generation=before,
         generation=generation,
         term=term,
-        owners=tuple((index, value - 1 if value else NOBODY) for index, value in owners),
+        owners=tuple([(index, value - 1 if value else NOBODY) for index, value in owners]),
         epochs=tuple(epochs),
     )
 
@@ -71,12 +71,15 @@ def _write(body: Writer, changes: Sequence[tuple[int, int]]) -> None:
 
 
 def _read(body: Reader, places: int, most: int) -> list[tuple[int, int]]:
+    numbers = body.varints(2 * body.varint(places))
     changes = []
     following = 0
-    for _ in range(body.varint(places)):
-        index = following + body.varint(places)
+    for passed, value in zip(numbers[::2], numbers[1::2], strict=True):
+        index = following + passed
         if index >= places:
             raise body.wrong(f"place {index} of {places}")
-        changes.append((index, body.varint(most)))
+        if value > most:
+            raise body.wrong(f"{value} is more than {most}")
+        changes.append((index, value))
         following = index + 1
     return changes

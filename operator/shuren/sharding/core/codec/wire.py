@@ -17,6 +17,8 @@ MAGIC = b"SHRN"
 VERSION = 1
 _HEADER = len(MAGIC) + 2
 _MAX_BITS = 63
+_MORE = 0x80
+"""From here on, a byte of a number says that another one follows."""
 _LEVEL = 6
 
 
@@ -103,12 +105,32 @@ class Reader:
             byte = self._data[at]
             at += 1
             value |= (byte & 0x7F) << shift
-            if byte < 0x80:  # noqa: PLR2004  no more bytes
+            if byte < _MORE:
                 if value > most:
                     raise self.wrong(f"{value} is more than {most}")
                 self._at = at
                 return value
         raise self.wrong("a number does not end")
+
+    def varints(self, count: int) -> list[int]:
+        """So many numbers of any size, several times as quick as one by one."""
+        at, value, shift, found = self._at, 0, 0, list[int]()
+        if not count:
+            return found
+        for byte in memoryview(self._data)[at:]:
+            at += 1
+            if byte < _MORE:
+                found.append(value | byte << shift)
+                if len(found) == count:
+                    self._at = at
+                    return found
+                value = shift = 0
+            else:
+                value |= (byte & 0x7F) << shift
+                shift += 7
+                if shift >= _MAX_BITS:
+                    raise self.wrong("a number does not end")
+        raise self.wrong("the node ends within a number")
 
     def text(self, most: int) -> str:
         """Text of at most so many bytes."""
