@@ -7,7 +7,7 @@
 #   make image         the container image, from Debian's archive and PyPI alone        (make sbom: what is in it)
 #   make e2e           the chart with that image on a real node of this machine, as root     (TARGET=kind: on a cluster in Docker)
 #   make bench         performance against a floor in the same run; tables and JSON    (B=events: only this; N=1000: fewer apps;
-#                      PEERS=1: also against OR-tools and libketama, which are fetched for that)
+#                      for sharding and planner OR-tools and ketama are fetched as peers; PEERS=0: without them)
 #   make clean         remove what the above made here (the cache of binaries stays: `rm -r ~/.cache/shuren` removes that)
 
 SHELL := bash
@@ -203,16 +203,24 @@ audit: $(STAMPS)/installed
 generate: $(STAMPS)/installed
 	@for one in $(GENERATED); do $(BIN)/python -m shuren.api.$$one || exit 1; done && $(BIN)/python tests/sharding_vectors.py && $(BIN)/python tests/image_requirements.py && $(BIN)/python tests/dependencies.py licences
 
-bench: setup askers
-	@missed=0; PYTHONPATH=tests $(BIN)/python -m bench $(B) $(if $(N),--apps $(N)) || missed=1; \
-	$(if $(B),exit $$missed;,) \
-	for one in mirror engine; do echo; $(BIN)/python tests/bench/bench_$$one.py || missed=1; done; \
-	[ -z "$(PEERS)" ] || [ -d .peers ] || $(BIN)/python -m pip install --disable-pip-version-check --quiet --target .peers ortools ketama; \
-	echo; $(BIN)/python tests/bench/bench_sharding.py $(if $(PEERS),--peers .peers) || missed=1; \
+# Benches that are programs of their own; the planner's rows are also in sharding's table. Peers that no test needs (Apache 2.0, BSD) are
+# fetched for sharding and the planner alone, with wheels only but for ketama; without them the table says who was not asked.
+PROGRAMS := mirror engine sharding planner
+NAMED := $(filter-out $(PROGRAMS),$(B))
+.peers:
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --target $@ --only-binary ortools,numpy,pandas ortools==9.15.6755 ketama==0.1.1 \
+	  || { rm -rf $@; echo "bench: OR-tools and ketama are not to be had here: they are left out"; }
+bench: setup askers $(if $(filter-out 0,$(or $(PEERS),1)),$(if $(or $(if $(B),,all),$(filter sharding planner,$(B))),.peers))
+	@missed=0; \
+	$(if $(B),$(if $(NAMED),PYTHONPATH=tests $(BIN)/python -m bench $(NAMED) $(if $(N),--apps $(N)) || missed=1;),PYTHONPATH=tests $(BIN)/python -m bench $(if $(N),--apps $(N)) || missed=1;) \
+	for one in $(if $(B),$(filter $(PROGRAMS),$(B)),mirror engine sharding); do \
+	  peers=; case $$one in sharding|planner) [ "$(PEERS)" = 0 ] || [ ! -d .peers ] || peers="--peers .peers";; esac; \
+	  echo; $(BIN)/python tests/bench/bench_$$one.py $$peers || missed=1; \
+	done; \
 	exit $$missed
 
 clean:
 	@[ ! -x $(BIN)/shuren ] || for place in .sandbox/*/; do [ ! -d "$$place" ] || $(BIN)/shuren sandbox down --state-dir "$$place"; done
 	@rm -f $(ACCEL)/_native*.so
-	@rm -rf $(VENV) .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist
+	@rm -rf $(VENV) .peers .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist
 	@find operator tests -name __pycache__ -type d -prune -exec rm -rf {} +

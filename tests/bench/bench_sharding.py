@@ -14,6 +14,7 @@ beside it. Imbalance and churn are exact counts over 100,000 fixed keys or over 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib
 import importlib.util
 import json
@@ -40,8 +41,10 @@ import xxhash
 
 from bench import bench_planner
 from sharding_tables import members_of
+from shardmap_large import large
 from shuren.sharding.core import Algorithm, Backend, Member, Ring, Router, ShardTable, Slots, available, make_table, router_of_members
 from shuren.sharding.core.codec import publication
+from zookeeper_process import JAR, zookeeper
 
 WINDOW = 20_000
 ROUNDS = 15
@@ -359,6 +362,38 @@ def planned() -> list[Row]:
     return rows
 
 
+# ------------------------------------------------------------------------------------------------------------------------ publication
+
+
+async def _published(hosts: str) -> list[Row]:
+    async with large(hosts) as one:
+        one.want()
+        first, _ = await one.generation(1)
+        wall, cpu = [], []
+        for turn in range(1, 7):
+            await one.move(turn, port=7000 + turn)
+            taken, worked = await one.generation(1 + turn)
+            wall.append(taken)
+            cpu.append(worked)
+        sizes = one.sizes()
+    largest = max(sizes, key=lambda name: sizes[name])
+    return [
+        Row(what="controller: first table planned and published", measured=first, unit="s"),
+        Row(what="controller: one more generation published, wall", measured=min(wall), median=statistics.median(wall), unit="s"),
+        Row(what="controller: one more generation published, CPU", measured=min(cpu), median=statistics.median(cpu), unit="s"),
+        Row(what=f"largest node in ZooKeeper ({largest.rpartition('/')[2]})", measured=sizes[largest], unit="bytes", limit=0xFFFFF),
+        Row(what="all nodes of the five generations kept", measured=sum(sizes.values()), unit="bytes"),
+    ]
+
+
+def published() -> list[Row]:
+    """1,000 members x 65,536 shards x 3 through the controller to a real ZooKeeper; nothing where there is none."""
+    if not JAR.exists():
+        return []
+    with tempfile.TemporaryDirectory(prefix="bench-sharding-") as directory, zookeeper(Path(directory)) as hosts:
+        return asyncio.run(_published(hosts))
+
+
 # ------------------------------------------------------------------------------------------------------------------------------ output
 
 
@@ -390,7 +425,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wanted.peers:
         sys.path.append(str(wanted.peers))
     rows = [row for count in (10, 100, 1_000) for row in lookups(count)]
-    rows += other_algorithms(100) + tables() + quality(100) + quality(1_000) + million() + planned()
+    rows += other_algorithms(100) + tables() + quality(100) + quality(1_000) + million() + planned() + published()
     document: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "load": [round(v, 2) for v in os.getloadavg()]},
         "backends": [backend.value for backend in available()],
