@@ -23,13 +23,14 @@ _decoder = json.JSONDecoder(parse_constant=_reject)
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MEDIA_TYPE = re.compile(rf'\s*{_NAME}\s*/\s*{_NAME}\s*(?:;\s*(?:{_NAME}\s*=\s*(?:{_NAME}|"[^"]*")\s*)?)*')
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_BRACE = re.compile(r"[^?]*[{}]")
 _QUALITY = re.compile(r"\s*(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?|\.\d{1,3})\s*")
 
 
 def unreadable(request: web.BaseRequest) -> web.Response | None:
-    """400 of the servlet container for a content type, or a list of accepted ones, that is none."""
+    """400 of the servlet container for a content type, or a list of accepted ones, that is none, and for braces in the path."""
     kind = request.headers.get("Content-Type")
-    if kind is not None and _MEDIA_TYPE.fullmatch(kind) is None:
+    if (kind is not None and _MEDIA_TYPE.fullmatch(kind) is None) or _BRACE.match(request.raw_path):
         return page(400, "Bad Request", path=request.path)
     for header in request.headers.getall("Accept", []):
         for part in filter(None, (part.strip() for part in header.split(","))):

@@ -36,6 +36,13 @@ async def test_a_path_that_is_no_text_is_a_bad_message(wire: Wire, target: bytes
     assert await exchange(wire, b"GET " + target) == ("400 Bad Request", "<h1>Bad Message 400</h1><pre>reason: Bad Request</pre>")
 
 
+@pytest.mark.parametrize("path", ["/v2/apps/{id}", "/v2/groups/}"])
+async def test_braces_in_a_path_are_refused(wire: Wire, path: str) -> None:
+    status, body = await exchange(wire, f"GET {path}")
+    assert (status, "<h2>HTTP ERROR 400</h2>" in body) == ("400 Bad Request", True)
+    assert (await exchange(wire, "GET /v2/apps/%7Bid%7D?label={}"))[0] == "404 Not Found"
+
+
 async def test_broken_escapes_in_a_query_stand_for_themselves(wire: Wire) -> None:
     assert await exchange(wire, "GET /v2/apps?id=%zz") == ("200 OK", '{"apps":[]}')
 
