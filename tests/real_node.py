@@ -27,8 +27,8 @@ from shuren.devenv import gobuild
 from shuren.devenv.background import Sandbox
 from shuren.devenv.binaries import built
 from shuren.devenv.errors import log_tail
+from shuren.devenv.keypairs import KeyPair
 from shuren.devenv.kubeconfig import write_kubeconfig
-from shuren.devenv.pki import KeyPair
 from shuren.devenv.places import cache_dir
 from shuren.devenv.progress import Report
 from waiting import eventually

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from shuren.devenv.pki import Authority, KeyPair
+from shuren.devenv.keypairs import KeyPair
+from shuren.devenv.pki import Authority
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

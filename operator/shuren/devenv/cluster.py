@@ -15,7 +15,6 @@ from typing import Any
 from shuren.devenv import parts
 from shuren.devenv.errors import DevenvError, log_tail
 from shuren.devenv.kubeconfig import ClusterEntry, Token, embedded, write_kubeconfig
-from shuren.devenv.pki import Authority
 from shuren.devenv.places import StateDir
 
 _GRANTED_FOR = "720h"
@@ -24,6 +23,8 @@ _GRANTED_FOR = "720h"
 
 def make_secrets(place: StateDir, server: str) -> parts.KubeSecrets:
     """Issue every certificate of an own control plane and write the kubeconfigs that rest on one."""
+    from shuren.devenv.pki import Authority  # noqa: PLC0415 - cryptography takes long to import, and few commands make certificates
+
     authority = Authority(place.pki)
     ca = authority.ca
     cluster: ClusterEntry = {"server": server, "certificate-authority-data": embedded(ca.certificate)}

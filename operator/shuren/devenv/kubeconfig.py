@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shuren.devenv.pki import KeyPair
+from shuren.devenv.keypairs import KeyPair
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shuren.devenv.binaries import Binaries
+from shuren.devenv.keypairs import KeyPair
 from shuren.devenv.options import MAX_AGENTS, Options
-from shuren.devenv.pki import KeyPair
 from shuren.devenv.places import StateDir
 from shuren.devenv.probes import HttpProbe, Probe, ZooKeeperProbe
 

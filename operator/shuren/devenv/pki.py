@@ -9,7 +9,6 @@ import datetime as dt
 import ipaddress
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -17,18 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from shuren.devenv.keypairs import KeyPair
+
 _LIFETIME = dt.timedelta(days=90)
 _SERVER_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeyPair:
-    """Files of a certificate and its key (PEM)."""
-
-    certificate: Path
-    key: Path
 
 
 class Authority:

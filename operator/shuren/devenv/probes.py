@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-import aiohttp
-
 
 @dataclass(frozen=True, kw_only=True)
 class HttpProbe:
@@ -44,19 +42,29 @@ async def ready(probe: Probe) -> str | None:
                     return await _zookeeper(port)
                 case _:
                     assert_never(probe)
-    except (OSError, aiohttp.ClientError, TimeoutError) as error:
-        return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    except (OSError, TimeoutError) as error:
+        return _named(error)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 async def _http(probe: HttpProbe) -> str | None:
+    # its import costs half a second of CPU, and every command of `shuren` comes by here
+    import aiohttp  # noqa: PLC0415
+
     tls: ssl.SSLContext | bool = True
     if probe.ca is not None:
         tls = ssl.create_default_context(cafile=str(probe.ca))
     elif probe.insecure:
         tls = False
-    async with aiohttp.ClientSession() as session, session.get(probe.url, ssl=tls) as response:
-        body = await response.text()
-        return None if response.status == 200 else f"{probe.url} answers {response.status}: {body[:300]}"  # noqa: PLR2004 - HTTP OK
+    try:
+        async with aiohttp.ClientSession() as session, session.get(probe.url, ssl=tls) as response:
+            body = await response.text()
+            return None if response.status == 200 else f"{probe.url} answers {response.status}: {body[:300]}"  # noqa: PLR2004 - HTTP OK
+    except aiohttp.ClientError as error:
+        return _named(error)
 
 
 async def _zookeeper(port: int) -> str | None:

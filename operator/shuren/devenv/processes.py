@@ -31,9 +31,12 @@ class ProcessId:
         return None if stat is None else cls(pid=pid, started=stat.started)
 
     def alive(self) -> bool:
-        """False when it ended, was reused by another process, or is a zombie."""
+        """False when it ended, was reused by another process, or is a zombie.
+
+        Of a process that is killed the first thread may be a zombie while another one has yet to go, and holds its ports open till then.
+        """
         stat = _stat(self.pid)
-        return stat is not None and stat.started == self.started and stat.state not in "ZX"
+        return stat is not None and stat.started == self.started and (stat.state not in "ZX" or stat.threads > 1)
 
     def frozen(self) -> bool:
         """Whether it lives but was stopped by a signal (SIGSTOP)."""
@@ -54,6 +57,7 @@ class ProcessId:
 class _Stat:
     state: str
     started: int
+    threads: int
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -62,7 +66,7 @@ def _stat(pid: int) -> _Stat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(")") + 2 :].split()  # the name in brackets may hold spaces and brackets
-    return _Stat(state=fields[0], started=int(fields[19]))
+    return _Stat(state=fields[0], started=int(fields[19]), threads=int(fields[17]))
 
 
 def marked(sandbox_id: str) -> list[ProcessId]:

@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import aiohttp
-
 from shuren.devenv import orders
 from shuren.devenv.bringup import STOP_ORDER, Bringup
 from shuren.devenv.children import Children
@@ -193,6 +191,8 @@ class Supervisor:
 async def _end_tasks(port: int) -> None:
     """Ask the engine to end its tasks in good order; what it does not end is ended by its mark."""
     url = f"http://127.0.0.1:{port}/sandbox/shutdown"
+    import aiohttp  # noqa: PLC0415 - as in `probes`
+
     with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session, session.post(url, json={"tasks": "kill"}):
             pass

@@ -15,7 +15,8 @@ import pytest
 from engine_process import free_port
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.tls import Tls
-from shuren.devenv.pki import Authority, KeyPair
+from shuren.devenv.keypairs import KeyPair
+from shuren.devenv.pki import Authority
 from shuren.domain.errors import Denied, Unreachable
 from shuren.ports.zookeeper import Create, Node, SetData
 from zookeeper_process import JAR, zookeeper_server

@@ -9,8 +9,8 @@ import pytest
 from shuren.devenv import parts
 from shuren.devenv.binaries import Binaries
 from shuren.devenv.bringup import STOP_ORDER
+from shuren.devenv.keypairs import KeyPair
 from shuren.devenv.options import MAX_AGENTS, Options, Runner
-from shuren.devenv.pki import KeyPair
 from shuren.devenv.places import StateDir
 
 

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from shuren.devenv.keypairs import KeyPair
 from shuren.devenv.kubeconfig import Token, embedded, write_kubeconfig
-from shuren.devenv.pki import Authority, KeyPair
+from shuren.devenv.pki import Authority
 
 
 def certificate(pair: KeyPair) -> x509.Certificate:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from shuren.devenv.processes import MARK, ProcessId, end_marked, marked
 from waiting import eventually
@@ -41,6 +42,21 @@ def test_frozen_is_alive() -> None:
         eventually(identity.frozen)
         assert identity.alive()
         process.kill()
+
+
+def test_a_process_lives_until_its_last_thread_has_gone() -> None:
+    """Killed, threads go one after the other; on a busy machine the first is a zombie while the last still holds the ports."""
+    last = "threading.Thread(target=lambda: (sys.stdin.readline(), os._exit(0))).start()"
+    script = f"import ctypes, os, sys, threading; {last}; print('up', flush=True); ctypes.CDLL(None).pthread_exit(None)"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        identity = ProcessId.of(process.pid)
+        assert identity is not None
+        eventually(lambda: ") Z " in Path(f"/proc/{process.pid}/stat").read_text())
+        assert identity.alive()
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        eventually(lambda: not identity.alive())
 
 
 def test_only_what_carries_the_mark_is_found_and_ended() -> None:

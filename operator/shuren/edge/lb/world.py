@@ -129,7 +129,11 @@ class Follower:
         if stale & {self._group, self._root}:
             await self._read_group()
         services = {self._service(path) for path in stale if path not in (self._group, self._root)}
-        await self._read_services(service for service in services if service in self._world.routes or self._route(service) in stale)
+        known = {service for service in services if service in self._world.routes}
+        # most changes are of endpoints alone
+        heads = {service for service in known if self._route(service) not in stale}
+        await self._read_services({s for s in services if s in known or self._route(s) in stale} - heads)
+        await self._read_heads(heads)
 
     async def _read_group(self) -> None:
         names = await self._zookeeper.children(self._group)
@@ -166,10 +170,27 @@ class Follower:
             except Invalid as error:
                 log.warning("what ZooKeeper says of %s cannot be read; what is carried stays as it is: %s", service, error)
 
+    async def _read_heads(self, services: Iterable[ServiceName]) -> None:
+        asked = sorted(services)
+        if not asked:
+            return
+        nodes = await self._zookeeper.get_many([self._endpoints(service) for service in asked])
+        # one that is not there may be withdrawn, or everything is lost: that the route tells
+        await self._read_services(service for service, head in zip(asked, nodes, strict=True) if head is None)
+        for service, head in zip(asked, nodes, strict=True):
+            try:
+                if head is not None:
+                    await self._take_head(service, head)
+            except Invalid as error:
+                log.warning("what ZooKeeper says of %s cannot be read; what is carried stays as it is: %s", service, error)
+
     async def _take(self, service: ServiceName, route: Node | None, head: Node | None) -> None:
         if route is None:
             return  # the group's own children say whether it is gone
         self._world.put_route(service, wire.decode_route(route.data, service=service, group=self._name))
+        await self._take_head(service, head)
+
+    async def _take_head(self, service: ServiceName, head: Node | None) -> None:
         if head is None:
             self._world.put_endpoints(service, None)
             return
