@@ -20,12 +20,14 @@ import yaml
 from go_programs import ask
 from kube_rest import GROUP, Rest
 from real_parts import fresh_namespace
+from shard_members import registered
 from shuren.api import argogen
 from shuren.api.crdgen import ROOT
 from shuren.api.kinds import KINDS
 from shuren.devenv.background import Sandbox
-from shuren.devenv.parts import CLUSTER
+from shuren.devenv.parts import CLUSTER, ZOOKEEPER_ROOT
 from tenant import PATIENCE, Tenant, broken, sleeper, web
+from waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -41,11 +43,29 @@ def tenant(operated: Sandbox) -> Iterator[Tenant]:
     rest.close()
 
 
+NOTHING: dict[str, Body] = {
+    "paasapps": {"kind": "PaasApp", "spec": sleeper(instances=0)},
+    "paasservices": {
+        "kind": "PaasService",
+        "spec": {"suspend": True, "backends": [{"name": "a", "addresses": [{"host": "::1", "port": 1}]}]},
+    },
+    "shardmaps": {
+        "kind": "ShardMap",
+        "spec": {"suspend": True, "partitionings": [{"name": "a", "shards": 2}], "members": {"static": [{"id": "a"}]}},
+    },
+    "mesosclusters": {
+        "kind": "MesosCluster",
+        "spec": {"marathon": {"urls": ["http://127.0.0.1:9"]}, "zookeeper": {"hosts": ["127.0.0.1:9"], "root": "/the/end"}},
+    },
+}
+"""By plural: a resource that marks the end of a recording."""
+
+
 @contextmanager
 def recording(tenant: Tenant, plural: str = "paasapps") -> Iterator[list[Body]]:
     """Every version of the namespace's resources of a kind while the block runs, in order; none is left out."""
     seen: list[Body] = []
-    path = f"{GROUP}/namespaces/{tenant.namespace}/{plural}"
+    path = f"{GROUP}/{plural}" if plural == "mesosclusters" else f"{GROUP}/namespaces/{tenant.namespace}/{plural}"
     begin = tenant.rest.call("GET", path).body["metadata"]["resourceVersion"]
     rest = Rest(tenant.sandbox.endpoints.kubeconfig)
     ended = threading.Event()
@@ -63,13 +83,16 @@ def recording(tenant: Tenant, plural: str = "paasapps") -> Iterator[list[Body]]:
     try:
         yield seen
         # what was written before this one has come before it
-        tenant.apply("the-end", sleeper(instances=0))
+        end = NOTHING[plural]
+        spec = end["spec"] if plural == "mesosclusters" else {"clusterRef": {"name": CLUSTER}, **end["spec"]}
+        metadata = {"name": "the-end", **({} if plural == "mesosclusters" else {"namespace": tenant.namespace})}
+        tenant.sandbox.apply({"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": end["kind"], "metadata": metadata, "spec": spec})
         assert ended.wait(PATIENCE), "the watch has not brought everything"
         seen[:] = [one for one in seen if one["metadata"]["name"] != "the-end"]
     finally:
         rest.close()
         thread.join(timeout=5)
-        tenant.kubectl("delete", "paasapp/the-end", "--ignore-not-found", "--wait=false")
+        tenant.kubectl("delete", f"{plural}/the-end", "--ignore-not-found", "--wait=false")
 
 
 def verdicts(versions: list[Body]) -> tuple[list[str], list[str]]:
@@ -80,6 +103,16 @@ def verdicts(versions: list[Body]) -> tuple[list[str], list[str]]:
     return [key for key, _ in groupby(kstatus)], [key for key, _ in groupby(argo)]
 
 
+def flux(versions: list[Body]) -> list[str]:
+    """The same by the expressions of our example for Flux, in an engine of their language."""
+    told = [one for one in versions if "status" in one]
+    documents = yaml.safe_load_all((ROOT / "manifests" / "flux" / "apps.yaml").read_text())
+    entries = [entry for body in documents for entry in body.get("spec", {}).get("healthCheckExprs", ())]
+    entry = next(entry for entry in entries if entry["kind"] == told[0]["kind"])
+    words = json.dumps({name: entry[name] for name in ("current", "failed", "inProgress")})
+    return [key for key, _ in groupby(answer["status"] for answer in ask("cel", told, words))]
+
+
 def test_create_update_and_delete_never_look_failed(tenant: Tenant) -> None:
     with recording(tenant) as versions:
         tenant.run("web", web("1"))
@@ -88,6 +121,8 @@ def test_create_update_and_delete_never_look_failed(tenant: Tenant) -> None:
         updated = len(versions)
         tenant.kubectl("delete", "paasapp/web", f"--timeout={PATIENCE:.0f}s")
     assert verdicts(versions[:created]) == (["InProgress", "Current"], ["Progressing", "Healthy"])
+    assert flux(versions[:created]) == ["InProgress", "Current"]
+    assert set(flux(versions[:updated])) == {"InProgress", "Current"}
     # between the two a version of before may lie, which still says what it said
     kstatus, argo = verdicts(versions[created - 1 : updated])
     assert kstatus[-2:] == ["InProgress", "Current"]
@@ -109,6 +144,8 @@ def test_a_failed_roll_out_is_degraded_once_and_until_it_is_corrected(tenant: Te
     kstatus, argo = verdicts(versions)
     assert kstatus.count("Failed") == 1, kstatus
     assert argo.count("Degraded") == 1, argo
+    assert flux(versions).count("Failed") == 1
+    assert flux(versions)[-1] == "Current"
     assert (kstatus[-1], argo[-1]) == ("Current", "Healthy")
     assert set(argo) <= {"Progressing", "Degraded", "Healthy"}
 
@@ -122,23 +159,99 @@ def test_suspended_is_suspended_and_goes_on_where_it_was(tenant: Tenant) -> None
         tenant.run("calm", sleeper(env={"A": "b"}))
     _, argo = verdicts(versions[:before])
     assert argo[-1] == "Suspended"
+    assert flux(versions[:before])[-1] == "Current"
     assert "Degraded" not in argo
     assert verdicts(versions)[1][-1] == "Healthy"
 
 
-def test_other_kinds_have_a_health_too(tenant: Tenant, operated: Sandbox) -> None:
-    cluster = operated.get("mesoscluster", CLUSTER)
-    spec = {"clusterRef": {"name": CLUSTER}, "backends": [{"name": "a", "addresses": [{"host": "10.0.0.1", "port": 80}]}]}
-    kind = {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "PaasService"}
-    operated.apply({**kind, "metadata": {"name": "outside", "namespace": tenant.namespace}, "spec": spec})
-    tenant.kubectl("wait", "paasservice/outside", "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s")
-    service = operated.get("-n", tenant.namespace, "paasservice", "outside")
-    assert verdicts([cluster, service]) == (["Current"], ["Healthy"])
-    # an outage is nobody's mistake
-    for condition in cluster["status"]["conditions"]:
+def life(tenant: Tenant, kind: str, name: str, steps: list[tuple[Body, str, str]]) -> tuple[list[str], list[str], list[Body]]:
+    """Specs one after the other, each until a condition has this status, then the end; what was said meanwhile."""
+    scope = () if kind == "mesoscluster" else ("-n", tenant.namespace)
+    metadata = {"name": name, **({"namespace": tenant.namespace} if scope else {})}
+    names = {"mesoscluster": "MesosCluster", "paasservice": "PaasService", "shardmap": "ShardMap"}
+    with recording(tenant, f"{kind}s") as versions:
+        for spec, condition, status in steps:
+            tenant.sandbox.apply({"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": names[kind], "metadata": metadata, "spec": spec})
+
+            def said(condition: str = condition, status: str = status) -> bool:
+                found = tenant.sandbox.get(*scope, kind, name)
+                told = found.get("status") or {}
+                now = [one["status"] for one in told.get("conditions", ()) if one["type"] == condition]
+                return told.get("observedGeneration") == found["metadata"]["generation"] and now == [status]
+
+            eventually(said, seconds=PATIENCE)
+        tenant.sandbox.kubectl(*scope, "delete", kind, name, f"--timeout={PATIENCE:.0f}s")
+    versions = [one for one in versions if one["metadata"]["name"] == name]
+    living = [one for one in versions if "deletionTimestamp" not in one["metadata"]]
+    deleting = [one for one in versions if "deletionTimestamp" in one["metadata"]]
+    assert verdicts(deleting)[1] == ([] if kind == "mesoscluster" else ["Progressing"])  # a cluster goes at once
+    return *verdicts(living), living
+
+
+def test_a_service_that_is_changed_broken_mended_suspended_and_deleted(tenant: Tenant) -> None:
+    def spec(*hosts: str, **more: Any) -> Body:
+        return {"clusterRef": {"name": CLUSTER}, "backends": [{"name": "a", "addresses": [{"host": h, "port": 80} for h in hosts]}], **more}
+
+    steps = [
+        (spec("10.0.0.1"), "Ready", "True"),
+        (spec("10.0.0.1", "10.0.0.2"), "Ready", "True"),
+        (spec("10.0.0.1", discovery={"curator": {"path": "/nowhere/allowed"}}), "Stalled", "True"),
+        (spec("10.0.0.2"), "Ready", "True"),
+        (spec("10.0.0.3", suspend=True), "Suspended", "True"),
+    ]
+    kstatus, argo, versions = life(tenant, "paasservice", "outside", steps)
+    assert (kstatus.count("Failed"), argo.count("Degraded")) == (1, 1), (kstatus, argo)
+    assert argo[-1] == "Suspended"
+    assert (flux(versions).count("Failed"), flux(versions)[-1]) == (1, "Current")
+
+
+def test_a_shard_map_that_is_changed_broken_mended_suspended_and_deleted(tenant: Tenant) -> None:
+    members = [{"id": f"cache-{n}"} for n in range(3)]
+
+    def spec(count: int, **more: Any) -> Body:
+        given = {"clusterRef": {"name": CLUSTER}, "partitionings": [{"name": "p1", "shards": 16}], "turndownPolicy": "Immediate"}
+        return {**given, "members": {"static": members[:count]}, **more}
+
+    path = f"{ZOOKEEPER_ROOT}/shards/{tenant.namespace}.cache"
+    steps = [
+        (spec(2), "Ready", "True"),
+        (spec(3, moves={"paused": True}), "Ready", "True"),
+        ({**spec(2), "members": {"appRef": {"name": "twice"}}}, "Stalled", "True"),
+        (spec(2), "Ready", "True"),
+        (spec(2, suspend=True), "Suspended", "True"),
+    ]
+    tenant.run("twice", sleeper())  # which may run twice on an agent
+    with registered(tenant.sandbox.endpoints.zookeeper_hosts, path, *(member["id"] for member in members)):
+        kstatus, argo, versions = life(tenant, "shardmap", "cache", steps)
+    assert (kstatus.count("Failed"), argo.count("Degraded")) == (1, 1), (kstatus, argo)
+    assert argo[-1] == "Suspended"
+    assert (flux(versions).count("Failed"), flux(versions)[-1]) == (1, "Current")
+
+
+def test_a_cluster_that_is_changed_broken_mended_and_deleted(tenant: Tenant) -> None:
+    given = tenant.sandbox.get("mesoscluster", CLUSTER)["spec"]
+    name = f"judged-{tenant.namespace}"
+
+    def spec(**more: Any) -> Body:
+        return {**given, "zookeeper": {**given["zookeeper"], "root": f"/shuren/{name}"}, **more}
+
+    secret = {"namespace": tenant.namespace, "name": "nobody-made-it"}
+    steps = [
+        (spec(), "Ready", "True"),
+        (spec(unreachableGraceSeconds=30), "Ready", "True"),
+        (spec(marathon={**given["marathon"], "authSecretRef": secret}), "Ready", "False"),
+        (spec(), "Ready", "True"),
+    ]
+    kstatus, argo, versions = life(tenant, "mesoscluster", name, steps)
+    assert (kstatus[-1], argo[-1]) == ("Current", "Healthy")
+    # a Secret that is not there yet may come: nobody's failure
+    assert not {"Failed", "Degraded"} & {*kstatus, *argo}
+    # an outage is nobody's mistake either
+    away = json.loads(json.dumps(versions[-1]))
+    for condition in away["status"]["conditions"]:
         if condition["type"] == "Ready":
             condition |= {"status": "Unknown", "reason": "Unreachable", "message": "marathon does not answer"}
-    assert verdicts([cluster])[1] == ["Progressing"]
+    assert verdicts([away])[1] == ["Progressing"]
 
 
 def test_a_status_of_another_generation_says_nothing() -> None:

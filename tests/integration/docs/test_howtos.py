@@ -1,4 +1,4 @@
-"""Every command block of the how-tos, as a reader types them, one page after the other in one sandbox with a load balancer.
+"""Every command block of the how-tos, and every sample: as a reader types them, one after the other in one sandbox with a load balancer.
 
 A block after a line with a file's name and a colon is that file; `sh` is run by a shell that stops at the first failure; `text` is what the
 run before it printed, line by line and in order, with `…` for what differs from time to time. A block after `<!-- not run: why -->` is not.
@@ -6,6 +6,7 @@ run before it printed, line by line and in order, with `…` for what differs fr
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,14 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from real_parts import owner, running
+from shard_members import registered
 from shuren.devenv.background import Sandbox
 from shuren.devenv.options import Options
+from shuren.devenv.parts import ZOOKEEPER_ROOT
 
 pytestmark = pytest.mark.usefixtures("unmeasured_programs")
 
-HOWTOS = Path(__file__).parents[3] / "docs" / "howto"
+ROOT = Path(__file__).parents[3]
+HOWTOS = ROOT / "docs" / "howto"
+SAMPLES = ROOT / "manifests" / "samples"
 PAGES = sorted(HOWTOS.glob("*.md"))
 _BLOCK = re.compile(
     r"(?:^`(?P<file>[\w./-]+)`:\n\n)?(?P<skip>^<!-- not run: .+ -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -61,9 +67,11 @@ def test_there_are_pages_and_each_runs_something() -> None:
 def test_a_page_does_what_it_says(place: Sandbox, tmp_path: Path, page: Path) -> None:
     environment = {**os.environ, **place.endpoints.exports(os.environ["PATH"])}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    (tmp_path / "manifests").symlink_to(ROOT / "manifests")  # a reader stands in a clone
     printed = ""
     for block in blocks(page):
         if block.file:
+            (tmp_path / block.file).parent.mkdir(exist_ok=True)
             (tmp_path / block.file).write_text(block.text)
         elif block.language == "sh":
             command = ["bash", "-euo", "pipefail", "-c", block.text]
@@ -79,3 +87,35 @@ def _shows(printed: str, expected: str) -> bool:
     lines = iter(printed.splitlines())
     wanted = [".*".join(re.escape(part) for part in re.sub(r" +", " ", line).split("…")) for line in expected.splitlines()]
     return all(any(re.fullmatch(pattern, re.sub(r" +", " ", line).strip()) for line in lines) for pattern in wanted)
+
+
+# ---------------------------------------------------------------------------------------------------- samples
+
+
+def test_every_sample_gets_ready(place: Sandbox, tmp_path: Path) -> None:
+    """As it stands, but for what a sandbox has otherwise: where the MesosCluster's parts are, and the load balancers' group."""
+    kubectl, endpoints = place.kubectl, place.endpoints
+    reader = ("--clusterrole=shuren-secrets-reader", "--serviceaccount=shuren-system:shuren-operator")
+    kubectl("create", "rolebinding", "samples", *reader)
+    roots = {"spec": {"tenancy": {"recordRoots": ["/discovery"]}}}
+    kubectl("patch", "mesoscluster", "sandbox", "--type=merge", "-p", json.dumps(roots))
+    literals = {"python": sys.executable, "zookeeper": endpoints.zookeeper_hosts}
+    program = f"--from-file=cart.py={SAMPLES / 'demo' / 'store.py'}"
+    kubectl("create", "configmap", "cart", program, *(f"--from-literal={name}={value}" for name, value in literals.items()))
+    bodies = [body for path in sorted(SAMPLES.glob("*.yaml")) for body in yaml.safe_load_all(path.read_text())]
+    waited: list[str] = []
+    with registered(endpoints.zookeeper_hosts, f"{ZOOKEEPER_ROOT}/shards/default.sessions", "cache-1", "cache-2", "cache-3"):
+        for body in bodies:
+            if body["kind"] == "MesosCluster":
+                body["spec"] |= {"marathon": {"urls": endpoints.marathon_urls}, "mesos": {"masters": [endpoints.mesos_url]}}
+                body["spec"]["zookeeper"] = {"hosts": endpoints.zookeeper_hosts.split(","), "root": body["spec"]["zookeeper"]["root"]}
+            if "loadBalancer" in body.get("spec", {}):
+                body["spec"]["loadBalancer"]["group"] = "sandbox"
+            if body["apiVersion"].startswith("paas."):
+                waited.append(f"{body['kind'].lower()}/{body['metadata']['name']}")
+        file = tmp_path / "samples.yaml"
+        file.write_text(yaml.safe_dump_all(bodies))
+        kubectl("apply", "-f", str(file))
+        kubectl("wait", *waited, "--for=condition=Ready", "--timeout=180s")
+        kubectl("delete", "-f", str(file), "--timeout=180s")
+    kubectl("delete", "configmap/cart", "rolebinding/samples")
