@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import estate, events, lb, nameserver
+from bench import estate, events, lb, nameserver, real
 from bench.report import FULL, Row, document, machine, table
 
 Bench = Callable[[Path], Coroutine[Any, Any, list[Row]]]
 
-ALONE = {"events": events.run, "lb": lb.run, "dns": nameserver.run}
-NAMES = ("events", *estate.NAMES, "lb", "dns")
+ALONE = {"events": events.run, "real": real.run, "lb": lb.run, "dns": nameserver.run}
+NAMES = ("events", *estate.NAMES, "real", "lb", "dns")
 
 
 def main() -> int:

@@ -53,7 +53,7 @@ async def fill(world: World, *, apps: int, source: str = NATIVE) -> Converged:
         await world.until_connected()
         await running.program.until_quiet()
         before = running.program.cpu()
-        watcher = asyncio.create_task(_accepted(world.marathon_url, apps))
+        watcher = asyncio.create_task(accepted(world.marathon_url, apps))
         await asyncio.sleep(0)
         began = (await world.api.order("apps", count=apps))["began"]
         last, deployments = await watcher
@@ -71,7 +71,7 @@ async def fill(world: World, *, apps: int, source: str = NATIVE) -> Converged:
         )
 
 
-async def _accepted(marathon: str, apps: int) -> tuple[float, int]:
+async def accepted(marathon: str, apps: int) -> tuple[float, int]:
     """When the last of so many apps was accepted (monotonic), and in how many root updates."""
     seen: set[str] = set()
     updates = 0

@@ -85,6 +85,29 @@ async def test_a_claim_is_seen_here_and_by_others() -> None:
         assert party.heard.ids == other.heard.ids == {"/shop/web"}
 
 
+async def test_a_free_id_that_was_claimed_here_is_told_apart_from_what_others_do() -> None:
+    tree, heard = ZooTree(), Heard()
+    other = Party(tree, ManualClock(), holder="other")
+    await other.lead()
+    claims = Claims(
+        zookeeper=other.root,
+        clock=other.clock,
+        changed=lambda ids: heard.apps_changed("test", ids),
+        taken=lambda ids: heard.apps_claimed("test", ids),
+    )
+    async with running(claims.run(), other.claims.run()):
+        await claims.claim(_claim("/mine"))
+        await turns()
+        assert (heard.claimed, heard.ids) == ([frozenset({"/mine"})], frozenset())
+        assert other.heard.ids == {"/mine"}
+        await other.claims.claim(_claim("/theirs"))
+        await turns()
+        await claims.claim(_claim("/mine", uid="u2", name="heir"), replaces="u1")
+        await claims.release(_claim("/theirs"))
+        assert heard.claimed == [frozenset({"/mine"})]
+        assert heard.ids == {"/mine", "/theirs"}, "the former holder is to hear of it"
+
+
 async def test_an_id_has_one_holder() -> None:
     party = await _party()
     async with running(party.claims.run()):

@@ -57,6 +57,34 @@ async def test_while_others_wait_the_first_status_is_left_to_the_pass_that_follo
     assert len([step for step in world.steps if "apply-status" in step]) == 1
 
 
+async def test_nothing_is_done_about_a_new_app_until_it_is_seen_and_nothing_that_happens_meanwhile_is_lost() -> None:
+    world = World()
+    world.crowded = True
+    world.site.stale["/shop/web"] = (float("-inf"), None)
+    world.apply()
+    await world.round()
+    written = len(world.steps)
+    assert "/shop/web" in world.marathon.definitions
+    await world.round()
+    await world.round()
+    assert len(world.steps) == written, "the picture is from before the create"
+    world.apply(cmd="sleep 2000")
+    await world.round()
+    assert len(world.steps) == written, "nor can an edit be judged by it"
+    world.site.unreachable_since = world.clock.monotonic() - 100.0
+    await world.round()
+    assert world.conditions()["Ready"] == ("Unknown", "ClusterUnreachable")
+    world.site.unreachable_since = None
+    world.site.stale.clear()
+    await world.round()
+    assert world.marathon.definitions["/shop/web"]["cmd"] == "sleep 2000"
+    world.delete()
+    for _ in range(6):
+        await world.round()
+        world.clock.shift(1.0)
+    assert "/shop/web" not in world.marathon.definitions
+
+
 async def test_the_first_pass_gives_a_status_at_once() -> None:
     world = World()
     world.site.read = False
