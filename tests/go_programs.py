@@ -1,7 +1,7 @@
-"""Go programs that tests ask for a second opinion: kstatus (Flux) and Argo CD's engine. `python tests/go_programs.py` builds them.
+"""Go programs that tests ask for a second opinion: kstatus and CEL (Flux), and Argo CD's engine. `python tests/go_programs.py` builds them.
 
 Sources and pinned modules lie in tests/go. Built once into the cache that the sandbox uses, named by what they are made of. Cold, kstatus
-takes 20 to 40 s of CPU, Argo CD 270 s; it wants Go 1.27, which comes from PyPI where the machine has an older one.
+and cel take 20 to 40 s of CPU each, Argo CD 270 s; it wants Go 1.27, which comes from PyPI where the machine has an older one.
 """
 
 from __future__ import annotations
