@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from shuren.clients.zookeeper.client import ZooKeeperClient
 from shuren.clients.zookeeper.fenced import FencedRoot
 from shuren.controllers.estate.shards import ShardMaps
 from shuren.controllers.shardmap.controller import ShardMapController
+from shuren.domain.errors import Conflict, Transient
 from shuren.domain.identity import ObjectKey
 from shuren.domain.shardmap.snapshot import FINALIZER, MapName, MapSeen
 from shuren.ports.kubernetes import SHARD_MAPS, Object
@@ -33,7 +35,7 @@ _WITHIN = 120.0
 
 
 class Large:
-    """One operator and its map. All members are registered by one session."""
+    """One operator and its map. All members are registered from outside."""
 
     def __init__(self, hosts: str) -> None:
         self._zookeeper = ZooKeeperClient(hosts, session_timeout=30.0, request_timeout=60.0)
@@ -50,12 +52,13 @@ class Large:
 
     async def start(self) -> None:
         """Connected, and every member registered."""
-        self._outside.start()
-        await self._zookeeper.connect()
+        self._outside.start(timeout=60)
+        await self._zookeeper.connect(within=60.0)
         await self._root.take_over(holder="x", installation="test")
         self._parts.append(asyncio.create_task(self.maps.run()))
         self._outside.ensure_path(f"{PATH}/live")
-        for result in [self._outside.create_async(self._live(n), self._data(n), ephemeral=True) for n in range(MEMBERS)]:
+        # nodes that stay: a machine that stands still for longer than a session must not take all members away
+        for result in [self._outside.create_async(self._live(n), self._data(n)) for n in range(MEMBERS)]:
             result.get(timeout=60)
 
     def _live(self, number: int) -> str:
@@ -82,7 +85,8 @@ class Large:
         deadline = time.monotonic() + _WITHIN
         while True:
             began, worked = time.monotonic(), time.process_time()
-            await self._controller.reconcile(_KEY)
+            with contextlib.suppress(Transient, Conflict):
+                await self._controller.reconcile(_KEY)
             seen = self.seen()
             if seen is not None and seen.table is not None and seen.table.generation >= number:
                 return time.monotonic() - began, time.process_time() - worked
@@ -91,7 +95,7 @@ class Large:
 
     async def move(self, member: int, *, port: int) -> None:
         """A member answers elsewhere: the next generation says so."""
-        self._outside.set(self._live(member), self._data(member, port=port))
+        self._outside.retry(self._outside.set, self._live(member), self._data(member, port=port))
         deadline = time.monotonic() + _WITHIN
         while (seen := self.seen()) is None or not seen.live[f"node-{member}"].address.endswith(f":{port}"):
             assert time.monotonic() < deadline
