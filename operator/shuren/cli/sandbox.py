@@ -126,7 +126,10 @@ def env(state_dir: StateDirOption) -> None:
 def status(
     state_dir: StateDirOption, output: Annotated[Output, typer.Option("-o", "--output", help="table or json")] = Output.TABLE
 ) -> None:
-    """Show every part with its pid and ports. Exit code 0 when the sandbox is ready, else 3."""
+    """Show every part with its pid and ports.
+
+    Exit code 0 when the sandbox is up (parts that were stopped or killed are named), 3 when it is not, 1 when none was ever there.
+    """
     state = Sandbox.at(state_dir).state()
     if output is Output.JSON:
         print(json.dumps(_as_json(state, state_dir.absolute()), indent=2))
