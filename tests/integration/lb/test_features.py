@@ -3,116 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine_process import free_port
-from haproxy_process import haproxy
+from haproxy_front import NO_CHECK, QUICK, Front, carrying
 from haproxy_room import Json, endpoint, endpoints, http, route, service, tcp
-from lb_process import Backend, Client, until
-from shuren.clients.haproxy.master import Master
-from shuren.clients.haproxy.runtime import RuntimeApi
-from shuren.devenv.pki import Authority
-from shuren.domain.haproxy.compose import Composition, Globals, Options, compose, plans, read_routes
-from shuren.domain.haproxy.converge import converge
+from lb_process import until
+from shuren.domain.haproxy.compose import plans
 from shuren.domain.haproxy.document import CONFIG_FILE, write
-from shuren.domain.haproxy.materials import Material, Materials, needs, users
-from shuren.domain.service.values import Endpoint, EndpointState, Route
-
-QUICK = {"intervalMs": 100, "fastIntervalMs": 50, "downIntervalMs": 50, "rise": 1, "fall": 1}
-NO_CHECK = {"enabled": False}
-
-
-class Front:
-    """A HAProxy that carries some routes."""
-
-    def __init__(self, directory: Path, composition: Composition, port: int) -> None:
-        self.api = RuntimeApi(directory / "api.sock")
-        self.master = Master(directory / "master.sock")
-        self.composition = composition
-        self.port = port
-        self.directory = directory
-
-    def client(self, host: str = "x.example", *, port: int = 0, tls: ssl.SSLContext | None = None) -> Client:
-        return Client(port or self.port, host, tls=tls)
-
-    async def get(self, path: str = "/", host: str = "x.example", *, headers: str = "", port: int = 0) -> tuple[int, dict[str, str], str]:
-        client = self.client(host, port=port)
-        try:
-            status, found, content = await client.request(path, headers=headers)
-        finally:
-            client.close()
-        return status, found, content.decode()
-
-    async def set(self, name: str, *given: Endpoint) -> None:
-        """Bring endpoints of a service there, as the agent does."""
-        observed = await self.api.servers()
-        for plan in plans(self.composition, service(name), endpoints(*given), {}):
-            refused = await self.api.execute(converge(plan, [s for s in observed if s.backend == plan.name]).commands)
-            assert refused == ()
-
-    async def up(self, backend: str, *names: str) -> None:
-        """Wait until exactly these servers of a backend serve."""
-        serving: set[str] = set()
-        for _ in range(600):
-            serving = {s.name for s in await self.api.servers([backend]) if s.serves}
-            if serving == set(names):
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{serving} serve, not {names}")
-
-
-@contextlib.asynccontextmanager
-async def carrying(directory: Path, *routes: Route, port: int, contents: dict[str, bytes] | None = None) -> AsyncIterator[Front]:
-    """HAProxy with these routes; `contents` by name of the Secret or file."""
-    options = Options(backend_lines=True)
-    carried, problems = read_routes(routes, options)
-    assert not problems
-    wanted = [m for c in carried for m in needs(c.service, c.settings)]
-    (directory / "certs").mkdir()
-    for material in wanted:
-        (directory / "certs" / material.file).write_bytes((contents or {})[material.name])
-    crypt = {m: (("joe", _CRYPT),) for m in wanted if m.kind == "users"}
-    materials = Materials(directory=str(directory / "certs"), there=frozenset(wanted), users=crypt)
-    machine = Globals(api_socket=f"{directory}/api.sock", state_file=f"{directory}/servers.state", peer_socket=f"{directory}/peer.sock")
-    composition = compose(carried, machine=machine, materials=materials, options=options)
-    assert composition.problems == {}
-    (directory / "servers.state").write_text("1\n")
-    files = write(composition.document, {}).files
-    for name, text in files.items():
-        (directory / name).write_text(text)
-    with haproxy(directory, files[CONFIG_FILE]):
-        yield Front(directory, composition, port)
-
-
-_CRYPT = "$6$salt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4XMS130MTSuDDl3aCI6WouIL9AjRbLCelDCy.g."
-"""Of the password `password`: `openssl passwd -6 -salt salt password`."""
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-async def backends() -> AsyncIterator[Callable[..., Any]]:
-    made: list[Backend] = []
-
-    async def make(name: str, **more: Any) -> Backend:
-        made.append(await Backend(name, **more).start())
-        return made[-1]
-
-    yield make
-    for backend in made:
-        await backend.kill()
-
+from shuren.domain.haproxy.materials import users
+from shuren.domain.service.values import EndpointState
 
 # ------------------------------------------------------------------------------------------------------------- routing
 
@@ -460,133 +365,6 @@ async def test_a_websocket_goes_through(tmp_path: Path, port: int, backends: Cal
             writer.write(text)
             assert await reader.readexactly(3) == text
         writer.close()
-
-
-# ------------------------------------------------------------------------------------------------------------------- TLS
-
-
-def _pem(authority: Authority, name: str) -> bytes:
-    pair = authority.server(name, common_name=name)
-    return pair.certificate.read_bytes() + pair.key.read_bytes()
-
-
-def _trusting(authority: Authority, directory: Path = Path()) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(authority.ca.certificate))
-    context.check_hostname = False
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-async def test_https_by_name_renewed_without_a_reload_and_client_certificates(
-    tmp_path: Path, port: int, backends: Callable[..., Any]
-) -> None:
-    authority = Authority(tmp_path / "pki")
-
-    def https(host: str, secret: str, **tls: Any) -> Json:
-        return {
-            "name": "s",
-            "protocol": "HTTPS",
-            "port": port,
-            "hosts": [host],
-            "tls": {"certificates": [{"secretRef": {"name": secret}}], **tls},
-        }
-
-    routes = [
-        route("one", https("one.example", "one-tls"), http={"hsts": {"includeSubdomains": True}}),
-        route("two", https("two.example", "two-tls", clientCertificates={"caSecretRef": {"name": "ca"}}), age=2),
-    ]
-    contents = {"one-tls": _pem(authority, "one"), "two-tls": _pem(authority, "two"), "ca": authority.ca.certificate.read_bytes()}
-    async with carrying(tmp_path, *routes, port=port, contents=contents) as front:
-        backend = await backends("a")
-        for name in ("one", "two"):
-            await front.set(name, endpoint("a", address="127.0.0.1", port=backend.port))
-        client = front.client("one.example", tls=_trusting(authority))
-        status, headers, content = await client.request("/echo")
-        assert (status, client.peer()) == (200, "one")
-        assert b"x-forwarded-proto: https" in content.lower()
-        assert headers["strict-transport-security"] == "max-age=15768000; includeSubDomains"
-        client.close()
-        # a client without a certificate is not let in where one is required
-        refused = front.client("two.example", tls=_trusting(authority))
-        with pytest.raises((OSError, asyncio.IncompleteReadError)):
-            await refused.request()
-        refused.close()
-        shown = _trusting(authority)
-        pair = authority.client("joe", user="joe")
-        shown.load_cert_chain(pair.certificate, pair.key)
-        known = front.client("two.example", tls=shown)
-        assert (await known.request())[0] == 200
-        assert known.peer() == "two"
-        known.close()
-        # renewed under way
-        pid = (await front.master.processes()).workers
-        material = Material(kind="certificate", namespace="shop", name="one-tls")
-        await front.api.set_certificate(f"{tmp_path}/certs/{material.file}", _pem(authority, "renewed").decode())
-        again = front.client("one.example", tls=_trusting(authority))
-        assert (await again.request())[0] == 200
-        assert again.peer() == "renewed"
-        again.close()
-        assert (await front.master.processes()).workers == pid
-
-
-async def test_tls_passes_through_by_name(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
-    authority = Authority(tmp_path / "pki")
-
-    def passed(*hosts: str) -> Json:
-        return {"name": "t", "protocol": "TLS", "port": port, "tls": {"mode": "Passthrough"}, **({"hosts": list(hosts)} if hosts else {})}
-
-    routes = [route("one", passed("one.example", "*.many.example")), route("rest", passed(), age=2)]
-    async with carrying(tmp_path, *(r for r in routes), port=port) as front:
-        for name in ("one", "rest"):
-            pair = authority.server(name, common_name=name)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pair.certificate, pair.key)
-            backend = await backends(name, tls=context)
-            await front.set(name, endpoint(name, address="127.0.0.1", port=backend.port))
-        for host, owner in (("one.example", "one"), ("a.many.example", "one"), ("other.example", "rest")):
-            client = front.client(host, tls=_trusting(authority))
-            assert (await client.request())[2].split()[0].decode() == owner
-            assert client.peer() == owner
-            client.close()
-
-
-async def test_tls_ended_for_a_tcp_service(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
-    authority = Authority(tmp_path / "pki")
-    ended: Json = {"name": "t", "protocol": "TLS", "port": port, "hosts": ["db.example"], "tls": {"certificates": [{"file": "db.pem"}]}}
-    async with carrying(tmp_path, route("db", ended), port=port, contents={"db.pem": _pem(authority, "db")}) as front:
-        backend = await backends("a")
-        await front.set("db", endpoint("a", address="127.0.0.1", port=backend.port))
-        client = front.client("db.example", tls=_trusting(authority))
-        assert (await client.request())[2] == b"a / 0"
-        client.close()
-
-
-async def test_tls_to_endpoints(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
-    authority, stranger = Authority(tmp_path / "pki"), Authority(tmp_path / "other")
-    upstream = {"tls": {"verify": "Required", "caSecretRef": {"name": "ca"}}}
-    trusted = route("web", http(port=port), upstream=upstream, healthCheck=QUICK)
-    async with carrying(tmp_path, trusted, port=port, contents={"ca": authority.ca.certificate.read_bytes()}) as front:
-        for name, issuer in (("good", authority), ("bad", stranger)):
-            pair = issuer.server(name, common_name=name)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pair.certificate, pair.key)
-            backend = await backends(name, tls=context)
-            await front.set("web", endpoint(name, address="127.0.0.1", port=backend.port))
-            if name == "good":
-                await front.up("shop.web:http", "good")
-                assert (await front.get())[0] == 200
-            else:
-                await until_status(front, 503)
-
-
-async def until_status(front: Front, wanted: int) -> None:
-    status = 0
-    for _ in range(400):
-        status = (await front.get())[0]
-        if status == wanted:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(status)
 
 
 EVERY_WORD: Json = {
