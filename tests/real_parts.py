@@ -76,7 +76,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(Options(state_dir=tmp_path_factory.mktemp("operated"), operators=1, owner=owner())) as sandbox:
+    with unmeasured(), running(Options(state_dir=tmp_path_factory.mktemp("operated"), operators=1, owner=owner())) as sandbox:
         yield sandbox
 
 
