@@ -17,6 +17,7 @@ from typing import Any
 from kazoo.handlers.threading import SequentialThreadingHandler
 
 from shuren.clients.passwords import no_password
+from shuren.clients.zookeeper.wakes import ReadEnd, WriteEnd, pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,10 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         if self._last is not None:
             with contextlib.suppress(OSError):  # it was closed meanwhile
                 self._last.shutdown(socket.SHUT_RDWR)
+
+    def create_socket_pair(self) -> tuple[ReadEnd, WriteEnd]:
+        """By which kazoo's thread is woken."""
+        return pair()
 
     def create_connection(self, address: tuple[str, int], hostname: object = None, timeout: float | None = None, **_: Any) -> socket.socket:
         """One connection, its handshake done. What goes wrong is an OSError, which kazoo takes as a server that is away."""
