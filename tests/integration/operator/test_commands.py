@@ -87,7 +87,7 @@ def shell(tenant: Tenant, tmp_path: Path) -> Shell:
 def test_an_app_from_plan_to_roll_back(shell: Shell) -> None:
     first = web(shell.namespace)
     plan = shell.json("plan", "-f", shell.file(first), "--exit-code", code=Exit.FOUND)
-    assert [a["action"] for a in plan["apps"][0]["now"]] == ["add-finalizer", "claim-id", "record-revision", "put-app"]
+    assert [a["action"] for a in plan["apps"][0]["now"]] == ["add-finalizer", "claim-id", "put-app"]
     assert plan["apps"][0]["tasks"]["started"] == 1
     assert "create" in shell.run("plan", "-f", shell.file(first)).stdout
 
