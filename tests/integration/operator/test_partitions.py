@@ -81,7 +81,7 @@ def test_a_leader_cut_off_from_the_api_server_is_followed_and_writes_nothing_mor
     eventually(lambda: leader.said(f"{world.other(leader).name}|not leading"), seconds=PATIENCE)
     user.run("after", sleeper())
     assert lease_holder(world.rest) == world.other(leader).name
-    assert epoch(world.sandbox)["n"] == before["n"] + 1
+    assert epoch(world.sandbox)["n"] > before["n"]
     assert len(user.versions("web")) == 2
 
 
