@@ -147,12 +147,13 @@ class RealOperator:
     def status(self) -> Json:
         found = self._rest.call("GET", f"{GROUP}/namespaces/{self._namespace}/shardmaps/kv").body
         said = found.get("status") or {}
-        ready: Json = next((c for c in said.get("conditions") or () if c["type"] == "Ready"), {})
+        true = {c["type"]: c["reason"] for c in said.get("conditions") or () if c["status"] == "True"}
         if said.get("observedGeneration") != found["metadata"]["generation"] or "moves" not in said:
             return {}
         return {
             "serial": self._serial,
-            "rest": ready.get("status") == "True" and self._nothing_goes_on(),
+            # a map that moves is Ready too, and between two of its moves there is none in ZooKeeper
+            "rest": true.get("Ready") == "Ready" and "Rebalancing" not in true and self._nothing_goes_on(),
             "leaderless": 0,
             "live": sorted(self._numbers),
             "partitioning": said.get("partitioning"),

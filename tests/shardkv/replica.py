@@ -95,18 +95,20 @@ class Replica:
 
     def follow(self, reign: Reign, at: int, key: str, value: object) -> None:
         """One write of the primary. OutOfStep when it is not the next one."""
+        if self.closed:
+            raise OutOfStep
         if reign < self.reign:
             raise Deposed(f"shard {self.shard}: {reign} after {self.reign}")
-        if reign != self.reign or self.leads or self.closed or at != self.at + 1:
+        if reign != self.reign or self.leads or at != self.at + 1:
             raise OutOfStep
         self.write(key, value)
 
     def adopt(self, reign: Reign, at: int, data: dict[str, Any]) -> None:
         """Everything, as the primary has it."""
-        if reign < self.reign or (reign == self.reign and self.leads):
-            raise Deposed(f"shard {self.shard}: {reign} after {self.reign}")
         if self.closed:
             raise OutOfStep
+        if reign < self.reign or (reign == self.reign and self.leads):
+            raise Deposed(f"shard {self.shard}: {reign} after {self.reign}")
         self.replace(reign, data)
         self.leads, self.at = False, at
 

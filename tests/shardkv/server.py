@@ -30,6 +30,10 @@ class Silence(Exception):
     """Better no answer than one that may be wrong: the caller has to take the outcome for unknown."""
 
 
+class OtherLayout(Exception):
+    """Shards are counted otherwise here than by who asks: one of us has not split the map yet."""
+
+
 class Store:
     """All shards of one member. What `ShardMember` calls, what clients ask for, and what members ask of each other."""
 
@@ -38,10 +42,11 @@ class Store:
         self.replicas = self.disk.replicas()
         self.member: ShardMember | None = None
         self._peers = Connections()
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        """Of `replicas` and `disk`, which belong together."""
 
     def _replica(self, handoff: Handoff) -> Replica:
-        with self._lock:
+        with self.lock:
             if not self.disk.shards:
                 self.disk.begin(handoff.shards)
             if handoff.shard not in self.replicas:
@@ -77,14 +82,14 @@ class Store:
             replica.lead((handoff.fence.term, handoff.fence.epoch, time.monotonic_ns()))
 
     def drop(self, handoff: Handoff, /) -> None:
-        with self._lock:
+        with self.lock:
             replica = self.replicas.pop(handoff.shard, None)
         if replica is not None:
             with held(replica):
                 replica.forget()
 
     def resharded(self, before: int, after: int, /) -> None:
-        with contextlib.ExitStack() as locks, self._lock:
+        with contextlib.ExitStack() as locks, self.lock:
             old = self.replicas
             for replica in old.values():
                 locks.enter_context(held(replica))
@@ -105,14 +110,14 @@ class Store:
             match request["op"]:
                 case "get" | "put":
                     return self.serve(self.member, request)
-                case _ if self.disk.shards not in {0, request["of"]}:
-                    return {"error": "OTHER_LAYOUT"}
                 case "copy":
-                    return self._copied(request["shard"])
+                    return self._copied(request)
                 case "join":
                     return self._joined(request)
                 case _:
                     return self._followed(request)
+        except OtherLayout:
+            return {"error": "OTHER_LAYOUT"}
         except WrongShard as error:
             found: Json = json.loads(error.to_bytes())
             return found
@@ -122,7 +127,7 @@ class Store:
     def serve(self, member: ShardMember, request: Json) -> Json:
         """One request of a client."""
         with member.serving(request["key"]) as permit, held(replica := self.replicas[permit.shard]):
-            if not permit.valid or not replica.leads or replica.reign[:2] != (permit.fence.term, permit.fence.epoch):
+            if not permit.valid or replica.closed or not replica.leads or replica.reign[:2] != (permit.fence.term, permit.fence.epoch):
                 raise NotServing("it is just being taken over", slot=permit.shard)
             if request["op"] == "put":
                 replica.write(request["key"], request["value"])
@@ -189,18 +194,29 @@ class Store:
             raise Broken(f"{identity}: {reply['error']}")
         replica.in_step[identity] = replica.at
 
-    def _copied(self, shard: int) -> Json:
-        replica = self.replicas.get(shard)
+    def _asked_of(self, request: Json) -> Replica | None:
+        """The replica that a member means; OtherLayout when it counts shards otherwise. Never of one layout under the number of another."""
+        with held(self, within=_BUSY_SECONDS):
+            if self.disk.shards not in {0, request["of"]}:
+                raise OtherLayout
+            return self.replicas.get(request["shard"])
+
+    def _copied(self, request: Json) -> Json:
+        replica = self._asked_of(request)
         if replica is None:
             return {"error": "NO_COPY"}
         with held(replica):
+            if replica.closed:
+                raise OtherLayout
             return _whole(replica)
 
     def _joined(self, request: Json) -> Json:
-        replica = self.replicas.get(request["shard"])
+        replica = self._asked_of(request)
         if replica is None:
             return {"error": "NO_COPY"}
         with held(replica):
+            if replica.closed:
+                raise OtherLayout
             if not replica.leads:
                 return {"error": "NOT_LEADING"}
             identity, address = request["id"], request["address"]
@@ -210,7 +226,7 @@ class Store:
             return {}
 
     def _followed(self, request: Json) -> Json:
-        replica = self.replicas.get(request["shard"])
+        replica = self._asked_of(request)
         if replica is None:
             return {"error": "NO_COPY"}
         try:
@@ -254,14 +270,14 @@ def _united(old: Mapping[int, Replica], before: int, after: int) -> dict[int, tu
 
 
 @contextlib.contextmanager
-def held(replica: Replica, *, within: float = _LOCK_SECONDS) -> Iterator[None]:
-    """The replica's lock; Silence rather than to wait for ever (two members may wait for each other for a moment)."""
-    if not replica.lock.acquire(timeout=within):
+def held(owner: Replica | Store, *, within: float = _LOCK_SECONDS) -> Iterator[None]:
+    """The lock of either; Silence rather than to wait for ever (two members may wait for each other for a moment)."""
+    if not owner.lock.acquire(timeout=within):
         raise Silence
     try:
         yield
     finally:
-        replica.lock.release()
+        owner.lock.release()
 
 
 def _excuse(replica: Replica, identity: str) -> None:
