@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from left_as_found import left_as_found
 from real_parts import owner, running
 from shard_members import registered
 from shuren.devenv.background import Sandbox
@@ -65,17 +67,26 @@ def test_there_are_pages_and_each_runs_something() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_does_what_it_says(place: Sandbox, tmp_path: Path, page: Path) -> None:
+    (tmp_path / "manifests").symlink_to(ROOT / "manifests")  # a reader stands in a clone
+    with left_as_found(place):
+        _follow(page, tmp_path, _environment(place))
+
+
+def _environment(place: Sandbox) -> dict[str, str]:
     environment = {**os.environ, **place.endpoints.exports(os.environ["PATH"])}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    (tmp_path / "manifests").symlink_to(ROOT / "manifests")  # a reader stands in a clone
+    return environment
+
+
+def _follow(page: Path, folder: Path, environment: dict[str, str]) -> None:
     printed = ""
     for block in blocks(page):
         if block.file:
-            (tmp_path / block.file).parent.mkdir(exist_ok=True)
-            (tmp_path / block.file).write_text(block.text)
+            (folder / block.file).parent.mkdir(exist_ok=True)
+            (folder / block.file).write_text(block.text)
         elif block.language == "sh":
             command = ["bash", "-euo", "pipefail", "-c", block.text]
-            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=240)
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240)
             assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}"
             printed = done.stdout
         elif block.language == "text":
@@ -89,11 +100,60 @@ def _shows(printed: str, expected: str) -> bool:
     return all(any(re.fullmatch(pattern, re.sub(r" +", " ", line).strip()) for line in lines) for pattern in wanted)
 
 
+_FAILS_HALF_WAY = """
+`app.yaml`:
+
+```yaml
+apiVersion: paas.shurenyun.com/v1alpha1
+kind: PaasApp
+metadata: {name: half-way}
+spec: {clusterRef: {name: sandbox}, cmd: exec sleep 86400, cpus: 0.1, mem: 32}
+```
+
+```sh
+kubectl create configmap half-way
+kubectl label mesoscluster sandbox half-way=true
+kubectl apply -f app.yaml
+kubectl wait paasapp/half-way --for=condition=Ready --timeout=90s
+curl --fail --silent -X PUT "$MARATHON_URL/v2/apps//by-hand" -H 'Content-Type: application/json' -d '{
+  "id": "/by-hand", "cmd": "exec sleep 86400", "cpus": 0.1, "mem": 32
+}' > /dev/null
+kubectl get configmap/half-way paasapp/half-way -o name
+kubectl get mesoscluster -l half-way -o name
+curl --fail --silent "$MARATHON_URL/v2/apps//by-hand" > /dev/null
+echo "all there"
+false
+```
+"""
+
+
+def test_a_page_that_fails_leaves_nothing_to_the_next(place: Sandbox, tmp_path: Path) -> None:
+    """Neither what it made until then, nor an app that it sent to Marathon itself, nor what it changed of the cluster."""
+    page = tmp_path / "page.md"
+    page.write_text(_FAILS_HALF_WAY)
+    with pytest.raises(AssertionError, match=r"paasapp\S+/half-way\s+mesoscluster\S+/sandbox\s+all there"), left_as_found(place):
+        _follow(page, tmp_path, _environment(place))
+    assert place.kubectl("get", "configmap/half-way", "paasapp/half-way", "--ignore-not-found", "-o", "name") == ""
+    assert place.kubectl("get", "mesoscluster", "-l", "half-way", "-o", "name") == ""
+    with urllib.request.urlopen(f"{place.endpoints.marathon_url}/v2/apps", timeout=30) as answer:  # noqa: S310 - our own http URL
+        assert {"/by-hand", "/default/half-way"}.isdisjoint(app["id"] for app in json.load(answer)["apps"])
+
+
+def test_a_page_that_forgets_something_is_told(place: Sandbox) -> None:
+    with pytest.raises(AssertionError, match="configmap/forgotten in default"), left_as_found(place):
+        place.kubectl("create", "configmap", "forgotten", "-n", "default")
+
+
 # ---------------------------------------------------------------------------------------------------- samples
 
 
 def test_every_sample_gets_ready(place: Sandbox, tmp_path: Path) -> None:
     """As it stands, but for what a sandbox has otherwise: where the MesosCluster's parts are, and the load balancers' group."""
+    with left_as_found(place):
+        _get_ready_and_go(place, tmp_path)
+
+
+def _get_ready_and_go(place: Sandbox, folder: Path) -> None:
     kubectl, endpoints = place.kubectl, place.endpoints
     reader = ("--clusterrole=shuren-secrets-reader", "--serviceaccount=shuren-system:shuren-operator")
     kubectl("create", "rolebinding", "samples", *reader)
@@ -113,7 +173,7 @@ def test_every_sample_gets_ready(place: Sandbox, tmp_path: Path) -> None:
                 body["spec"]["loadBalancer"]["group"] = "sandbox"
             if body["apiVersion"].startswith("paas."):
                 waited.append(f"{body['kind'].lower()}/{body['metadata']['name']}")
-        file = tmp_path / "samples.yaml"
+        file = folder / "samples.yaml"
         file.write_text(yaml.safe_dump_all(bodies))
         kubectl("apply", "-f", str(file))
         kubectl("wait", *waited, "--for=condition=Ready", "--timeout=180s")
