@@ -267,6 +267,22 @@ async def test_whoever_was_fenced_does_not_raise_the_epoch_again_in_the_same_ter
         assert cluster.epoch == 3
 
 
+async def test_in_a_new_term_the_epoch_of_the_former_one_is_not_written_with() -> None:
+    """A pass that did would meet the fence of whoever led in between, and give the new term up."""
+    async with estate_world() as world:
+        cluster = await world.ensure()
+        await world.pass_time(2)
+        assert (cluster.leading, cluster.epoch) == (True, 1)
+        world.lead.leads = False
+        await FencedRoot(FakeZooKeeper(world.tree), ROOT).take_over(holder="two", installation="here")
+        await world.pass_time(2)
+        world.lead.leads = True
+        world.estate.start_leading()
+        assert (cluster.leading, cluster.view.connected) == (False, False)
+        await world.pass_time(2)
+        assert (cluster.leading, cluster.view.connected, cluster.epoch) == (True, True, 3)
+
+
 async def test_a_root_of_another_installation_is_left_alone_and_told() -> None:
     async with estate_world() as world:
         await FencedRoot(FakeZooKeeper(world.tree), ROOT).take_over(holder="x", installation="somebody else's")

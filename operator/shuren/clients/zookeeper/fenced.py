@@ -107,7 +107,8 @@ class FencedRoot:
             results = await self._zookeeper.commit([check, *operations])
         except Conflict as error:
             if error.index == 0:
-                self._fenced = True
+                if self._epoch is epoch:  # else this is a late answer to a write of a former term
+                    self._fenced = True
                 raise Fenced(f"somebody else has taken over {self._root} since epoch {epoch.number}") from error
             raise _shifted(error) from error
         return results[1:]

@@ -159,8 +159,8 @@ class Cluster:
 
     @property
     def leading(self) -> bool:
-        """Whether this process may write below the root: it leads, and has taken the epoch over."""
-        return self._leadership.held() and self.zookeeper.epoch is not None
+        """Whether this process may write below the root: it leads, and has taken the epoch over in this term."""
+        return self._leadership.held() and self.zookeeper.epoch is not None and not self._take_over_wanted.is_set()
 
     @property
     def epoch(self) -> int:
