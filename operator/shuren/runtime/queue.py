@@ -64,6 +64,7 @@ class WorkQueue(Generic[K]):
         self._urgent_active: set[K] = set()
         self._again: dict[K, tuple[float, int]] = {}
         self._failures: dict[K, int] = {}
+        self._due: dict[K, float] = {}
         self._delayed: list[tuple[float, int, K]] = []
         self._ready: list[tuple[int, float, int, K]] = []
         self._ticket = 0
@@ -170,16 +171,29 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K, *, requeue_after: float | None = None) -> None:
         """The pass went well: forget failures; run again after `requeue_after` seconds if given, or sooner if it was added meanwhile."""
-        self._failures.pop(key, None)
+        self.forget(key)
         self._finish(key, None if requeue_after is None else (self._monotonic() + requeue_after, Priority.RETRY))
 
     def retry(self, key: K, *, after: float | None = None) -> float:
-        """The pass failed: run again after the key's back-off, or after exactly `after` seconds. Returns the delay."""
+        """The pass failed: run again after the key's back-off, or after exactly `after` seconds. Returns the delay.
+
+        A pass that a signal brought forward, before the last back-off was over, says nothing of how long the trouble lasts: its failure
+        leaves the back-off as it is. Else a moment's outage with a few signals in it would cost minutes.
+        """
         self.retries += 1
-        failures = self._failures.get(key, 0) + 1
-        self._failures[key] = failures
-        delay = self._backoff.delay(failures) if after is None else after
-        self._finish(key, (self._monotonic() + delay, Priority.RETRY))
+        now = self._monotonic()
+        due = self._due.get(key, now)
+        early = due > now
+        if not early:
+            self._failures[key] = self.failures(key) + 1
+        if after is not None:
+            delay = after
+        elif early:
+            delay = due - now
+        else:
+            delay = self._backoff.delay(self._failures[key])
+            self._due[key] = now + delay
+        self._finish(key, (now + delay, Priority.RETRY))
         return delay
 
     def _finish(self, key: K, wish: tuple[float, int] | None) -> None:
@@ -194,6 +208,7 @@ class WorkQueue(Generic[K]):
     def forget(self, key: K) -> None:
         """Drop the back-off of a key (its object is gone); a waiting or running pass stays."""
         self._failures.pop(key, None)
+        self._due.pop(key, None)
 
     # ------------------------------------------------------------------------------------------------ the gate, and looking in
 

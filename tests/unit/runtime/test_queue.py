@@ -255,3 +255,27 @@ async def test_nobody_waits_at_a_closed_queue(clock: ManualClock) -> None:
     q.add("b")
     assert await q.take() is None
     assert len(q) == 1
+
+
+def test_failures_of_passes_that_signals_brought_forward_do_not_lengthen_the_back_off(clock: ManualClock) -> None:
+    """A server that is away for a second, and five signals in it: the key is back a second later, not a minute."""
+    q = queue(clock)
+    q.add("a")
+    q.take_now()
+    assert q.retry("a") == 1
+    for _ in range(5):
+        clock.shift(0.1)
+        q.add("a")
+        assert q.take_now() is not None
+        q.retry("a")
+    assert q.failures("a") == 1
+    clock.shift(0.5)
+    assert q.take_now() is not None
+    # that one was due: the trouble has outlasted it
+    assert (q.retry("a"), q.failures("a")) == (2, 2)
+    q.add("a")
+    q.take_now()
+    q.done("a")
+    q.add("a")
+    q.take_now()
+    assert q.retry("a") == 1
