@@ -16,27 +16,13 @@ from shuren.clients.zookeeper.fenced import FencedRoot
 from shuren.controllers.estate.mirror import Mirror
 from shuren.controllers.estate.pace import Pace
 from shuren.domain.cluster import ClusterSettings, Credentials, MarathonSettings, MesosAgent, MesosSummary, ZooKeeperSettings
-from shuren.domain.errors import Fenced, ShurenError
+from shuren.domain.errors import ShurenError
 from shuren.domain.marathon.state import ActualApp
 from shuren.domain.service.values import ServiceName
 from shuren.domain.shardmap.snapshot import MapName
 from shuren.ports.mesos import Mesos
 
 ROOT = "/shuren/test"
-
-
-class Lead:
-    """Leadership that a test gives and takes."""
-
-    def __init__(self) -> None:
-        self.leads = True
-
-    def held(self) -> bool:
-        return self.leads
-
-    def check(self) -> None:
-        if not self.leads:
-            raise Fenced("not the leader any more")
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from estate_room import FakeFactory, FakeMesos, Heard, Lead, pass_time, settings
+from estate_room import FakeFactory, FakeMesos, Heard, pass_time, settings
+from lead import Lead
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.marathon import FakeMarathon
 from shuren.clients.fakes.marathon_world import MarathonWorld

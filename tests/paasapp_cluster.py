@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from direct_writes import DirectWrites
+from lead import Lead
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.crash import Moment
 from shuren.clients.fakes.marathon import FakeMarathon
@@ -15,7 +16,7 @@ from shuren.controllers.estate.deletions import Deletions
 from shuren.domain import claims
 from shuren.domain.app.snapshot import ClusterView, Problem
 from shuren.domain.claims import ClaimChange
-from shuren.domain.errors import Fenced, Throttled
+from shuren.domain.errors import Throttled
 from shuren.domain.guard import DeletionLimit
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Deployment, QueueItem
@@ -25,20 +26,6 @@ from shuren.ports.zookeeper import Create, SetData
 from shuren.runtime.store import Store
 
 INSTALLATION = "test"
-
-
-class Lead:
-    """Leadership that a test gives and takes."""
-
-    def __init__(self) -> None:
-        self.leads = True
-
-    def held(self) -> bool:
-        return self.leads
-
-    def check(self) -> None:
-        if not self.leads:
-            raise Fenced("not the leader any more")
 
 
 class Site:

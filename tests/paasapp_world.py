@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from paasapp_cluster import Lead, LiveCluster, LiveClusters, Site
+from lead import Lead
+from paasapp_cluster import LiveCluster, LiveClusters, Site
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.crash import Crash, CrashPoint, Moment
 from shuren.clients.fakes.kubernetes import FakeKubernetes

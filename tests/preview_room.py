@@ -6,7 +6,8 @@ import copy
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from paasapp_cluster import Lead, LiveCluster
+from lead import Lead
+from paasapp_cluster import LiveCluster
 from paasapp_world import WATCHED, BalancedGates, World, key_of
 from shuren.controllers.preview import LookedUp, Onlooker, Preview
 from shuren.domain.app.plan import CancelDeployment, DeleteApp, Drain, KillTasks, PutApp, RestartApp, RestoreVersion, ScaleApp

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lead import Lead
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.crash import Crash, CrashPoint, Moment
 from shuren.clients.fakes.marathon import FakeMarathon
@@ -22,20 +23,6 @@ from shuren.ports.marathon import Faulted, Marathon
 from shuren.runtime.limits import TokenBucket
 
 Answer = DeploymentRef | BaseException | None
-
-
-class Lead:
-    """Leadership that a test takes away."""
-
-    def __init__(self) -> None:
-        self.leads = True
-
-    def held(self) -> bool:
-        return self.leads
-
-    def check(self) -> None:
-        if not self.leads:
-            raise Fenced("another process leads")
 
 
 class Room:

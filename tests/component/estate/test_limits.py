@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from estate_room import FakeFactory, Heard, Lead, pass_time, settings, turns
+from estate_room import FakeFactory, Heard, pass_time, settings, turns
+from lead import Lead
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.marathon import FakeMarathon
 from shuren.clients.fakes.marathon_world import MarathonWorld

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from estate_corpus import definitions
-from estate_room import Heard, Lead, settings
+from estate_room import Heard, settings
+from lead import Lead
 from served_engine import Served, until
 from shuren.cli.importing import Imported, Wish, read
 from shuren.clients.clock import SystemClock

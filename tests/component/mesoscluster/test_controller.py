@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from estate_room import ROOT, FakeFactory, FakeMesos, Heard, Lead, pass_time
+from estate_room import ROOT, FakeFactory, FakeMesos, Heard, pass_time
+from lead import Lead
 from shuren.api.v1alpha1 import mesoscluster as api
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.marathon import FakeMarathon

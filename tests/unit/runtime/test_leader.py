@@ -146,15 +146,20 @@ async def test_resigning_stops_at_once(kubernetes: FakeKubernetes, clock: Manual
     assert a.election.remaining() == 0
 
 
-async def test_a_leader_that_resigns_while_its_renewal_is_under_way_wins_a_new_term(kubernetes: FakeKubernetes, clock: ManualClock) -> None:
+@pytest.mark.parametrize("deleted", [False, True], ids=["renewed", "created anew"])
+async def test_a_leader_that_resigns_while_its_renewal_is_under_way_wins_a_new_term(
+    kubernetes: FakeKubernetes, clock: ManualClock, *, deleted: bool
+) -> None:
     """With the renewal's answer it must not lead on: its work was stopped, and nothing would start it again."""
     a = Candidate(kubernetes, clock, "a")
     await a.election.step()
+    if deleted:
+        await kubernetes.delete(LEASES, "system", "lease")
 
-    def resigning(verb: str) -> None:
-        if verb.startswith("after replace"):
+    def resigning(moment: str) -> None:
+        if moment.startswith("after create" if deleted else "after replace"):
             kubernetes.hook = None
-            a.election.resign("the lease was not renewed in time for a pass")
+            a.election.resign("a fence was met")
 
     kubernetes.hook = resigning
     await a.election.step()
@@ -163,23 +168,6 @@ async def test_a_leader_that_resigns_while_its_renewal_is_under_way_wins_a_new_t
 
     await a.election.step()
     assert a.election.held()
-    assert (a.log, a.election.term) == (["start", "stop", "start"], 2)
-
-
-async def test_a_leader_that_resigns_while_it_creates_the_lease_anew_wins_again(kubernetes: FakeKubernetes, clock: ManualClock) -> None:
-    a = Candidate(kubernetes, clock, "a")
-    await a.election.step()
-    await kubernetes.delete(LEASES, "system", "lease")
-
-    def resigning(verb: str) -> None:
-        if verb.startswith("after create"):
-            kubernetes.hook = None
-            a.election.resign("a fence was met")
-
-    kubernetes.hook = resigning
-    await a.election.step()
-    assert not a.election.held()
-    await a.election.step()
     assert (a.log, a.election.term) == (["start", "stop", "start"], 2)
 
 

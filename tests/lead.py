@@ -1,0 +1,19 @@
+"""Who leads, in the hand of a test."""
+
+from __future__ import annotations
+
+from shuren.domain.errors import Fenced
+
+
+class Lead:
+    """Leadership that a test gives and takes."""
+
+    def __init__(self) -> None:
+        self.leads = True
+
+    def held(self) -> bool:
+        return self.leads
+
+    def check(self) -> None:
+        if not self.leads:
+            raise Fenced("not the leader any more")
