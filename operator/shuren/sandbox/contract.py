@@ -82,12 +82,22 @@ class Locked(Exception):
     """The change touches apps that a running deployment holds."""
 
     def __init__(self, deployment_ids: Collection[str]) -> None:
-        super().__init__("App is locked by one or more deployments.")
+        super().__init__(
+            "App is locked by one or more deployments. Override with the option '?force=true'. "
+            "View details at '/v2/deployments/<DEPLOYMENT_ID>'."  # the placeholder is Marathon's own
+        )
         self.deployment_ids = tuple(deployment_ids)
 
 
 class TooManyDeployments(Exception):
-    """`Settings.max_running_deployments` are running."""
+    """So many deployments run that there is no place for another."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"Max number ({limit}) of running deployments is achieved. Wait for existing deployments to complete or "
+            "cancel one using force=true parameter. You can increase max deployment number by using --max_running_deployments parameter "
+            "but be advised that this can have negative effects on the performance."
+        )
 
 
 class LiveEngine(Protocol):

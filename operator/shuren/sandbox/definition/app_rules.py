@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import paths, volume_rules
-from .container_rules import compiles, container_rules, feature_missing, network_rules, unique
+from .container_rules import container_rules, feature_missing, network_rules, unique
 from .errors import Violation
+from .patterns import compiles
+from .shape import INT32
 
 Json = Mapping[str, Any]
 OPERATORS = ("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "MAX_PER", "UNLIKE", "IS")
 _MARATHON_CHECKS = ("HTTP", "HTTPS", "TCP")
 _MESOS_NETWORK_CHECKS = ("MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP")
 _IS_VALUE = re.compile(r"[a-zA-Z0-9_/.-]*", re.ASCII)
-_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _BAD_IN_URI = re.compile(r'[\x00-\x20"<>\\^`{|}\x7f]|%(?![0-9A-Fa-f]{2})')
 
 
@@ -304,6 +305,11 @@ def has_volumes(app: Json, kind: str) -> bool:
     return any(kind in volume for volume in (app.get("container") or {}).get("volumes", ()))
 
 
+def _is_int(text: str) -> bool:
+    """A whole number within 32 bits."""
+    return re.fullmatch(r"[+-]?[0-9]{1,20}", text, re.ASCII) is not None and INT32[0] <= int(text) <= INT32[1]
+
+
 def constraint_complaint(constraint: list[str]) -> str | None:
     """Marathon's words for a bad constraint of an app. Lower case operators pass here (and fail on conversion)."""
     if len(constraint) not in (2, 3):
@@ -314,9 +320,9 @@ def constraint_complaint(constraint: list[str]) -> str | None:
             return "illegal constraint specification"
         case "UNIQUE" if value is not None:
             return "UNIQUE does not accept a value"
-        case "GROUP_BY" if value is not None and not _INTEGER.fullmatch(value):
+        case "GROUP_BY" if value is not None and not _is_int(value):
             return "GROUP BY must define an integer value or else no value at all"
-        case "MAX_PER" if value is None or not _INTEGER.fullmatch(value):
+        case "MAX_PER" if value is None or not _is_int(value):
             return "MAX_PER requires an integer value"
         case "LIKE" | "UNLIKE" if value is None:
             return "LIKE and UNLIKE require a non-empty, regular expression value"
@@ -358,24 +364,53 @@ def model(app: Json, rules: Rules) -> Iterator[Violation]:
             yield _at(f"/upgradeStrategy/{key}", "got 1.0, expected 0.0")
 
 
+RESOURCES_STAY = (
+    "Services with persistent volumes configured may not change resource requirements. "
+    "If you need to make this change, please create a new service."
+)
+HOST_PORTS_STAY = (
+    "Services with persistent volumes configured may not change host ports. If you need to make this change, please create a new service."
+)
+
+
+def stored(app: Json) -> Iterator[str]:
+    """What is wrong with a definition by itself, without a word on where: all that is left to find once it has become part of the tree,
+    which is the first look at the apps of a group's update.
+    """
+    yield from (violation.message for violation in volume_rules.csi_rules(app))
+    if has_volumes(app, "persistent"):
+        yield from (violation.message for violation in resident_role(app["role"], None, "apps"))
+    strategy = app["upgradeStrategy"]
+    wrong = [value for key in ("maximumOverCapacity", "minimumHealthCapacity") if (value := strategy[key]) != 0]
+    if app["labels"].get("MARATHON_SINGLE_INSTANCE_APP") == "true" and wrong:
+        yield "must be false"
+        yield from (f"got {value}, expected 0.0" for value in wrong)
+
+
 def resident_update(old: Json, new: Json) -> Iterator[Violation]:
-    """An app with persistent volumes keeps its volumes, resources and host ports."""
+    """An app with persistent volumes, before or after, keeps its volumes, resources and host ports. Paths are below the app's."""
     if not has_volumes(old, "persistent") and not has_volumes(new, "persistent"):
         return
     if _kept(old) != _kept(new):
-        yield _at("/", "persistent volumes cannot be updated")
-    for name, label in (("cpus", "CPU"), ("mem", "Memory"), ("disk", "Disk"), ("gpus", "GPU")):
+        yield _at("", "Persistent volumes can not be changed!")
+    for name in ("cpus", "mem", "disk", "gpus", "requirePorts"):
         if old[name] != new[name]:
-            yield _at("/", f"{label} resources cannot be updated if persistent volumes are used")
-    if old["requirePorts"] != new["requirePorts"] or _host_ports(old) != _host_ports(new):
-        yield _at("/", "Host ports cannot be updated if persistent volumes are used")
+            yield _at(f"/{name}", RESOURCES_STAY)
+    if _host_ports(old) != _host_ports(new):
+        yield _at("", HOST_PORTS_STAY)
+    over = new["upgradeStrategy"]["maximumOverCapacity"]
+    if over != 0:
+        yield _at("/upgradeStrategy/maximumOverCapacity", f"got {over}, expected 0.0")
 
 
-def _kept(app: Json) -> list[Any]:
-    return [volume for volume in (app.get("container") or {}).get("volumes", ()) if "persistent" in volume]
+def _kept(app: Json) -> dict[str, Any]:
+    volumes = (app.get("container") or {}).get("volumes", ())
+    return {volume["containerPath"]: volume for volume in volumes if "persistent" in volume}
 
 
-def _host_ports(app: Json) -> list[Any]:
-    if app.get("portDefinitions") is not None:
-        return [definition["port"] if app["requirePorts"] else 0 for definition in app["portDefinitions"]]
-    return [mapping.get("hostPort") for mapping in (app.get("container") or {}).get("portMappings", ())]
+def _host_ports(app: Json) -> set[int]:
+    """Those of mappings, else the ports of definitions, fixed or not."""
+    mappings = (app.get("container") or {}).get("portMappings")
+    if mappings:
+        return {mapping["hostPort"] for mapping in mappings if mapping.get("hostPort") is not None}
+    return {definition["port"] for definition in app.get("portDefinitions") or ()}

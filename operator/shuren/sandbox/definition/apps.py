@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from shuren.sandbox.contract import Group, Settings
@@ -21,7 +21,6 @@ class Place:
 
     config: normalise.Config
     rules: app_rules.Rules
-    existing: Json | None = None
 
 
 def place(root: Group, app_id: str, settings: Settings, *, force: bool = False) -> Place:
@@ -35,18 +34,16 @@ def place(root: Group, app_id: str, settings: Settings, *, force: bool = False) 
     existing = tree.app(root, app_id) or tree.pod(root, app_id)
     allowed = [own] if enforced else [settings.mesos_role, own]
     kept = existing["role"] if existing is not None and own and not force else None
-    return _place(
-        existing if own else None, settings, role=own if enforced else settings.mesos_role, roles=allowed, kept=kept, there=existing
-    )
+    return _place(existing if own else None, settings, role=own if enforced else settings.mesos_role, roles=allowed, kept=kept)
 
 
 def place_in_group(root: Group, app_id: str, settings: Settings, *, role: str, roles: tuple[str, ...]) -> Place:
     """The place of an app within the update of a group, which says what role it has by default and which ones it may have."""
     existing = tree.app(root, app_id) or tree.pod(root, app_id)
-    return _place(existing, settings, role=role, roles=roles, kept=None, there=existing)
+    return _place(existing, settings, role=role, roles=roles, kept=None)
 
 
-def _place(known: Json | None, settings: Settings, *, role: str, roles: Iterable[str], kept: str | None, there: Json | None) -> Place:
+def _place(known: Json | None, settings: Settings, *, role: str, roles: Iterable[str], kept: str | None) -> Place:
     allowed = [*roles, *([known["role"]] if known is not None else [])]
     return Place(
         config=normalise.Config(default_role=role, default_network_name=settings.default_network_name),
@@ -56,7 +53,6 @@ def _place(known: Json | None, settings: Settings, *, role: str, roles: Iterable
             valid_roles=tuple(dict.fromkeys(name for name in allowed if name)),
             kept_role=kept,
         ),
-        existing=there,
     )
 
 
@@ -93,10 +89,7 @@ def _canonical(dependencies: list[str], base: str) -> list[str]:
 def define(app: Json, at: Place, *, version: str) -> Json:
     """The stored definition of a normalised app, after the last round of rules."""
     require(app_rules.model(app, at.rules))
-    definition = normalise.to_definition(app, version=version)
-    if at.existing is not None and "containers" not in at.existing:
-        require(app_rules.resident_update(at.existing, definition))
-    return definition
+    return normalise.to_definition(app, version=version)
 
 
 def from_request(value: Any) -> Json:
@@ -110,11 +103,6 @@ def as_object(value: Any) -> Json:
     if not isinstance(value, dict):
         raise bad_shape([Violation(path="", message="error.expected.jsobject")])
     return value
-
-
-def as_new(at: Place) -> Place:
-    """The place without what is there: POST finds out about that only when it is its turn."""
-    return replace(at, existing=None)
 
 
 def stripped(app: Json) -> Json:
@@ -154,14 +142,21 @@ def merged(update: Json, current: Json, at: Place, *, version: str) -> Json:
 
 def created(app: Json, at: Place, *, version: str) -> Json:
     """A definition from a whole app that went through PUT: it is normalised twice there, which adds default port indices."""
-    return define(normalised(normalised(app, at), at), at, version=version)
+    return define(normalised(_with_strategy(normalised(app, at)), at), at, version=version)
 
 
 def from_partial(update: Json, app_id: str, at: Place, *, version: str) -> Json:
-    """A new app from a partial update, as the list PUT creates it."""
-    whole = from_request({"id": app_id, "cmd": "unused"})
-    base = normalise.without(whole, "cmd")
-    return define(normalised(base | normalise.without(update, "id", "version", "executorResources"), at), at, version=version)
+    """A new app from a partial update, as the list PUT creates it. It fills in a stored definition and not a request, so that an app on
+    the host network has the ports that it names, and none by default.
+    """
+    whole = from_request({"id": app_id, "cmd": "unused", "portDefinitions": []})
+    filled = normalise.without(whole, "cmd") | normalise.without(update, "id", "version")
+    return define(normalised(_with_strategy(filled), at), at, version=version)
+
+
+def _with_strategy(app: Json) -> Json:
+    """The default strategy as if the request had named it, which lets the rules judge it with all the rest."""
+    return app | {"upgradeStrategy": app.get("upgradeStrategy") or normalise.default_upgrade(app)}
 
 
 def missing(app_id: str, *, details: bool = False) -> ApiError:

@@ -21,7 +21,7 @@ def finished(old: Group, new: Group, now: str, settings: Settings) -> Group:
     roled = tree.with_roles(new, enforce=settings.new_groups_enforce_role)
     ported = service_ports.assign(old, roled, low=settings.local_port_min, high=settings.local_port_max)
     stamped = versions.stamp_all(old, ported, now)
-    root_rules.check(stamped)
+    root_rules.check(old, stamped)
     return stamped
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .errors import Violation
+from .patterns import compiles
 
 Json = Mapping[str, Any]
 NAMES_FOR_HOST_PORT = "networkNames must be a single item list when hostPort is specified and more than 1 container network is defined"
@@ -236,12 +237,3 @@ def _natural(value: str) -> str | None:
 def _true(value: str) -> str | None:
     # Marathon means "a boolean" and takes only the one
     return None if value.lower() == "true" else "Expected a valid boolean"
-
-
-def compiles(pattern: str) -> bool:
-    """Whether the text is a regular expression (Python's reading stands in for Java's)."""
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True

@@ -19,6 +19,15 @@ class ApiError(Exception):
         self.body = body
         self.headers = dict(headers or {})
 
+    @property
+    def reason(self) -> str:
+        """What went wrong, in one line."""
+        if not isinstance(self.body, dict):
+            return str(self.body)
+        if not self.body.get("details"):
+            return str(self.body.get("message", ""))
+        return "Validation failed: " + "; ".join(f"{entry['path']}: {', '.join(entry['errors'])}" for entry in self.body["details"])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:

@@ -9,7 +9,7 @@ from typing import Any
 
 from shuren.sandbox.contract import Group, Settings
 
-from . import app_shape, apps, paths, tree
+from . import app_shape, apps, normalise, paths, tree
 from .errors import Violation, not_valid, refused
 from .shape import INT32, Bool, Double, Items, Lazy, Obj, Text, Timestamp, optional
 
@@ -136,7 +136,7 @@ def _normalised(update: Json, group_id: str, root: Group, settings: Settings, *,
         result["apps"] = []
         for app in update["apps"]:
             at = apps.place_in_group(root, paths.absolute(app["id"], group_id), settings, role=role, roles=tuple(roles))
-            result["apps"].append(apps.define(apps.normalised(app, at, base=group_id), at, version=version))
+            result["apps"].append(normalise.to_definition(apps.normalised(app, at, base=group_id), version=version))
     return result
 
 

@@ -6,10 +6,10 @@ An app here is the dict that `app_shape.APP` reads; the steps return new dicts a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from . import paths
 from .app_rules import has_volumes
@@ -20,7 +20,7 @@ DEFAULT_PORT_DEFINITION: Json = {"port": 0, "labels": {}, "name": "default", "pr
 DEFAULT_PORT_MAPPING: Json = {"containerPort": 0, "labels": {}, "name": "default", "protocol": "tcp", "servicePort": 0, "networkNames": []}
 BLANK_PORT_MAPPING: Json = {"containerPort": 0, "labels": {}, "protocol": "tcp", "servicePort": 0, "networkNames": []}
 MESOS_BRIDGE_NAME = "mesos-bridge"
-_EXTRACTED = re.compile(r".*\.(tgz|tar\.gz|tbz2|tar\.bz2|txz|tar\.xz|zip|jar)$", re.IGNORECASE)
+_ARCHIVES = (".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".gz", ".tgz", ".tbz2", ".txz", ".zip")
 _DELAYED = ("COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP")
 
 
@@ -50,7 +50,17 @@ def _fetch(uris: list[str] | None, fetch: list[Any] | None) -> list[Any] | None:
         return fetch
     if fetch:
         raise _conflict("cannot specify both uris and fetch fields")
-    return [{"uri": uri, "extract": bool(_EXTRACTED.match(uri)), "executable": False, "cache": False} for uri in uris]
+    return [{"uri": uri, "extract": _is_archive(uri), "executable": False, "cache": False} for uri in uris]
+
+
+def _is_archive(uri: str) -> bool:
+    """By the end of the path, whatever query follows it. What has no path (`http://a.zip`, `mailto:a.zip`) is none."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # an address that only Java would take
+        return False
+    opaque = bool(parts.scheme) and not parts.netloc and not parts.path.startswith("/")
+    return not opaque and unquote(parts.path).endswith(_ARCHIVES)
 
 
 def _docker_network(kind: str, name: str | None, labels: Json) -> Json:
@@ -65,13 +75,13 @@ def _docker_network(kind: str, name: str | None, labels: Json) -> Json:
             raise _conflict(f"unsupported docker network type {kind}")
 
 
-def _networks(app: Mapping[str, Any]) -> list[Json] | None:
-    """`ipAddress` and `docker.network` as networks; None when nothing is said. An empty list of networks says nothing."""
+def _networks(app: Mapping[str, Any], *, update: bool = False) -> list[Json] | None:
+    """`ipAddress` and `docker.network` as networks; None when nothing is said. In a whole app an empty list of networks says nothing."""
     address = app.get("ipAddress")
     kind = ((app.get("container") or {}).get("docker") or {}).get("network")
     if address is None and kind is None:
         return app.get("networks")
-    if app.get("networks"):
+    if app.get("networks") or (update and app.get("networks") is not None):
         raise _conflict("cannot mix deprecated and canonical network APIs")
     if kind is not None:
         return [_docker_network(kind, (address or {}).get("networkName"), (address or {}).get("labels", {}))]
@@ -193,7 +203,7 @@ def modernise(app: Json) -> Json:
 
 def modernise_update(update: Json, config: Config) -> Json:
     """A partial app in today's fields; what is not mentioned stays out."""
-    networks = _networks(update)
+    networks = _networks(update, update=True)
     container = _modern_container(update)
     modern = without(update, "uris", "ports", "ipAddress", "residency", "version", "versionInfo")
     modern = _set(

@@ -180,24 +180,25 @@ def model(pod: Mapping[str, Any], at: Place) -> Iterator[Violation]:
     if not set(accepted) <= {"*", role}:
         names = " and ".join(dict.fromkeys(("*", role)))
         yield _at("/acceptedResourceRoles", f"acceptedResourceRoles can only contain {names}")
-    if at.existing is not None and "containers" in at.existing:
-        yield from _resident_update(at.existing, pod)
 
 
-def _resident_update(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Violation]:
-    """A pod with persistent volumes keeps its volumes, resources and host ports."""
+def resident_update(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Violation]:
+    """A pod with persistent volumes, before or after, keeps its volumes, resources and host ports. Paths are below the pod's."""
     if not is_resident(old) and not is_resident(new):
         return
-    kept = [[volume for volume in pod["volumes"] if "persistent" in volume] for pod in (old, new)]
+    kept = [{volume["name"]: volume for volume in pod["volumes"] if "persistent" in volume} for pod in (old, new)]
     if kept[0] != kept[1]:
-        yield _at("/", "persistent volumes cannot be updated")
+        yield _at("", "persistent volumes cannot be updated")
     for name in ("cpus", "mem", "disk", "gpus"):
         before, after = (sum(container["resources"][name] for container in pod["containers"]) for pod in (old, new))
         if before != after:
-            yield _at("/", f"{name} cannot be updated if a pod has persistent volumes")
-    ports = [{e.get("hostPort") for c in pod["containers"] for e in c.get("endpoints", ())} for pod in (old, new)]
+            yield _at("", f"{name} cannot be updated if a pod has persistent volumes")
+    ports = [{e.get("hostPort") for c in pod["containers"] for e in c.get("endpoints", ())} - {None} for pod in (old, new)]
     if ports[0] != ports[1]:
-        yield _at("/", "host ports cannot be updated if a pod has persistent volumes")
+        yield _at("", "host ports cannot be updated if a pod has persistent volumes")
+    over = new["scheduling"]["upgrade"]["maximumOverCapacity"]
+    if over != 0:
+        yield _at("/upgradeStrategy/maximumOverCapacity", f"got {over}, expected 0.0")
 
 
 def is_resident(pod: Mapping[str, Any]) -> bool:

@@ -8,24 +8,41 @@ from collections.abc import Iterator
 
 from shuren.sandbox.contract import Group
 
-from . import paths, tree, volume_rules
+from . import app_rules, paths, pods, tree, volume_rules
 from .errors import Violation, not_valid
 
 
-def check(root: Group) -> None:
-    """Raises a 422 that names every broken rule."""
-    violations = list(_cycles(root)) + list(_clashes(root)) + list(volume_rules.conflicts(root))
+def check(old: Group, root: Group) -> None:
+    """Raises a 422 that names every broken rule: first of the tree, then, if that is in order, of the way to it from the old one."""
+    violations = [*_cycles(root), *_stored(old, root), *_clashes(root), *volume_rules.conflicts(root)] or [*_updates(old, root)]
     if violations:
         raise not_valid(violations)
+
+
+def _stored(old: Group, root: Group) -> Iterator[Violation]:
+    """What is wrong with an app by itself has the app's id for its place, and no more."""
+    for _, app in tree.changed(old, root, tree.Kind.APPS):
+        yield from (Violation(path=f"/apps/{app['id']}", message=message) for message in app_rules.stored(app))
+
+
+def _updates(old: Group, root: Group) -> Iterator[Violation]:
+    """What may not become of what is there; members of the deployment are counted."""
+    for kind, name, rules in ((tree.Kind.APPS, "app", app_rules.resident_update), (tree.Kind.PODS, "pod", pods.resident_update)):
+        deployed = [
+            (before, spec) for before, spec in tree.changed(old, root, kind) if before is None or before["version"] != spec["version"]
+        ]
+        for index, (before, spec) in enumerate(deployed):
+            if before is not None:
+                yield from (Violation(path=f"/{name}({index}){found.path}", message=found.message) for found in rules(before, spec))
 
 
 def _clashes(root: Group) -> Iterator[Violation]:
     members = [("/", root)]
     members += [(f"/groups({index})", group) for index, group in enumerate(tree.descendants(root))]
+    homes = [group.id for _, group in members if any(pod_id in group.apps for pod_id in group.pods)]
+    clashing = {group_id for home in homes for group_id in (home, *paths.ancestors(home))}
     for path, group in members:
-        for complaint in paths.malformed(group.id):
-            yield Violation(path=f"{path}/id", message=complaint)
-        if any(pod_id in group.apps for pod_id in group.pods):
+        if group.id in clashing:  # here or anywhere below
             yield Violation(path=path, message="Applications and Pods may not share the same id")
         if any(child in group.apps for child in group.groups):
             yield Violation(path=path, message="Groups and Applications may not have the same identifier.")

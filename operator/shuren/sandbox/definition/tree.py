@@ -158,14 +158,27 @@ def map_apps(group: Group, change: Callable[[Json], Json]) -> Group:
     return group if same else replace(group, apps=apps, groups=groups)
 
 
+def _members(group: Group | None, kind: Kind) -> Mapping[str, Json]:
+    if group is None:
+        return {}
+    return group.apps if kind is Kind.APPS else group.pods
+
+
+def changed(old: Group | None, new: Group, kind: Kind) -> Iterator[tuple[Json | None, Json]]:
+    """Every app (or pod) of the new tree that is not the very one of the old, with what it was. What did not change is passed by."""
+    before, after = _members(old, kind), _members(new, kind)
+    if before is not after:
+        yield from ((before.get(key), spec) for key, spec in after.items() if before.get(key) is not spec)
+    for key, child in new.groups.items():
+        yield from changed(old.groups.get(key) if old is not None else None, child, kind)
+
+
 def map_changed(old: Group | None, new: Group, kind: Kind, change: Callable[[Json | None, Json], Json]) -> Group:
     """Every app (or pod) that is not the very one of the old tree through a function of the old and the new one.
 
     What a change did not touch costs next to nothing, so that writing one app does not cost with the size of the estate.
     """
-    before, after = (
-        (old.apps if old is not None else {}, new.apps) if kind is Kind.APPS else (old.pods if old is not None else {}, new.pods)
-    )
+    before, after = _members(old, kind), _members(new, kind)
     if before is not after:
         after = {key: spec if before.get(key) is spec else change(before.get(key), spec) for key, spec in after.items()}
     groups = {key: map_changed(old.groups.get(key) if old is not None else None, child, kind, change) for key, child in new.groups.items()}

@@ -5,10 +5,12 @@ Fields are `hostname`/`@hostname`, `@region`, `@zone` or an attribute. An agent 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+from shuren.sandbox.agents.attributes import Attribute, wanted
+from shuren.sandbox.definition.patterns import java_pattern
 
 if TYPE_CHECKING:
     from shuren.sandbox.agents.agent import Agent
@@ -26,7 +28,8 @@ def field_value(agent: Agent, field: str) -> str | None:
         case "@zone":
             return agent.spec.zone
         case _:
-            return agent.spec.attributes.get(field)
+            text = agent.spec.attributes.get(field)
+            return None if text is None else Attribute.parse(text).shown()
 
 
 class Placement:
@@ -62,15 +65,15 @@ class Placement:
                     return here == value
                 return all(other == here for other, n in spread.items() if n)
             case "GROUP_BY":
-                return _group_by(spread, here, int(value) if value and value.isdigit() else 0)
+                return _group_by(spread, here, int(value or 0))
             case "MAX_PER":
                 return spread[here] < int(value or 0)
             case "LIKE":
-                return re.fullmatch(value or "", here) is not None
+                return bool(value) and java_pattern(value or "").fullmatch(here) is not None
             case "UNLIKE":
-                return re.fullmatch(value or "", here) is None
+                return bool(value) and java_pattern(value or "").fullmatch(here) is None
             case "IS":
-                return here == (value or "")
+                return here == wanted(value or "")
             case _:
                 return False
 

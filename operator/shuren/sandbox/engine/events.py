@@ -81,7 +81,7 @@ class EventBus:
         return any(s.types is None or event_type in s.types for s in self._subscribers)
 
     def publish(self, event_type: str, payload: dict[str, Any]) -> None:
-        """Adds `eventType` and `timestamp` and hands it out."""
+        """Adds `eventType` and, where the payload has none of its own, `timestamp` and hands it out."""
         self.published += 1
         if self.silent or not self._subscribers or not self.wants(event_type):
             return
@@ -91,7 +91,7 @@ class EventBus:
                 self.drop_after = None
                 self.drop_all()
                 return
-        body = {**payload, "eventType": event_type, "timestamp": stamp(self._clock.now())}
+        body = {**payload, "eventType": event_type, "timestamp": payload.get("timestamp") or stamp(self._clock.now())}
         text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
         for subscriber in tuple(self._subscribers):
             if subscriber.types is None or event_type in subscriber.types:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shuren.sandbox.engine.clock import stamp
 from shuren.sandbox.engine.model import CheckState, Condition, Goal, Instance, is_pod
 from shuren.sandbox.engine.rolling import MARATHON_CHECKS
 from shuren.sandbox.engine.targets import of_check
@@ -201,6 +202,7 @@ class Health:
             "reason": reason,
             "host": instance.host,
             "slaveId": instance.agent_id,
+            "timestamp": None if state.last_failure is None else stamp(state.last_failure),  # of the failure that this follows
         }
         self._world.bus.publish("unhealthy_instance_kill_event", body)
         message = f"Task was killed since health check failed. Reason: {reason}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shuren.sandbox.agents.registry import Agents
 from shuren.sandbox.contract import Change, Group, Json, Locked, Settings, Started, TooManyDeployments
 from shuren.sandbox.definition import changes
-from shuren.sandbox.definition.errors import refused
+from shuren.sandbox.definition.errors import ApiError, refused
 from shuren.sandbox.engine.clock import Clock, seconds, stamp
 from shuren.sandbox.engine.completed import Completed
 from shuren.sandbox.engine.deployments import Deployments
@@ -39,7 +39,6 @@ WRITE_COST_PER_MEMBER = 0.00015
 """Seconds that a real Marathon 1.11 takes for a root update: measured, see the reference of the API."""
 MAX_QUEUED = 500
 """Root updates that may wait for their turn."""
-LOCKED = "App is locked by one or more deployments."
 
 
 class Leading:
@@ -210,21 +209,28 @@ class Leading:
             world = self.world
             old = world.root
             now = self.next_version()
-            new = change(old, now)
+            try:
+                new = change(old, now)
+            except ApiError as error:
+                self._tell_failed(group_id, now, error.reason)
+                raise
             found = difference(old, new)
             if self.charge:
                 await asyncio.sleep(WRITE_COST + WRITE_COST_PER_APP * self._spec_count + WRITE_COST_PER_MEMBER * len(found.specs))
             plan = make_plan(plan_id=str(uuid.uuid4()), version=version or now, old=old, new=new, change=found, kill=kill)
             if plan.steps and len(self.deployments) >= world.settings.max_running_deployments:
                 self.deployments.dismissed += 1
-                raise TooManyDeployments
+                crowd = TooManyDeployments(world.settings.max_running_deployments)
+                self._tell_failed(group_id, plan.version, str(crowd))
+                raise crowd
             conflicts = self.deployments.conflicts(plan.affected)
             if conflicts and not force:
-                world.bus.publish("group_change_failed", {"groupId": group_id, "version": plan.version, "reason": LOCKED})
-                self.deployments.refuse(plan, LOCKED)
+                locked = Locked(conflicts)
+                self._tell_failed(group_id, plan.version, str(locked))
+                self.deployments.refuse(plan, str(locked))
                 # As the real one: definitions are stored before the locks are looked at, so a refused change still leaves its versions.
                 self.store.remember([after for _, after in found.specs.values() if after is not None], self._in_use(found))
-                raise Locked(conflicts)
+                raise locked
             if wipe:
                 self._mark_wiped(plan)
             for deployment_id in conflicts:
@@ -235,6 +241,10 @@ class Leading:
             return Started(deployment_id=plan.id, version=plan.version)
         finally:
             self._lock.release()
+
+    def _tell_failed(self, group_id: str, version: str, reason: str) -> None:
+        """An event for each root update that came to nothing once it had begun, whatever the reason."""
+        self.world.bus.publish("group_change_failed", {"groupId": group_id, "version": version, "reason": reason})
 
     def _in_use(self, found: Difference) -> set[str]:
         """Versions that instances run: not to be pruned."""

@@ -246,21 +246,29 @@ def all_specs(group: Group) -> Iterator[Json]:
 
 
 def _dependencies(root: Group, app_id: str) -> set[str]:
-    """Apps that must be there before this one: its own dependencies and those of the groups around it; a group stands for its apps."""
+    """Apps that must be there before this one: its own dependencies, which name apps or groups, and those of the groups around it, which
+    name groups. A group stands for its apps. Pods neither wait nor are waited for.
+    """
     definition = find(root, app_id)
-    named: set[str] = set(definition.get("dependencies", ())) if definition else set()
+    if definition is None or is_pod(definition):
+        return set()
+    found: set[str] = set()
+    groups: set[str] = set()
+    for name in definition.get("dependencies", ()):
+        other = find(root, name)
+        if other is not None and not is_pod(other):
+            found.add(name)
+        else:
+            groups.add(name)
     group_id = parent(app_id)
     while group_id != "/":
-        group = find_group(root, group_id)
-        if group is not None:
-            named |= set(group.dependencies)
+        around = find_group(root, group_id)
+        if around is not None:
+            groups |= set(around.dependencies)
         group_id = parent(group_id)
-    found: set[str] = set()
-    for name in named:
-        if find(root, name) is not None:
-            found.add(name)
-        elif (group := find_group(root, name)) is not None:
-            found |= {str(spec["id"]) for spec in all_specs(group)}
+    for name in groups:
+        if (group := find_group(root, name)) is not None:
+            found |= {str(spec["id"]) for spec in all_specs(group) if not is_pod(spec)}
     found.discard(app_id)
     return found
 

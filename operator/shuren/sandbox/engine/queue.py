@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shuren.sandbox.agents.attributes import Attribute
 from shuren.sandbox.definition import pods
 from shuren.sandbox.engine.clock import stamp
 from shuren.sandbox.engine.matching import Reason
@@ -122,7 +123,7 @@ def unused_offer(agent: Agent, reason: Reason, when: float) -> Json:
             "hostname": agent.hostname,
             "agentId": agent.id,
             "resources": resources,
-            "attributes": [{"name": k, "text": v} for k, v in agent.spec.attributes.items()],
+            "attributes": [Attribute.parse(text).offered(name) for name, text in agent.spec.attributes.items()],
         },
         "reason": [reason.value],
         "timestamp": stamp(when),

@@ -14,7 +14,7 @@ from shuren.sandbox.definition.errors import ApiError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shuren.sandbox.contract import Settings, Started
+    from shuren.sandbox.contract import Started
 
 JSON = "application/json"
 FORESEEN = (ApiError, Locked, TooManyDeployments)
@@ -96,33 +96,15 @@ def error_answer(error: ApiError) -> web.Response:
     return json_answer(error.body, status=error.status, headers=error.headers)
 
 
-def lock_error(error: Locked) -> ApiError:
-    """409 with the deployments that hold the app (the placeholder in the text is Marathon's own)."""
-    message = (
-        "App is locked by one or more deployments. Override with the option '?force=true'. "
-        "View details at '/v2/deployments/<DEPLOYMENT_ID>'."
-    )
-    return ApiError(409, {"message": message, "deployments": [{"id": deployment_id} for deployment_id in error.deployment_ids]})
-
-
-def crowd_error(settings: Settings) -> ApiError:
-    """403 when too many deployments run."""
-    message = (
-        f"Max number ({settings.max_running_deployments}) of running deployments is achieved. Wait for existing deployments to complete or "
-        "cancel one using force=true parameter. You can increase max deployment number by using --max_running_deployments parameter but be "
-        "advised that this can have negative effects on the performance."
-    )
-    return ApiError(403, {"message": message})
-
-
-def from_exception(error: Exception, settings: Settings) -> web.Response:
+def from_exception(error: Exception) -> web.Response:
     """The answer to whatever a handler raised; what is not foreseen is a 500 with the text, as a real one does."""
     match error:
         case ApiError():
             return error_answer(error)
         case Locked():
-            return error_answer(lock_error(error))
+            holding = [{"id": deployment_id} for deployment_id in error.deployment_ids]
+            return json_answer({"message": str(error), "deployments": holding}, status=409)
         case TooManyDeployments():
-            return error_answer(crowd_error(settings))
+            return json_answer({"message": str(error)}, status=403)
         case _:
             return json_answer({"message": str(error)}, status=500)

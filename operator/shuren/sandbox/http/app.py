@@ -72,7 +72,7 @@ class _Server:
             headers.update(_NO_CACHE)
             gate.allow_origins(request, response, self._engine.settings.access_control_allow_origin)
         headers.popall("Server", None)
-        if isinstance(response, web.Response) and not response.body and request.method != "HEAD":
+        if isinstance(response, web.Response) and not response.body and (request.method != "HEAD" or _unnamed(response)):
             headers.popall("Content-Type", None)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -101,6 +101,11 @@ class _Server:
         return await _packed(request, await _serve(request, call))
 
 
+def _unnamed(response: web.Response) -> bool:
+    """Whether nobody but aiohttp has given the answer a content type."""
+    return response.headers.get("Content-Type") == "application/octet-stream"
+
+
 async def _administer(engine: LiveEngine, request: web.Request) -> web.StreamResponse:
     """`/sandbox/...`: the engine's own switches, no part of Marathon."""
     raw = await request.read()
@@ -120,7 +125,7 @@ async def _serve(request: web.Request, call: Call) -> web.StreamResponse:
     method = method_of(request)
     if method == "OPTIONS":
         return web.Response(headers={"Allow": routes.SERVLET_ALLOWS}) if route.servlet else _describe(request, routes.allowed(route))
-    handler = route.handlers.get("GET" if method == "HEAD" else method)
+    handler = route.handlers.get(method) or (route.handlers.get("GET") if method == "HEAD" else None)
     if handler is None:
         return unsupported(method, request.path) if route.servlet else json_answer({"message": "Method Not Allowed"}, status=405)
     if not route.servlet and (refusal := negotiation.unreadable(request)) is not None:
@@ -129,14 +134,14 @@ async def _serve(request: web.Request, call: Call) -> web.StreamResponse:
         if route.reads_json:
             negotiation.require_json_body(request)
         if route.negotiated:
-            negotiation.require_json_accepted(request)
+            negotiation.require_accepted(request, route.produces)
         return await handler(dataclasses.replace(call, args=args))
     except (asyncio.CancelledError, web.HTTPException):
         raise
     except Exception as error:  # a server answers whatever happens, and says so in its log
         if not isinstance(error, FORESEEN):
             log.exception("500 for %s %s", request.method, request.path)
-        return from_exception(error, call.settings)
+        return from_exception(error)
 
 
 async def _expected(request: web.Request) -> web.StreamResponse | None:

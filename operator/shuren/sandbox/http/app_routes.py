@@ -63,7 +63,7 @@ async def create_app(call: Call) -> web.StreamResponse:
     app = apps.from_request(await call.json())
     app_id = paths.absolute(app["id"])
     at = apps.place(call.root, app_id, call.settings)
-    definition = apps.define(apps.normalised(app, at), apps.as_new(at), version="")
+    definition = apps.define(apps.normalised(app, at), at, version="")
     started = await call.engine.update(changes.create_app(definition, call.settings), force=call.force, group_id=paths.parent(app_id))
     definition = definition | {"version": started.version}
     _post_event(call, definition)
@@ -155,7 +155,8 @@ async def _update_several(call: Call, *, create: bool) -> web.StreamResponse:
         if "id" not in update:
             raise refused(422, "requirement failed: App Update must have app id set")
         app_id = paths.absolute(update["id"])
-        updates.append((app_id, apps.modern_update(update, apps.place(call.root, app_id, call.settings))))
+        modern = apps.modern_update(update, apps.place(call.root, app_id, call.settings))
+        updates.append((app_id, modern | {"version": timestamps.parse(modern["version"])} if "version" in modern else modern))
     change = changes.update_apps(updates, call.settings, call.engine.app_at, create=create, force=call.force)
     return deployed(await call.engine.update(change, force=call.force))
 

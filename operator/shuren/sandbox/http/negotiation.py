@@ -67,9 +67,9 @@ def _quality(text: str) -> float:
         return 1.0
 
 
-def require_json_accepted(request: web.BaseRequest) -> None:
-    """406 unless JSON is welcome."""
-    if not any(kind in ("*/*", "application/*", "application/json") for kind, _ in accepted(request)):
+def require_accepted(request: web.BaseRequest, produced: str) -> None:
+    """406 unless what the resource produces is welcome."""
+    if not any(kind in ("*/*", f"{produced.partition('/')[0]}/*", produced) for kind, _ in accepted(request)):
         raise refused(406, "Not Acceptable")
 
 

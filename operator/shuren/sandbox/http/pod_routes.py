@@ -38,11 +38,17 @@ async def list_pods(call: Call) -> web.StreamResponse:
     return json_answer([pods.public(pod) for pod in tree.all_pods(call.root).values()])
 
 
+async def can_have_pods(call: Call) -> web.StreamResponse:
+    """HEAD /v2/pods: by this clients find out whether there are pods at all."""
+    del call
+    return web.Response()
+
+
 async def create_pod(call: Call) -> web.StreamResponse:
     """POST /v2/pods."""
     pod = pods.from_request(await call.json())
     pod_id = paths.absolute(pod["id"])
-    definition = pods.define(pod, apps.as_new(apps.place(call.root, pod_id, call.settings)), version="")
+    definition = pods.define(pod, apps.place(call.root, pod_id, call.settings), version="")
     started = await call.engine.update(changes.create_pod(definition, call.settings), force=call.force, group_id=paths.parent(pod_id))
     _event(call, "created")
     headers = {"Location": call.url(pod_id), "Marathon-Deployment-Id": started.deployment_id}
@@ -62,15 +68,17 @@ async def put_pod(call: Call) -> web.StreamResponse:
     """PUT /v2/pods/{id}: always the whole pod, and of the same id."""
     pod_id = paths.absolute(call.args[0])
     pod = pods.from_request(await call.json())
-    apps.require(pods.rules(pod, apps.place(call.root, pod_id, call.settings, force=call.force)))
+    at = apps.place(call.root, pod_id, call.settings, force=call.force)
+    apps.require(pods.rules(pod, at))
     if paths.absolute(pod["id"]) != pod_id:
         text = f"\n{{\"message\": \"'{pod_id}' does not match definition's id ('{pod['id']}')\" }}\n          "
         raise ApiError(400, text, headers={"Content-Type": "application/json"})
+    definition = pods.define(pod, at, version="")
     change = changes.replace_pod(pod_id, pod, call.settings, force=call.force)
     started = await call.engine.update(change, force=call.force, group_id=paths.parent(pod_id))
     _event(call, "updated")
-    final = tree.pod(call.root, pod_id)
-    return json_answer(pods.public(final) if final is not None else {}, headers={"Marathon-Deployment-Id": started.deployment_id})
+    # the version of the deployment, which a pod that has not changed does not get
+    return json_answer(pods.public(definition | {"version": started.version}), headers={"Marathon-Deployment-Id": started.deployment_id})
 
 
 async def delete_pod(call: Call) -> web.StreamResponse:

@@ -14,25 +14,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """Handlers by method for the paths of a pattern.
+    """Handlers by method for the paths of a pattern; a HEAD is a GET unless it has one of its own.
 
-    `reads_json`: bodies must be JSON by their content type. `negotiated`: only who accepts JSON is served. `servlet`: a servlet beside the
-    JSON resources, which answers for itself what methods it has.
+    `reads_json`: bodies must be JSON by their content type. `negotiated`: only who accepts what is `produced` is served. `servlet`: a
+    servlet beside the JSON resources, which answers for itself what methods it has.
     """
 
     pattern: re.Pattern[str]
     handlers: dict[str, Handler] = field(default_factory=dict)
     reads_json: bool = True
     negotiated: bool = True
+    produces: str = "application/json"
     servlet: bool = False
 
 
 SERVLET_ALLOWS = "GET, HEAD, OPTIONS"
 
 
-def _route(pattern: str, *, reads_json: bool = True, negotiated: bool = True, servlet: bool = False, **handlers: Handler) -> Route:
+def _route(
+    pattern: str,
+    *,
+    reads_json: bool = True,
+    negotiated: bool = True,
+    produces: str = "application/json",
+    servlet: bool = False,
+    **handlers: Handler,
+) -> Route:
     return Route(
-        pattern=re.compile(pattern + r"/?", re.DOTALL), handlers=handlers, reads_json=reads_json, negotiated=negotiated, servlet=servlet
+        pattern=re.compile(pattern + r"/?", re.DOTALL),
+        handlers=handlers,
+        reads_json=reads_json,
+        negotiated=negotiated,
+        produces=produces,
+        servlet=servlet,
     )
 
 
@@ -67,7 +81,7 @@ ROUTES = (
     _route("/v2/tasks/delete", POST=task_routes.kill_tasks),
     _route("/v2/queue", GET=system_routes.show_queue),
     _route("/v2/queue/(.+?)/delay", negotiated=False, DELETE=system_routes.reset_delay),
-    _route("/v2/pods", GET=pod_routes.list_pods, POST=pod_routes.create_pod),
+    _route("/v2/pods", HEAD=pod_routes.can_have_pods, GET=pod_routes.list_pods, POST=pod_routes.create_pod),
     _route("/v2/pods/::status", GET=pod_routes.all_status),
     _route("/v2/pods/(.+?)::status", GET=pod_routes.pod_status),
     _route("/v2/pods/(.+?)::versions/([^/]+)", GET=pod_routes.pod_version),
@@ -89,10 +103,10 @@ ROUTES = (
     ),
     _route("/v2/events", negotiated=False, reads_json=False, servlet=True, GET=event_stream.stream_events),
     _route("/ping", negotiated=False, GET=system_routes.ping),
-    _route("/metrics", negotiated=False, GET=system_routes.show_metrics),
-    _route("/metrics/prometheus", negotiated=False, GET=system_routes.show_prometheus),
-    _route("/config", negotiated=False, GET=system_routes.show_config),
-    _route("/logging", negotiated=False, GET=system_routes.show_logging, POST=system_routes.change_logging),
+    _route("/metrics", GET=system_routes.show_metrics),
+    _route("/metrics/prometheus", reads_json=False, produces="text/plain", GET=system_routes.show_prometheus),
+    _route("/config", GET=system_routes.show_config),
+    _route("/logging", GET=system_routes.show_logging, POST=system_routes.change_logging),
     _route("", negotiated=False, GET=system_routes.go_to_ui),
     _route("/(?:ui|api-console)/", negotiated=False, reads_json=False, servlet=True, GET=system_routes.show_ui),
     _route("/(?:ui|api-console)/(.+)", negotiated=False, reads_json=False, servlet=True, GET=system_routes.web_resource),
@@ -112,7 +126,7 @@ def find(path: str) -> tuple[Route, tuple[str, ...]] | None:
 
 def allowed(route: Route) -> str:
     """The `Allow` header of a route."""
-    methods = dict.fromkeys((*route.handlers, "OPTIONS"))
+    methods = dict.fromkeys((*(name for name in route.handlers if name != "HEAD"), "OPTIONS"))
     if "GET" in methods:
         methods["HEAD"] = None
     return ",".join(methods)

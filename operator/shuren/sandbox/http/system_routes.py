@@ -140,7 +140,7 @@ def _flat(name: str) -> str:
 
 async def show_prometheus(call: Call) -> web.StreamResponse:
     """GET /metrics/prometheus."""
-    return text_answer(_prometheus(_metrics(call)), "text/plain; version=0.0.4; charset=utf-8")
+    return text_answer(_prometheus(_metrics(call)), "text/plain")
 
 
 async def show_config(call: Call) -> web.StreamResponse:
@@ -166,7 +166,20 @@ async def show_logging(call: Call) -> web.StreamResponse:
     """GET /logging: the levels of this program's loggers."""
     del call
     known = ["ROOT", *sorted(name for name, logger in logging.root.manager.loggerDict.items() if isinstance(logger, logging.Logger))]
-    return json_answer({name: logging.getLevelName(_logger(name).getEffectiveLevel()) for name in known})
+    return json_answer({name: _level(_logger(name)) for name in known})
+
+
+def _level(logger: logging.Logger) -> str:
+    """In Logback's words, which tell a logger's own level from that of its parent."""
+    if not logger.level:
+        return f"{_level_name(logger.getEffectiveLevel())} (inherited)"
+    return _level_name(logger.level)
+
+
+def _level_name(level: int) -> str:
+    if level > logging.CRITICAL:
+        return "OFF"
+    return next((name.upper() for name, known in reversed(_LEVELS.items()) if known <= level), "ALL")
 
 
 async def change_logging(call: Call) -> web.StreamResponse:

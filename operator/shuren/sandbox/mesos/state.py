@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from shuren.sandbox.agents.agent import AgentState
+from shuren.sandbox.agents.attributes import Attribute
 from shuren.sandbox.engine.completed import EndedTask
 from shuren.sandbox.engine.ids import APP_CONTAINER, task_id, task_name
 from shuren.sandbox.engine.matching import demand_of
@@ -37,7 +38,7 @@ def agent_json(agent: Agent, pid: str) -> Json:
         "hostname": agent.hostname,
         "port": int(pid.rpartition(":")[2]),
         "pid": pid,
-        "attributes": {**agent.spec.attributes},
+        "attributes": {name: Attribute.parse(text).old() for name, text in agent.spec.attributes.items()},
         "registered_time": agent.registered_at,
         "resources": {**agent.total.json(), "ports": _ranges(agent)},
         "used_resources": {**agent.used.json(), **({"ports": _used_ports(agent)} if agent.used_ports else {})},
@@ -314,7 +315,7 @@ def v1_agent(agent: Agent, pid: str) -> Json:
         "hostname": agent.hostname,
         "port": int(pid.rpartition(":")[2]),
         "resources": [*scalars(agent.total.json()), ports],
-        "attributes": [{"name": k, "type": "TEXT", "text": {"value": v}} for k, v in agent.spec.attributes.items()],
+        "attributes": [Attribute.parse(text).typed(name) for name, text in agent.spec.attributes.items()],
     }
     if agent.spec.region or agent.spec.zone:
         info["domain"] = {"fault_domain": {"region": {"name": agent.spec.region or ""}, "zone": {"name": agent.spec.zone or ""}}}

@@ -167,16 +167,16 @@ def test_cycles(links: dict[str, list[str]], *, cyclic: bool) -> None:
         root = tree.put_app(root, {"id": app_id, "dependencies": dependencies}, NOW)
     if cyclic:
         with pytest.raises(ApiError, match="cyclic"):
-            root_rules.check(root)
+            root_rules.check(root, root)
     else:
-        root_rules.check(root)
+        root_rules.check(root, root)
 
 
 def test_a_long_chain_of_dependencies_is_no_trouble() -> None:
     root = EMPTY
     chain = {f"/a{i}": {"id": f"/a{i}", "dependencies": [f"/a{i + 1}"]} for i in range(3000)}
     root = Group(id="/", version=NOW, apps=chain)
-    root_rules.check(root)
+    root_rules.check(root, root)
 
 
 def test_restart_is_a_new_configuration_of_the_same() -> None:

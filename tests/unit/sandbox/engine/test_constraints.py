@@ -58,6 +58,24 @@ def test_where_one_more_may_go(constraint: list[str], placed: list[int], expecte
     assert allowed(constraint, placed) == expected
 
 
+@pytest.mark.parametrize(
+    ("attribute", "constraint", "fits"),
+    [
+        ("1.0", ["x", "IS", "1"], True),
+        ("1", ["x", "IS", "1.00"], True),
+        ("1", ["x", "LIKE", "1"], True),
+        ("1.0", ["x", "LIKE", r"1\.0"], False),
+        ("{b,a}", ["x", "LIKE", r"\{a,b\}"], True),
+        ("r1", ["x", "LIKE", r"(?<letter>\p{Lower})\d"], True),
+        ("r1", ["x", "LIKE", ""], False),
+        ("r1", ["x", "UNLIKE", ""], False),
+    ],
+)
+def test_attributes_are_compared_as_mesos_reads_them(attribute: str, constraint: list[str], *, fits: bool) -> None:
+    one = Agent("a", agent("h1", attributes={"x": attribute}), index=0, registered_at=0)
+    assert Placement([constraint], []).allows(one) is fits
+
+
 def test_all_constraints_must_hold() -> None:
     agents = made()
     placement = Placement([["rack", "IS", "r1"], ["hostname", "UNIQUE"]], [agents[0]])

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from live_wire import Live
 from sandbox_room import Room, labels
-from shuren.sandbox.contract import Locked, Settings, Started, TooManyDeployments
-from shuren.sandbox.definition import apps, changes, groups
+from shuren.sandbox.contract import Group, Locked, Settings, Started, TooManyDeployments
+from shuren.sandbox.definition import apps, changes, groups, pods
 from shuren.sandbox.definition.errors import ApiError
 from shuren.sandbox.engine.deployments import CANCELLED
 from shuren.sandbox.engine.model import Condition
@@ -21,7 +22,7 @@ NOWHERE = [["hostname", "LIKE", "nowhere"]]
 def actions(deployment: dict[str, object]) -> list[list[str]]:
     steps = deployment["steps"]
     assert isinstance(steps, list)
-    return [[a["action"] + " " + a["app"] for a in s["actions"]] for s in steps]
+    return [[a["action"] + " " + (a.get("app") or a["pod"]) for a in s["actions"]] for s in steps]
 
 
 async def test_create_is_start_then_scale_and_holds_the_app_until_it_runs(room: Room) -> None:
@@ -54,7 +55,8 @@ async def test_a_held_app_refuses_changes_and_says_who_holds_it(room: Room) -> N
     failed = [e for e in room.events() if e["eventType"].endswith("failed")]
     assert [e["eventType"] for e in failed] == ["group_change_failed", "deployment_failed"]
     assert failed[1]["id"] != started.deployment_id
-    assert failed[1]["reason"].startswith("App is locked")
+    assert failed[0]["reason"] == failed[1]["reason"] == str(refused.value)
+    assert str(refused.value).endswith("View details at '/v2/deployments/<DEPLOYMENT_ID>'.")
 
 
 async def test_a_refused_change_leaves_its_version_in_the_history(room: Room) -> None:
@@ -190,6 +192,9 @@ async def test_at_most_so_many_deployments(tmp_path: Path) -> None:
     await room.put("/b", constraints=NOWHERE)
     with pytest.raises(TooManyDeployments):
         await room.put("/c")
+    failed = room.events()[-1]
+    assert (failed["eventType"], failed["groupId"]) == ("group_change_failed", "/")
+    assert failed["reason"].startswith("Max number (2) of running deployments is achieved.")
     with pytest.raises(TooManyDeployments):
         await room.put("/a", force=True, cmd="sleep 3")
     # What starts no deployment needs no place.
@@ -211,6 +216,50 @@ async def test_dependencies_are_started_first(room: Room) -> None:
     ]  # fmt: skip
     assert not room.instances("/g/web")
     room.until(lambda: room.running("/g/web") == 1)
+
+
+async def test_pods_neither_wait_nor_are_waited_for(room: Room) -> None:
+    """Nor do apps that a group's dependencies name: those are of groups."""
+    pod = {"id": "/g/pod", "containers": [{"name": "c", "resources": {"cpus": 0.1, "mem": 32}}]}
+    for group_id, update in (
+        ("/h", {"apps": [{"id": "db", "cmd": "sleep 9", "cpus": 0.1, "mem": 8}]}),
+        ("/g", {"dependencies": ["/h/db"]}),
+    ):
+        read = apps.read(groups.GROUP_UPDATE, update)
+        await room.leading.update(changes.update_group(group_id, read, room.settings, lambda *_: None))
+    room.until(lambda: not room.deployments())
+
+    def edit(root: Group, now: str) -> Group:
+        made = pods.define(pods.from_request(pod), apps.place(root, "/g/pod", room.settings), version=now)
+        whole = apps.replacement({"cmd": "sleep 9", "cpus": 0.1, "mem": 8, "dependencies": ["/g/pod", "/h"]}, "/g/web")
+        root = changes.create_pod(made, room.settings)(root, now)
+        root = changes.update_app("/h/db", {"cpus": 0.2}, room.settings, lambda *_: None)(root, now)
+        return changes.replace_app("/g/web", whole, room.settings)(root, now)
+
+    await room.leading.update(edit)
+    assert [sorted(step) for step in actions(room.deployments()[0])] == [
+        ["StartApplication /g/web", "StartPod /g/pod"],
+        ["RestartApplication /h/db", "ScalePod /g/pod"],
+        ["ScaleApplication /g/web"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "group_id", "reason"),
+    [
+        ("POST /v2/apps", {"id": "/g/a", "cmd": "sleep 9"}, "/g", "An app with id [/g/a] already exists."),
+        ("DELETE /v2/apps/g/none", None, "/g", "App '/g/none' does not exist"),
+        ("POST /v2/apps/none/restart", None, "/", "App '/none' does not exist"),
+        ("PUT /v2/apps/g/a", {"dependencies": ["/g/a"]}, "/g", "Validation failed: /: Dependency graph has cyclic dependencies."),
+    ],
+)
+async def test_what_fails_once_it_has_begun_is_told(live: Live, asked: str, body: Any, group_id: str, reason: str) -> None:
+    await live.settled("/g/a")
+    live.events()
+    method, path = asked.split()
+    assert (await live.send(method, path, body)).status >= 400
+    told = live.events()
+    assert [(event["eventType"], event["groupId"], event["reason"]) for event in told] == [("group_change_failed", group_id, reason)]
 
 
 async def test_kill_and_scale_kills_exactly_the_chosen(room: Room) -> None:

@@ -84,7 +84,7 @@ async def test_unused_offers_show_what_is_left(live: Live) -> None:
     assert set(resources) == {"cpus", "mem", "disk", "ports"}, "no gpus there, none shown"
     assert resources["cpus"]["scalar"] == pytest.approx(15.9)
     assert resources["ports"]["ranges"] == [{"begin": 31_000, "end": 31_099}, {"begin": 31_101, "end": 32_000}]
-    assert offers["127.0.0.1"]["offer"]["attributes"] == [{"name": "rack", "text": "r1"}, {"name": "number", "text": "1"}]
+    assert offers["127.0.0.1"]["offer"]["attributes"] == [{"name": "rack", "text": "r1"}, {"name": "number", "scalar": 1.0}]
     last = entry["processedOffersSummary"]["rejectSummaryLastOffers"]
     assert [(row["reason"], row["declined"], row["processed"]) for row in last[:3]] == [
         ("UnfulfilledRole", 0, 2), ("UnfulfilledConstraint", 2, 2), ("NoCorrespondingReservationFound", 0, 0),

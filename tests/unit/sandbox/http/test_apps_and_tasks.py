@@ -159,7 +159,8 @@ async def test_events_of_writes(wire: Wire, engine: QuietEngine) -> None:
 
 
 async def test_several_at_once(wire: Wire, engine: QuietEngine) -> None:
-    reply = await wire.put("/v2/apps", [{"id": "/m/a", "cmd": "sleep 1"}, {"id": "m/b", "cmd": "sleep 1", "healthChecks": [{}]}])
+    checked = {"id": "m/b", "cmd": "sleep 1", "healthChecks": [{}], "portDefinitions": [{}]}
+    reply = await wire.put("/v2/apps", [{"id": "/m/a", "cmd": "sleep 1"}, checked])
     assert reply.status == 200
     assert len(engine.history) == 1, "one change"
     assert (await wire.get("/v2/apps/m/b")).json["app"]["healthChecks"][0]["portIndex"] == 0

@@ -139,7 +139,7 @@ async def test_lock_crowd_and_crash(wire: Wire, engine: QuietEngine) -> None:
     assert locked.status == 409
     assert locked.json["deployments"] == [{"id": "d-1"}]
     assert "'/v2/deployments/<DEPLOYMENT_ID>'" in locked.json["message"]
-    engine.raises = TooManyDeployments()
+    engine.raises = TooManyDeployments(100)
     crowded = await wire.put("/v2/apps/a", {"cmd": "sleep 1"})
     assert crowded.status == 403
     assert crowded.json["message"].startswith("Max number (100) of running deployments is achieved.")

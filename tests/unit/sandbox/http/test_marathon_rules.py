@@ -75,6 +75,15 @@ ENFORCING = Settings(new_group_enforce_role="top")
 KEEPS_ROLE = (
     "enforceRole cannot be modified in a request that adds, removes or modifies services; please make these changes in separate requests."
 )
+SINGLE = {"MARATHON_SINGLE_INSTANCE_APP": "true"}
+ZERO = {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
+RESOURCES_STAY = (
+    "Services with persistent volumes configured may not change resource requirements. "
+    "If you need to make this change, please create a new service."
+)
+HOST_PORTS_STAY = (
+    "Services with persistent volumes configured may not change host ports. If you need to make this change, please create a new service."
+)
 LIMITS: dict[str, Any] = {"resourceLimits": {"cpus": "unlimited"}, "executorResources": {"cpus": 1, "mem": 64, "disk": 20}}
 
 CASES = (
@@ -107,6 +116,10 @@ CASES = (
     Case(rule="2.1 gpus need the feature", steps=(post(gpus=1),), status=422, shows=wrong("/", "Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources)")),
     Case(rule="2.1 gpus with the feature", steps=(post(gpus=1), GET), shows=app(gpus=1), settings=Settings(features=frozenset({"gpu_resources"}))),
     Case(rule="2.1 secrets with the feature", steps=(post(env={"A": {"secret": "s"}}, secrets={"s": {"source": "/x"}}), GET), shows=app(secrets={"s": {"source": "/x"}}), settings=Settings(features=frozenset({"secrets"}))),
+    Case(rule="2.1 single instance says 0/0 itself in PUT", steps=(put({"cmd": "sleep 1", "labels": SINGLE}),), status=422, shows={"details": [{"path": f"/upgradeStrategy/{key}", "errors": ["got 1.0, expected 0.0"]} for key in ("maximumOverCapacity", "minimumHealthCapacity")]}),
+    Case(rule="2.1 whole numbers of constraints have 32 bits", steps=(post(constraints=[["a", "MAX_PER", "3000000000"]]),), status=422, shows=wrong("/constraints", "MAX_PER requires an integer value")),
+    Case(rule="2.1 expressions are Java's", steps=(post(constraints=[["a", "LIKE", r"(?<n>\p{Alpha}+)\k<n>\z"]]),), status=201),
+    Case(rule="2.1 expressions are not Python's", steps=(post(constraints=[["a", "LIKE", "(?P<n>a)"]]),), status=422, shows=wrong("/constraints", "is not a valid regular expression")),
     Case(rule="2.1 LIKE wants an expression", steps=(post(constraints=[["a", "LIKE"]]),), status=422, shows=wrong("/constraints", "LIKE and UNLIKE require a non-empty, regular expression value")),
     Case(rule="2.1 operators in upper case", steps=(post(constraints=[["hostname", "unique"]]),), status=500, shows={"message": "illegal constraint specification hostname,unique"}),
     Case(rule="2.1 constraint field", steps=(post(constraints=[["", "UNIQUE"]]),), status=422, shows=wrong("/constraints", "illegal constraint specification")),
@@ -154,7 +167,16 @@ CASES = (
     Case(rule="2.2 host volume needs a mode", steps=(post(container={"type": "MESOS", "volumes": [{"containerPath": "/a", "hostPath": "/b"}]}),), status=422, shows={"message": "Invalid JSON"}),
     Case(rule="2.2 only mounts have a maximum", steps=(post("/g/a", role="g", container={"type": "MESOS", "volumes": [VOLUME | {"persistent": {"size": 1, "maxSize": 5}}]}),), status=422, shows=wrong("/container/volumes(0)/persistent", "Only mount volumes can have maxSize")),
     Case(rule="2.2 seccomp is one thing", steps=(post(container={"type": "MESOS", "linuxInfo": {"seccomp": {"profileName": "p", "unconfined": True}}}),), status=422, shows=wrong("/container/linuxInfo/seccomp", "Seccomp unconfined can NOT be true when Profile is defined")),
-    Case(rule="2.2 resident apps keep their cpus", steps=(("POST", "/v2/apps", RESIDENT), put({"cpus": 2}, "/v2/apps/g/a")), status=422, shows=wrong("/", "CPU resources cannot be updated if persistent volumes are used")),
+    Case(rule="2.2 resident apps keep their cpus", steps=(("POST", "/v2/apps", RESIDENT), put({"cpus": 2}, "/v2/apps/g/a")), status=422, shows=wrong("/app(0)/cpus", RESOURCES_STAY)),
+    Case(rule="2.2 resident apps keep their volumes", steps=(("POST", "/v2/apps", RESIDENT), put({"container": {"type": "MESOS", "volumes": [VOLUME | {"persistent": {"size": 20}}]}}, "/v2/apps/g/a")), status=422, shows=wrong("/app(0)", "Persistent volumes can not be changed!")),
+    Case(rule="2.2 resident apps keep their ports", steps=(("POST", "/v2/apps", RESIDENT), put({"portDefinitions": []}, "/v2/apps/g/a")), status=422, shows=wrong("/app(0)", HOST_PORTS_STAY)),
+    Case(rule="2.2 resident apps keep what they require", steps=(("POST", "/v2/apps", RESIDENT), put({"requirePorts": True}, "/v2/apps/g/a")), status=422, shows=wrong("/app(0)/requirePorts", RESOURCES_STAY)),
+    Case(rule="2.2 an app does not become resident", steps=(post("/g/a", role="g", upgradeStrategy=ZERO, unreachableStrategy="disabled"), put({"container": {"type": "MESOS", "volumes": [VOLUME]}}, "/v2/apps/g/a")), status=422, shows=wrong("/app(0)", "Persistent volumes can not be changed!")),
+    Case(rule="2.2 resident apps count among those that change", steps=(("POST", "/v2/apps", RESIDENT), ("PUT", "/v2/apps", [{"id": "/g/a", "mem": 1}, {"id": "/b", "cmd": "sleep 1"}])), status=422, shows=wrong("/app(1)/mem", RESOURCES_STAY)),
+    Case(rule="2.2 what is wrong with an app of a group by itself has the app for its place", steps=(("PUT", "/v2/groups/g", {"apps": [RESIDENT | {"role": "*"}]}),), status=422, shows=wrong("/apps//g/a", "Resident apps cannot have the role *")),
+    Case(rule="2.2 single instances of a group say 0/0 themselves", steps=(("PUT", "/v2/groups/g", {"apps": [{"id": "a", "cmd": "sleep 1", "labels": SINGLE}]}),), status=422, shows=wrong("/apps//g/a", "must be false", "got 1.0, expected 0.0")),
+    Case(rule="2.2 a dry run does not look so far", steps=(("PUT", "/v2/groups/g?dryRun=true", {"apps": [RESIDENT | {"role": "*"}]}),), shows={"steps": [{}, {}]}),
+    Case(rule="2.2 pods and apps of one name, seen from every group above", steps=(post("/g/h/a"), ("POST", "/v2/pods", {"id": "/g/h/a", "containers": [{"name": "c", "resources": {"cpus": 0.1, "mem": 32}}]})), status=422, shows={"details": [{"path": path, "errors": ["Applications and Pods may not share the same id"]} for path in ("/", "/groups(0)", "/groups(1)")]}),
     Case(rule="2.2 external volumes need the feature", steps=(post(container={"type": "MESOS", "volumes": [{"containerPath": "/d", "mode": "RW", "external": {"name": "n", "provider": "dvdi", "size": 1, "options": {"dvdi/driver": "rexray"}}}]}),), status=422, shows=wrong("/container/volumes(0)", "Feature external_volumes is not enabled. Enable with --enable_features external_volumes)")),
     Case(rule="2.2 port mapping names are unique", steps=(post(networks=[{"name": "n"}], container={"type": "MESOS", "portMappings": [{"name": "x"}, {"name": "x"}]}),), status=422, shows=wrong("/container/portMappings", "Port names must be unique.")),
     # ---- 2.3 health checks
@@ -171,6 +193,7 @@ CASES = (
     # ---- 2.4 rewrites
     Case(rule="2.4-4 ids and dependencies become absolute", steps=(post("x//b/../a/", dependencies=["db", "../q", "/k//l"]), ("GET", "/v2/apps/x/a", None)), shows=app(id="/x/a", dependencies=["/db", "/q", "/k/l"])),
     Case(rule="2.4-5 uris become fetch", steps=(post(uris=["http://h/a.tgz", "http://h/b.txt"]), GET), shows=app(uris=ABSENT, fetch=[{"uri": "http://h/a.tgz", "extract": True}, {"uri": "http://h/b.txt", "extract": False}])),
+    Case(rule="2.4-5 what is unpacked is known by the end of its path", steps=(post(uris=["http://h/a.tar.gz?sig=1", "http://h/b.tar", "http://h/c.gz#x", "http://h/d.jar", "http://h/E.TGZ", "http://h.zip", "mailto:a.zip"]), GET), shows=app(fetch=[{"extract": extract} for extract in (True, True, True, False, False, False, False)])),
     Case(rule="2.4-5 fetch extracts by default", steps=(post(fetch=[{"uri": "http://h/b.txt"}]), GET), shows=app(fetch=[{"extract": True, "executable": False, "cache": False}])),
     Case(rule="2.4-6 ports lose their names", steps=(post(ports=[0, 0]), GET), shows=app(ports=ABSENT, portDefinitions=[{"port": 10000, "name": ABSENT}, {"port": 10001, "name": ABSENT}])),
     Case(rule="2.4-6 one default port", steps=(post(), GET), shows=app(portDefinitions=[{"port": 10000, "name": "default", "protocol": "tcp"}])),
@@ -178,6 +201,8 @@ CASES = (
     Case(rule="2.4-7 docker network and mappings move", steps=(post(container={"docker": {"image": "x", "network": "BRIDGE", "portMappings": [{"containerPort": 80}]}}), GET), shows=app(networks=[{"mode": "container/bridge"}], container={"docker": {"network": ABSENT, "portMappings": ABSENT}, "portMappings": [{"containerPort": 80, "hostPort": 0}]})),
     Case(rule="2.4-7 ipAddress becomes a network", steps=(post(ipAddress={"networkName": "n", "labels": {"a": "b"}}), GET), shows=app(ipAddress=ABSENT, networks=[{"name": "n", "mode": "container", "labels": {"a": "b"}}])),
     Case(rule="2.4-7 mixed networks in PUT", steps=(post(), put({"ipAddress": {"networkName": "n"}, "networks": [{"name": "m"}]})), status=500, shows={"message": "cannot mix deprecated and canonical network APIs"}),
+    Case(rule="2.4-7 mixed networks in PUT, be the new ones none", steps=(post(), put({"ipAddress": {"networkName": "n"}, "networks": []})), status=500, shows={"message": "cannot mix deprecated and canonical network APIs"}),
+    Case(rule="2.4-7 no networks in POST say nothing", steps=(post(ipAddress={"networkName": "n"}, networks=[]), GET), shows=app(networks=[{"name": "n"}])),
     Case(rule="2.4-7 mixed networks in POST", steps=(post(ipAddress={"networkName": "n"}, networks=[{"name": "m"}]),), status=422, shows=wrong("/", "must not specify both networks and ipAddress")),
     Case(rule="2.4-8 mappings do not stay on the host", steps=(post(container={"type": "MESOS", "portMappings": [{"containerPort": 80}]}), GET), shows=app(networks=HOST, container={"portMappings": ABSENT})),
     Case(rule="2.4-8 definitions only leave blank mappings", steps=(post(networks=[{"name": "n"}], portDefinitions=[{"port": 1}, {"port": 2}], container={"type": "MESOS", "portMappings": [{"containerPort": 80}]}), GET), shows=app(portDefinitions=ABSENT, container={"portMappings": [{"containerPort": 80}, {"containerPort": 0, "name": ABSENT}]})),
@@ -214,6 +239,13 @@ CASES = (
     Case(rule="2.4-23 repeated limits do", steps=(post(**LIMITS), put({"instances": 5} | LIMITS), GET), shows=app(resourceLimits={"cpus": "unlimited"}, executorResources={"cpus": 1.0})),
     Case(rule="2.4-24 whole PUT defaults what it leaves out", steps=(post(instances=0, cpus=2, env={"A": "b"}), put({"cmd": "sleep 2"}, "/v2/apps/a?partialUpdate=false"), GET), shows=app(instances=1, cpus=1.0, env=ABSENT)),
     Case(rule="2.4-24 anything but true is false", steps=(post(cpus=2), put({"cmd": "sleep 2"}, "/v2/apps/a?partialUpdate=foo"), GET), shows=app(cpus=1.0)),
+    # ---- 1.2 lists of apps
+    Case(rule="1.2 a new app of a list has only the ports that it names", steps=(("PUT", "/v2/apps", [{"id": "/a", "cmd": "sleep 1"}]), GET), shows=app(portDefinitions=[], networks=HOST, requirePorts=False)),
+    Case(rule="1.2 and so its checks may have none", steps=(("PUT", "/v2/apps", [{"id": "/a", "cmd": "sleep 1", "healthChecks": [HTTP_CHECK]}]),), status=422, shows=wrong("/healthChecks(0)", "Health check port indices must address an element of the ports array or container port mappings.")),
+    Case(rule="1.2 beyond the host it has the default one", steps=(("PUT", "/v2/apps", [{"id": "/a", "cmd": "sleep 1", "networks": [{"name": "n"}]}]), GET), shows=app(portDefinitions=ABSENT, container={"portMappings": [DEFAULT_MAPPING]})),
+    Case(rule="1.2 a whole app of a list has the default port", steps=(("PUT", "/v2/apps?partialUpdate=false", [{"id": "/a", "cmd": "sleep 1"}]), GET), shows=app(portDefinitions=[{"port": 10000, "name": "default"}])),
+    Case(rule="1.2 a new app of a list keeps its executor's resources", steps=(("PUT", "/v2/apps", [{"id": "/a", "cmd": "sleep 1", "executorResources": {}}]), GET), shows=app(executorResources={"cpus": 0.1})),
+    Case(rule="1.2 back to a version by a list, in any form of the time", steps=(post(cpus=1), put({"cpus": 2}), ("PUT", "/v2/apps", [{"id": "/a", "version": "2026-11-23T21:00:00.001+01:00"}]), GET), shows=app(cpus=1.0)),
     # ---- 3.1 versions
     Case(rule="3.1 a scale keeps the last config change", steps=(post(), put({"instances": 2}), GET), shows=app(version="2026-11-23T20:00:00.002Z", versionInfo={"lastScalingAt": "2026-11-23T20:00:00.002Z", "lastConfigChangeAt": "2026-11-23T20:00:00.001Z"})),
     Case(rule="3.1 a label is a config change", steps=(post(), put({"labels": {"a": "b"}}), GET), shows=app(versionInfo={"lastConfigChangeAt": "2026-11-23T20:00:00.002Z"})),

@@ -177,12 +177,34 @@ async def test_pods_that_keep_data_change_little(wire: Wire) -> None:
     bigger = DATA | {
         "containers": [DATA["containers"][0] | {"resources": {"cpus": 0.2, "mem": 32}, "endpoints": [{"name": "e", "hostPort": 1}]}]
     }
-    assert (await wire.put("/v2/pods/g/p", bigger)).json["details"][0]["errors"] == [
-        "cpus cannot be updated if a pod has persistent volumes",
-        "host ports cannot be updated if a pod has persistent volumes",
+    assert (await wire.put("/v2/pods/g/p", bigger)).json["details"] == [
+        {
+            "path": "/pod(0)",
+            "errors": [
+                "cpus cannot be updated if a pod has persistent volumes",
+                "host ports cannot be updated if a pod has persistent volumes",
+            ],
+        }
     ]
     other = DATA | {"volumes": [{"name": "data", "persistent": {"size": 20}}]}
-    assert (await wire.put("/v2/pods/g/p", other)).json == violations(("/", "persistent volumes cannot be updated"))
+    assert (await wire.put("/v2/pods/g/p", other)).json == violations(("/pod(0)", "persistent volumes cannot be updated"))
+
+
+async def test_a_pod_that_parts_with_its_data(wire: Wire) -> None:
+    """It is refused for the strategy, too, that such a pod has by default."""
+    assert (await wire.post("/v2/pods", DATA)).status == 201
+    container = {key: value for key, value in DATA["containers"][0].items() if key != "volumeMounts"}
+    reply = await wire.put("/v2/pods/g/p", {**DATA, "volumes": [], "containers": [container]})
+    assert reply.json == violations(
+        ("/pod(0)", "persistent volumes cannot be updated"), ("/pod(0)/upgradeStrategy/maximumOverCapacity", "got 1.0, expected 0.0")
+    )
+
+
+async def test_a_put_that_changes_nothing_answers_with_the_version_that_it_would_have_got(wire: Wire) -> None:
+    created = (await wire.post("/v2/pods", POD)).json
+    put = (await wire.put("/v2/pods/p", POD)).json
+    assert put["version"] > created["version"]
+    assert {**put, "version": created["version"]} == created == (await wire.get("/v2/pods/p")).json
 
 
 async def test_put_creates_a_pod_that_is_not_there(wire: Wire, engine: QuietEngine) -> None:

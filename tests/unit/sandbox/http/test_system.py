@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
+import pytest
+
 from quiet_engine import QuietEngine
 from shuren.sandbox.http.app import build_app
 from wire import Wire
@@ -54,6 +58,28 @@ async def test_metrics_info_and_the_rest(wire: Wire) -> None:
     assert (await wire.get("/config")).json == {"ha": True}
 
 
+@pytest.mark.parametrize(
+    ("path", "accept", "status", "kind"),
+    [
+        ("/metrics", "text/plain", 406, "application/json"),
+        ("/config", "text/html", 406, "application/json"),
+        ("/logging", "application/*", 200, "application/json"),
+        ("/metrics/prometheus", "*/*", 200, "text/plain"),
+        ("/metrics/prometheus", "text/*", 200, "text/plain"),
+        ("/metrics/prometheus", "application/json", 406, "application/json"),
+    ],
+)
+async def test_system_pages_are_for_who_takes_them(wire: Wire, path: str, accept: str, status: int, kind: str) -> None:
+    reply = await wire.get(path, headers={"Accept": accept})
+    assert (reply.status, reply.headers["Content-Type"]) == (status, kind)
+
+
+async def test_head_of_pods_says_only_that_there_can_be_some(wire: Wire) -> None:
+    reply = await wire.send("HEAD", "/v2/pods")
+    assert (reply.status, reply.body, "Content-Type" in reply.headers) == (200, b"", False)
+    assert (await wire.send("OPTIONS", "/v2/pods")).headers["Allow"] == "GET,POST,OPTIONS,HEAD"
+
+
 async def test_levels_of_loggers(wire: Wire) -> None:
     name = "shuren.test.levels"
     reply = await wire.post("/logging", {"logger": name, "level": "DEBUG"})
@@ -62,6 +88,11 @@ async def test_levels_of_loggers(wire: Wire) -> None:
     await wire.post("/logging", {"logger": name, "level": "error", "durationSeconds": 60})
     assert (await wire.get("/logging")).json[name] == "ERROR"
     assert "ROOT" in (await wire.get("/logging")).json
+    logging.getLogger(f"{name}.below")
+    for level, shown in (("warn", "WARN"), ("off", "OFF")):
+        await wire.post("/logging", {"logger": name, "level": level})
+        levels = (await wire.get("/logging")).json
+        assert (levels[name], levels[f"{name}.below"]) == (shown, f"{shown} (inherited)")
     bad = await wire.post("/logging", {"level": "loud"})
     assert bad.status == 422
     assert [detail["path"] for detail in bad.json["details"]] == ["/level", "/logger"]
