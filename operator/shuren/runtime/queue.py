@@ -59,7 +59,8 @@ class WorkQueue(Generic[K]):
         self._monotonic = monotonic
         self._backoff = backoff
         self._waiting: dict[K, _Entry] = {}
-        self._active: dict[K, float] = {}
+        self._active: dict[K, tuple[float, int]] = {}
+        """When, and at which priority, each key was taken that is being worked on."""
         self._urgent: set[K] = set()
         self._urgent_active: set[K] = set()
         self._again: dict[K, tuple[float, int]] = {}
@@ -141,7 +142,7 @@ class WorkQueue(Generic[K]):
             if entry is None or entry.ticket != ticket:
                 continue
             del self._waiting[key]
-            self._active[key] = now
+            self._active[key] = now, entry.priority
             if key in self._urgent:
                 self._urgent.discard(key)
                 self._urgent_active.add(key)
@@ -174,8 +175,11 @@ class WorkQueue(Generic[K]):
         self.forget(key)
         self._finish(key, None if requeue_after is None else (self._monotonic() + requeue_after, Priority.RETRY))
 
-    def retry(self, key: K, *, after: float | None = None) -> float:
+    def retry(self, key: K, *, after: float | None = None, undiminished: bool = False) -> float:
         """The pass failed: run again after the key's back-off, or after exactly `after` seconds. Returns the delay.
+
+        It runs at the priority of a retry, and `undiminished` at that at which it was taken: for a pass that met a race and has not done
+        yet what it was taken for. Behind ten thousand passes of lesser worth it would be the last of all.
 
         A pass that a signal brought forward, before the last back-off was over, says nothing of how long the trouble lasts: its failure
         leaves the back-off as it is. Else a moment's outage with a few signals in it would cost minutes.
@@ -193,7 +197,8 @@ class WorkQueue(Generic[K]):
         else:
             delay = self._backoff.delay(self._failures[key])
             self._due[key] = now + delay
-        self._finish(key, (now + delay, Priority.RETRY))
+        _, taken_at = self._active.get(key, (now, Priority.RETRY))
+        self._finish(key, (now + delay, taken_at if undiminished else Priority.RETRY))
         return delay
 
     def _finish(self, key: K, wish: tuple[float, int] | None) -> None:
@@ -264,12 +269,12 @@ class WorkQueue(Generic[K]):
 
     def longest_running(self) -> float:
         """Age in seconds of the oldest pass under way, 0 when there is none."""
-        return max((self._monotonic() - since for since in self._active.values()), default=0.0)
+        return max((self._monotonic() - since for since, _ in self._active.values()), default=0.0)
 
     def unfinished(self) -> float:
         """Ages in seconds of all passes under way, together."""
         now = self._monotonic()
-        return sum(now - since for since in self._active.values())
+        return sum(now - since for since, _ in self._active.values())
 
     def next_delay(self) -> float | None:
         """Seconds until the earliest delayed key, None when nothing is delayed."""

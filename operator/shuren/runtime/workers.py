@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _CONFLICT_DELAY = 0.2
 """Seconds before a pass that met a conflict looks again: the change that it met is usually on its way through the watch."""
+_RACES = 5
+"""Conflicts in a row that are taken for races; more of them are a trouble like any other."""
 
 
 class Result(Enum):
@@ -161,7 +163,8 @@ class Workers:
                 self._on_fenced(error)
             return Result.FENCED
         except Conflict as error:
-            delay = self._queue.retry(key, after=_CONFLICT_DELAY if self._queue.failures(key) < 5 else None)  # noqa: PLR2004 - then it is no race
+            race = self._queue.failures(key) < _RACES
+            delay = self._queue.retry(key, after=_CONFLICT_DELAY if race else None, undiminished=race)
             log.info("conflict, looking again in %.1f s: %s", delay, error)
             return Result.CONFLICT
         except Transient as error:

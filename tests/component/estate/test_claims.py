@@ -18,7 +18,7 @@ from shuren.controllers.estate.claims import Claims
 from shuren.domain import claims as rules
 from shuren.domain.errors import Conflict, Fenced, NotOurs, ShurenError, UnknownOutcome, Unreachable
 from shuren.domain.identity import Claim
-from shuren.ports.zookeeper import SetData
+from shuren.ports.zookeeper import Create, SetData
 
 
 class Party:
@@ -203,6 +203,24 @@ async def test_a_bucket_that_changed_meanwhile_is_a_conflict_and_then_read() -> 
         assert party.claims.get(neighbour) == _claim(neighbour, uid="u7")
         await party.claims.release(_claim("/a"))
         assert party.claims.app_ids == {neighbour}
+
+
+async def test_a_bucket_that_changes_just_before_it_is_written_is_read_first_and_nobody_is_refused() -> None:
+    party = await _party()
+    neighbour = next(f"/n{n}" for n in range(10_000) if rules.bucket_of(f"/n{n}") == rules.bucket_of("/a"))
+    path = f"{ROOT}/owners/{rules.bucket_name(rules.bucket_of('/a'))}"
+    foreigner = FakeZooKeeper(party.session.tree)
+
+    def come_between(moment: Moment, what: str) -> None:
+        if "/owners" in what and moment is Moment.AFTER:
+            party.session.hook = None
+            foreigner.tree.apply(foreigner.session_id, [Create(path=path, data=rules.encode([_claim(neighbour, uid="u7")]))])
+
+    async with running(party.claims.run()):
+        party.session.hook = come_between
+        await party.claims.claim(_claim("/a"))
+        assert party.session.hook is None
+        assert party.claims.app_ids == {"/a", neighbour}
 
 
 @pytest.mark.parametrize("happened", ["written", "lost"])

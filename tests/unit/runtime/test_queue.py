@@ -127,6 +127,18 @@ def test_a_fresh_edit_of_a_failing_key_does_not_wait_for_its_back_off(clock: Man
     assert key(q.take_now()) == "a"
 
 
+def test_a_pass_that_met_a_race_comes_again_at_the_priority_at_which_it_was_taken(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("fresh", priority=Priority.USER)
+    q.add("other", priority=Priority.EXTERNAL)
+    assert key(q.take_now()) == "fresh"
+    assert q.retry("fresh", after=0.2, undiminished=True) == 0.2
+    clock.shift(0.3)
+    assert q.depth == 2
+    assert q.urgent == 1
+    assert key(q.take_now()) == "fresh"
+
+
 def test_requeue_after_runs_later_but_a_signal_meanwhile_runs_sooner(clock: ManualClock) -> None:
     q = queue(clock)
     q.add("a")

@@ -11,7 +11,7 @@ from shuren.domain.errors import Conflict, Denied, Fenced, NotOurs, Transient
 from shuren.domain.identity import ObjectKey
 from shuren.runtime.backoff import Backoff
 from shuren.runtime.controller import Outcome
-from shuren.runtime.queue import WorkQueue
+from shuren.runtime.queue import Priority, WorkQueue
 from shuren.runtime.workers import CURRENT_PASS, PassInfo, Result, Workers, beside
 
 A = ObjectKey(kind="Thing", namespace="n", name="a")
@@ -228,6 +228,27 @@ async def test_conflicts_that_go_on_are_no_race_and_slow_down(start: Start) -> N
         rig.clock.shift(delays[-1])
         rig.queue.kick()
     assert delays == pytest.approx([0.2, 0.2, 0.2, 0.2, 0.2, 32.0, 64.0])
+
+
+async def test_a_fresh_edit_that_met_a_race_does_not_wait_behind_everything_else(start: Start) -> None:
+    done: list[ObjectKey] = []
+
+    async def one_race(key: ObjectKey) -> Outcome:
+        done.append(key)
+        if done == [A]:
+            rig.queue.add(B)
+            raise Conflict("changed")
+        return Outcome()
+
+    rig = Rig(one_race, limit=1)
+    rig.queue.add(A, priority=Priority.USER)
+    start(rig)
+    await rig.until(lambda: rig.results == [Result.CONFLICT, Result.SUCCESS])
+    rig.queue.add(B, after=0.2)  # ready before A, and of lesser worth
+    rig.clock.shift(0.3)
+    rig.queue.kick()
+    await rig.until(lambda: len(done) == 4)
+    assert done == [A, B, A, B]
 
 
 async def test_observers_and_hooks_are_optional() -> None:

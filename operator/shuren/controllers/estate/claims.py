@@ -266,6 +266,9 @@ class Claims:
             by_bucket.setdefault(claims.bucket_of(item.change.claim.app_id), []).append(item)
         groups: list[_Group] = []
         for number, items in by_bucket.items():
+            if number in self._unread or number in self._stale:
+                self._asked += items  # it has just changed, mostly by our own last write, and is read before anything else is written
+                continue
             step = self._step(number, items)
             if step is None:
                 continue
@@ -277,11 +280,7 @@ class Claims:
 
     def _step(self, number: int, items: list[_Asked]) -> _Step | None:
         """The bucket after all changes that are allowed; whoever is refused, or has what it wants, gets its answer now."""
-        bucket = self._buckets[number]
-        if number in self._unread or number in self._stale:
-            self._refuse(items, Conflict(f"{_path(number)} has just changed or is not read yet; look again"))
-            return None
-        held = bucket.claims
+        held = self._buckets[number].claims
         takers: list[_Asked] = []
         for item in items:
             try:
