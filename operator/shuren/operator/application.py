@@ -72,6 +72,8 @@ VERSION_ANNOTATION = "paas.shurenyun.com/version"
 _OUR_SERVICES = f"{SERVICE_MANAGED_BY_LABEL}={MANAGED_BY}"
 _OUR_SLICES = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 _STALLED_AFTER = 60.0
+_FIRST_PICTURE = 5.0
+"""Seconds after which a new leader looks at apps whose cluster has not been read."""
 _BURST = 0.01
 """Seconds for which changes of tasks are gathered before a service is looked at: a roll-out changes many at once."""
 
@@ -317,11 +319,17 @@ class Application:
         self.services.gates.forget()
         self.shard_maps.forget()
         self.estate.start_leading()
+        # a pass before its cluster is read finds nothing out; when it is, all of its apps are signalled
+        unread = frozenset().union(*(triggers.on_cluster(self.store, key.name) for key in self.store.keys(MESOS_CLUSTERS.kind)))
         for resource in KINDS:
             # an object without status looks finished to kstatus: it must not wait behind those that have one
             fresh = self.store.lookup(resource.kind, STATE, NO_STATUS)
             for key in self.store.keys(resource.kind):
-                self.queue.add(key, priority=Priority.USER if key in fresh else Priority.RESYNC)
+                self.queue.discard(key)  # what a standby gathered says no more than this list
+                if key in fresh:
+                    self.queue.add(key, priority=Priority.USER)
+                else:
+                    self.queue.add(key, priority=Priority.RESYNC, after=_FIRST_PICTURE if key in unread else 0.0)
         self.queue.resume()
 
     async def _shut_down(self, tasks: Collection[asyncio.Task[None]]) -> None:

@@ -117,6 +117,12 @@ class WorkQueue(Generic[K]):
             self._urgent.add(key)
         heapq.heappush(self._ready, (-entry.priority, entry.ready_at, entry.ticket, key))
 
+    def discard(self, key: K) -> None:
+        """Forget that a key waits, with its back-off; a pass under way goes on."""
+        self._waiting.pop(key, None)  # what the heaps hold of it is stale by this
+        self._urgent.discard(key)
+        self.forget(key)
+
     # ------------------------------------------------------------------------------------------------ taking
 
     async def take(self) -> Taken[K] | None:

@@ -251,6 +251,24 @@ async def test_a_follower_reads_but_does_not_lead_until_it_does() -> None:
         assert (claim.namespace, claim.name, claim.epoch) == ("shop", "web", 1)
 
 
+async def test_apps_are_told_once_in_a_term_when_everything_can_be_decided() -> None:
+    """Ten thousand passes that find that nothing can be decided yet would keep what they wait for from happening."""
+    async with estate_world() as world:
+        world.lead.leads = False
+        cluster = await world.ensure()
+        await world.pass_time(5)
+        assert cluster.view.synced
+        assert (world.heard.all, world.heard.apps) == ([], [])
+        world.lead.leads = True
+        world.estate.start_leading()
+        await world.pass_time(2)
+        assert (world.heard.all, world.heard.apps) == (["test"], [])
+    async with estate_world() as world:
+        await world.ensure()
+        await world.pass_time(5)
+        assert (world.heard.all, world.heard.apps) == (["test"], []), "also when the epoch is there before the picture"
+
+
 async def test_whoever_was_fenced_does_not_raise_the_epoch_again_in_the_same_term() -> None:
     async with estate_world() as world:
         cluster = await world.ensure()
@@ -293,6 +311,7 @@ async def test_a_root_of_another_installation_is_left_alone_and_told() -> None:
         assert found is not None
         assert (found.kind, found.reason) == (Blocked.STALLED, "ForeignInstallation")
         assert view_of(cluster).problem is not None
+        assert world.heard.all == ["test"], "apps are told why nothing happens"
         assert world.tree.dump() == before
         world.tree._nodes[f"{ROOT}/meta"].data = b'{"installation":"here"}'
         await world.pass_time(40)

@@ -128,6 +128,23 @@ async def test_a_new_leader_passes_everything_those_without_status_first() -> No
         assert waiting(application) == {"web": Priority.RESYNC, "other": Priority.USER, "bj1": Priority.RESYNC}
 
 
+async def test_a_new_leader_does_not_pass_apps_whose_cluster_it_has_not_read_yet() -> None:
+    clock = ManualClock()
+    async with made(clock=clock) as application:
+        put(application, CLUSTER, status={})
+        put(application, APP, spec={"clusterRef": {"name": "bj1"}}, status={})
+        put(application, OTHER, spec={"clusterRef": {"name": "nowhere"}}, status={})
+        application.queue.add(APP, priority=Priority.USER)  # as a standby gathers it
+        application._start_leading()
+        assert waiting(application) == {"bj1": Priority.RESYNC, "other": Priority.RESYNC}
+        application.all_changed("bj1")
+        assert waiting(application) == {"web": Priority.RESYNC}
+        application._start_leading()
+        waiting(application)
+        clock.shift(5)
+        assert waiting(application) == {"web": Priority.RESYNC}, "a cluster that cannot be read is told all the same"
+
+
 async def test_news_of_a_cluster_reach_those_they_concern() -> None:
     async with made() as application:
         put(application, APP, spec={"clusterRef": {"name": "bj1"}})

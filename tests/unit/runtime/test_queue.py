@@ -127,6 +127,23 @@ def test_a_fresh_edit_of_a_failing_key_does_not_wait_for_its_back_off(clock: Man
     assert key(q.take_now()) == "a"
 
 
+def test_a_discarded_key_does_not_wait_any_more(clock: ManualClock) -> None:
+    q = queue(clock)
+    q.add("a", priority=Priority.USER)
+    q.add("b", after=1)
+    q.discard("a")
+    q.discard("b")
+    q.discard("never added")
+    clock.shift(2)
+    assert (len(q), q.urgent, q.take_now()) == (0, 0, None)
+    q.add("a", priority=Priority.RESYNC)
+    taken = q.take_now()
+    assert taken is not None
+    assert taken.priority == Priority.RESYNC
+    q.discard("a")
+    assert q.active == 1
+
+
 def test_a_pass_that_met_a_race_comes_again_at_the_priority_at_which_it_was_taken(clock: ManualClock) -> None:
     q = queue(clock)
     q.add("fresh", priority=Priority.USER)

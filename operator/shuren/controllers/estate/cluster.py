@@ -468,8 +468,10 @@ class Cluster:
                 epoch = await self.zookeeper.take_over(holder=self._identity.holder, installation=self._identity.installation)
             except (NotOurs, Denied) as error:
                 reason = _FOREIGN if isinstance(error, NotOurs) else _DENIED
-                self.obstacle = Obstacle(kind=Blocked.STALLED, reason=reason, message=str(error))
+                before, self.obstacle = self.obstacle, Obstacle(kind=Blocked.STALLED, reason=reason, message=str(error))
                 self._listener.cluster_changed(self.name)
+                if self.obstacle != before:
+                    self._tell_all()
                 await self._clock.sleep(_FOREIGN_BEAT)
                 continue
             except ShurenError as error:
@@ -490,7 +492,7 @@ class Cluster:
             self.shards.look()
             self.directory.changed()
             self._listener.cluster_changed(self.name)
-            self._listener.all_changed(self.name)
+            self._tell_all()
 
     async def _read_zookeeper_version(self) -> None:
         """Once per session: another one may be on another server."""
@@ -547,7 +549,9 @@ class Cluster:
     # ------------------------------------------------------------------------------------------------ signals
 
     def _apps_changed(self, app_ids: frozenset[str]) -> None:
-        self._check_complete()
+        if not self._complete:
+            self._check_complete()  # the first whole picture is told to all, once; half a picture is no news
+            return
         self.directory.changed(app_ids)
         self._listener.apps_changed(self.name, app_ids)
 
@@ -581,8 +585,13 @@ class Cluster:
         if not self._complete and self.synced:
             self._complete = True
             self.directory.changed()
-            self._listener.all_changed(self.name)
+            self._tell_all()
             self._listener.cluster_changed(self.name)
+
+    def _tell_all(self) -> None:
+        """Once in a term: everything of this cluster can be decided now. Said sooner, each pass would find that it cannot be yet."""
+        if self._complete and (self.leading or self.obstacle is not None):
+            self._listener.all_changed(self.name)
 
     def _session_changed(self, session: Session) -> None:
         if session is Session.CONNECTED:
