@@ -107,10 +107,13 @@ class ZooKeeper(Protocol):
     async def version(self) -> str:
         """Release of the server that this session is on, e.g. 3.8.0; empty when it does not tell. Unreachable."""
 
-    def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, path: str, wake: Callable[[], None], *, known: Callable[[], int | None] | None = None) -> Callable[[], None]:
         """Call `wake` (in the event loop) whenever data, existence or children of `path` may have changed, and on each new session.
 
         A hint only: look again. Returns a function that ends the watch.
+
+        `known` tells the version of the data that the caller has (None: no node; -1: it has none). Then children are not watched, and what
+        the caller knows already, mostly since it wrote it itself, is not told.
         """
 
     def on_session(self, listener: Callable[[Session], None]) -> None:

@@ -9,6 +9,9 @@ import pytest
 from paasapp_scenarios import broken
 from paasapp_world import FINALIZER, World
 from shuren.clients.fakes.marathon_tasks import Behaviour
+from shuren.domain.app.snapshot import Problem
+from shuren.domain.app.work import SETTLE
+from shuren.domain.errors import FieldError
 from shuren.ports.kubernetes import CONTROLLER_REVISIONS, NAMESPACES
 
 
@@ -55,6 +58,30 @@ async def test_while_others_wait_the_first_status_is_left_to_the_pass_that_follo
     assert [step for step in world.steps if "apply-status" in step] == []
     await world.round()
     assert len([step for step in world.steps if "apply-status" in step]) == 1
+
+
+async def test_while_others_wait_a_suspended_app_is_not_created() -> None:
+    world = World()
+    world.crowded = True
+    world.apply(management={"suspend": True})
+    await world.round()
+    assert world.marathon.definitions == {}
+    assert world.conditions()["Suspended"] == ("True", "Suspended")
+
+
+async def test_while_others_wait_a_refusal_is_told_at_once_and_what_else_is_known_after_it() -> None:
+    world = World()
+    world.crowded = True
+    world.adviser = lambda _definition, _cluster: (Problem(reason="Trap", message="a trap"),)
+    world.marathon.judge = lambda _: [FieldError(path="/cpus", message="too many")]
+    world.apply()
+    await world.round()
+    assert world.conditions()["Stalled"] == ("True", "RefusedByMarathon")
+    assert "Advice" not in world.conditions()
+    world.clock.shift(SETTLE)
+    await world.round()
+    assert world.conditions()["Stalled"] == ("True", "RefusedByMarathon")
+    assert world.conditions()["Advice"] == ("True", "Trap")
 
 
 async def test_nothing_is_done_about_a_new_app_until_it_is_seen_and_nothing_that_happens_meanwhile_is_lost() -> None:

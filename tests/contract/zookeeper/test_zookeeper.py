@@ -156,6 +156,40 @@ async def test_names_and_data_may_be_chinese(client: ZooKeeper, root: str) -> No
     assert await client.children(root) == ("数人云",)
 
 
+async def test_a_watch_that_tells_what_it_knows_is_not_woken_for_that(client: ZooKeeper, other: ZooKeeper, root: str) -> None:
+    path, known, woken = f"{root}/k", [-1], asyncio.Event()
+    client.watch(path, woken.set, known=lambda: known[0])
+    await _armed(client)
+
+    async def until_told() -> None:
+        async with asyncio.timeout(20):
+            await woken.wait()
+        await _armed(client)
+        woken.clear()
+
+    await other.commit([Create(path=path)])
+    await until_told()
+    known[0] = 0
+    for _ in range(3):
+        version = (await client.commit([SetData(path=path, data=b"mine", version=known[0])]))[0]
+        assert version is not None
+        known[0] = version
+    await client.commit([Create(path=f"{path}/child")])
+    known[0] = 2  # it takes the last change for news
+    await client.commit([SetData(path=path, data=b"mine", version=3)])
+    await until_told()
+    known[0] = 4
+    await client.get(path)
+    assert not woken.is_set(), "neither its own writes nor a child are news"
+    await other.commit([SetData(path=path, data=b"theirs", version=4)])
+    await until_told()
+    known[0] = 0
+    await other.commit([Delete(path=f"{path}/child"), Delete(path=path)])
+    await until_told()
+    await other.commit([Create(path=path)])
+    await until_told()
+
+
 async def test_an_ended_watch_is_silent(client: ZooKeeper, other: ZooKeeper, root: str) -> None:
     silent, heard = asyncio.Event(), asyncio.Event()
     end = client.watch(f"{root}/w", silent.set)

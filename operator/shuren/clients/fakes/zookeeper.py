@@ -6,6 +6,7 @@ write (raise UnknownOutcome in its AFTER to lose an answer, `Crash` to end the p
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -238,15 +239,32 @@ class FakeZooKeeper:
         self._ready()
         return "3.8.0"
 
-    def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, path: str, wake: Callable[[], None], *, known: Callable[[], int | None] | None = None) -> Callable[[], None]:
         """See the port."""
-        self._watches[path].append(wake)
+        there = self._version(path) is not None
+
+        def unless_known() -> None:
+            """Compared when all that runs now is done: whoever wrote has its answer then. What comes or goes is told in any case."""
+            nonlocal there
+            before, there = there, self._version(path) is not None
+            asyncio.get_running_loop().call_soon(compare, before and there)
+
+        def compare(changed: bool) -> None:  # noqa: FBT001 - handed over by position
+            if not changed or known is None or known() != self._version(path):
+                wake()
+
+        told = wake if known is None else unless_known
+        self._watches[path].append(told)
 
         def end() -> None:
-            if wake in self._watches[path]:
-                self._watches[path].remove(wake)
+            if told in self._watches[path]:
+                self._watches[path].remove(told)
 
         return end
+
+    def _version(self, path: str) -> int | None:
+        found = self.tree.node(path)
+        return None if found is None else found.version
 
     def on_session(self, listener: Callable[[Session], None]) -> None:
         """See the port."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from kazoo import exceptions
 from kazoo.client import KazooClient, TransactionRequest
 from kazoo.handlers.threading import KazooTimeoutError
-from kazoo.protocol.states import KazooState
+from kazoo.protocol.states import EventType, KazooState, WatchedEvent
 from kazoo.security import ACL, make_acl, make_digest_acl
 
 from shuren.clients.zookeeper.sasl import Connection
@@ -67,6 +67,14 @@ class _Async(Protocol):
     def get(self) -> Any: ...
 
 
+@dataclass(frozen=True, eq=False)
+class _Watch:
+    """Who wants to know of a path; `known` as in the port."""
+
+    wake: Callable[[], None]
+    known: Callable[[], int | None] | None
+
+
 class ZooKeeperClient:
     """See the port. `hosts` as `a:2181,b:2181`; `session_timeout` in seconds."""
 
@@ -99,9 +107,9 @@ class ZooKeeperClient:
         self._connected = asyncio.Event()
         """Set when the first session begins."""
         self._listeners: list[Callable[[Session], None]] = []
-        self._watches: dict[str, list[Callable[[], None]]] = {}
+        self._watches: dict[str, list[_Watch]] = {}
         self._armed: set[str] = set()
-        self._callbacks: dict[str, Callable[[object], None]] = {}
+        self._callbacks: dict[str, Callable[[WatchedEvent], None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connect(self, *, within: float = 15.0) -> None:
@@ -317,75 +325,84 @@ class ZooKeeperClient:
 
     # ------------------------------------------------------------------------------------------------ watches
 
-    def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, path: str, wake: Callable[[], None], *, known: Callable[[], int | None] | None = None) -> Callable[[], None]:
         """See the port."""
-        self._watches.setdefault(path, []).append(wake)
+        watch = _Watch(wake, known)
+        self._watches.setdefault(path, []).append(watch)
         # one object per path: kazoo keeps a set, so that a watch left again before it has fired does not pile up
-        self._callbacks.setdefault(path, lambda _: self._fired(path))
+        self._callbacks.setdefault(path, lambda event: self._fired(path, event))
         self._arm(path)
 
         def end() -> None:
-            wakes = self._watches.get(path, [])
-            if wake in wakes:
-                wakes.remove(wake)
-            if not wakes:
+            watches = self._watches.get(path, [])
+            if watch in watches:
+                watches.remove(watch)
+            if not watches:
                 self._watches.pop(path, None)
                 self._callbacks.pop(path, None)
 
         return end
 
     def _wake(self, path: str) -> None:
-        for wake in list(self._watches.get(path, ())):
-            wake()
+        for watch in list(self._watches.get(path, ())):
+            watch.wake()
 
-    def _arm(self, path: str) -> None:
+    def _arm(self, path: str, *, changed: bool = False) -> None:
         """Leave one-shot watches for existence, data and children; the first that fires takes them as used up.
 
         Both are sent before this returns, and so before whatever a woken caller reads: a change after its reading fires them. (Sent one
         after the other, the second lost changes between that reading and its own arrival.)
+
+        `changed`: the data has, and whoever tells what it knows is woken when the answer has another version.
         """
-        fired = self._callbacks.get(path)
-        if path in self._armed or self._loop is None or fired is None:
+        callback = self._callbacks.get(path)
+        if path in self._armed or self._loop is None or callback is None:
             return
         self._armed.add(path)
         try:
-            asked = [
-                self._ask(lambda: self._kazoo.exists_async(path, watch=fired)),
-                self._ask(lambda: self._kazoo.get_children_async(path, watch=fired)),
-            ]
+            asked = [self._ask(lambda: self._kazoo.exists_async(path, watch=callback))]
+            if any(watch.known is None for watch in self._watches[path]):
+                asked.append(self._ask(lambda: self._kazoo.get_children_async(path, watch=callback)))
         except exceptions.KazooException as error:
             self._not_armed(path, error)
             return
-        task = self._loop.create_task(self._armed_now(path, asked))
+        task = self._loop.create_task(self._armed_now(path, asked, changed=changed))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _armed_now(self, path: str, asked: Sequence[asyncio.Future[Any]]) -> None:
+    async def _armed_now(self, path: str, asked: Sequence[asyncio.Future[Any]], *, changed: bool) -> None:
         done, late = await asyncio.wait(asked, timeout=self._timeout)
         for future in late:
             future.cancel()
         errors = [e for f in done if not f.cancelled() and (e := f.exception()) and not isinstance(e, exceptions.NoNodeError)]
         if late or errors:
             self._not_armed(path, errors[0] if errors else TimeoutError())
+        if not changed:
+            return
+        there = asked[0]
+        stat = there.result() if there in done and not there.cancelled() and there.exception() is None else None
+        for watch in list(self._watches.get(path, ())):
+            if watch.known is not None and (late or errors or watch.known() != (None if stat is None else stat.version)):
+                watch.wake()
 
     def _not_armed(self, path: str, error: BaseException) -> None:
         """Armed again with the next session; the caller's own resync covers the time until then."""
         self._armed.discard(path)
         log.debug("watch of %s could not be left: %r", path, error)
 
-    def _fired(self, path: str) -> None:
+    def _fired(self, path: str, event: WatchedEvent) -> None:
         """Called in kazoo's thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._rearm, path)
+            self._loop.call_soon_threadsafe(self._rearm, path, event.type == EventType.CHANGED)
 
-    def _rearm(self, path: str) -> None:
-        if path not in self._watches:
-            self._armed.discard(path)
-            return
+    def _rearm(self, path: str, changed: bool) -> None:  # noqa: FBT001 - handed over by position
         self._armed.discard(path)
-        if self._session is Session.CONNECTED:
-            self._arm(path)
-            self._wake(path)
+        if path in self._watches and self._session is Session.CONNECTED:
+            self._arm(path, changed=changed)
+            # what was deleted may be there again under a version that somebody knows: only a change is compared
+            for watch in list(self._watches[path]):
+                if watch.known is None or not changed:
+                    watch.wake()
 
 
 def _only(digest: Digest) -> list[ACL]:

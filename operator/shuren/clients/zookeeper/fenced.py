@@ -121,9 +121,9 @@ class FencedRoot:
         """See the port."""
         return await self._zookeeper.version()
 
-    def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, path: str, wake: Callable[[], None], *, known: Callable[[], int | None] | None = None) -> Callable[[], None]:
         """See the port."""
-        return self._zookeeper.watch(self._root + path, wake)
+        return self._zookeeper.watch(self._root + path, wake, known=known)
 
     def on_session(self, listener: Callable[[Session], None]) -> None:
         """See the port."""
@@ -170,9 +170,9 @@ class _Whole:
         """See the port."""
         return await self._zookeeper.version()
 
-    def watch(self, path: str, wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, path: str, wake: Callable[[], None], *, known: Callable[[], int | None] | None = None) -> Callable[[], None]:
         """See the port."""
-        return self._zookeeper.watch(path, wake)
+        return self._zookeeper.watch(path, wake, known=known)
 
     def on_session(self, listener: Callable[[Session], None]) -> None:
         """See the port."""

@@ -130,7 +130,7 @@ class Claims:
 
     async def run(self) -> None:
         """Keep the picture and write what is asked for, until cancelled; then nobody is left waiting."""
-        unwatch = [self._zookeeper.watch(_path(number), self._waker(number)) for number in range(BUCKETS)]
+        unwatch = [self._zookeeper.watch(_path(number), self._waker(number), known=self._known(number)) for number in range(BUCKETS)]
         failures = 0
         try:
             while True:
@@ -160,6 +160,10 @@ class Claims:
             self._wake.set()
 
         return wake
+
+    def _known(self, number: int) -> Callable[[], int | None]:
+        """The version that is in the picture: what was written here is not read again."""
+        return lambda: -1 if number in self._unread else self._buckets[number].version
 
     def _failed(self, error: ShurenError) -> None:
         if str(error) != self.error:

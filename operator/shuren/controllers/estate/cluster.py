@@ -39,6 +39,7 @@ from shuren.ports.clock import Clock
 from shuren.ports.kubernetes import MESOS_CLUSTERS
 from shuren.ports.leadership import Leadership
 from shuren.ports.zookeeper import FencedZooKeeper, Session
+from shuren.runtime.waiting import sleep_or
 from shuren.runtime.workers import beside
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ _FOREIGN = "ForeignInstallation"
 _DENIED = "ZooKeeperDenied"
 _FOREIGN_BEAT = 30.0
 _LOOK_AGAIN = 0.1
+_CROWD = 200
+"""So many passes that may end in a write are a crowd."""
 
 
 class Cluster:
@@ -93,6 +96,7 @@ class Cluster:
             expected=lambda: self.claims.app_ids if self.claims.synced else frozenset(),
             pace=pace,
             chance=chance,
+            crowded=lambda: coming() > _CROWD,
         )
         self.publications = Publications(zookeeper=connection.zookeeper, clock=clock, changed=lambda: self._services_changed(None))
         self.directory = Directory(
@@ -529,22 +533,13 @@ class Cluster:
                 if left is None or given_up:
                     await self._state.wait()
                 else:
-                    await self._state_or(left)
+                    await sleep_or(self._clock, left, self._state)
                 continue
             if not given_up:
                 given_up = True
                 self._listener.cluster_changed(self.name)
                 self._listener.reachability_changed(self.name)
             await self._state.wait()
-
-    async def _state_or(self, seconds: float) -> None:
-        sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
-        waiter = asyncio.ensure_future(self._state.wait())
-        try:
-            await asyncio.wait({sleeper, waiter}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeper.cancel()
-            waiter.cancel()
 
     # ------------------------------------------------------------------------------------------------ signals
 

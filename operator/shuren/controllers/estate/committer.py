@@ -27,6 +27,7 @@ from shuren.ports.clock import Clock
 from shuren.ports.leadership import Leadership
 from shuren.ports.marathon import Faulted, Marathon
 from shuren.runtime.limits import TokenBucket
+from shuren.runtime.waiting import sleep_or
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +233,7 @@ class Committer:
                     only_forced=self._only_forced,
                 )
                 if not batch:
-                    await self._pause(self.policy.poll)
+                    await sleep_or(self._clock, self.policy.poll, self._wake)
                     continue
                 wait = self._worth_waiting(batch)
                 if wait > _SOON:
@@ -280,16 +281,6 @@ class Committer:
                 else:
                     why = "Marathon runs as many deployments as it may (spec.marathon.limits), or answers slowly"
                     self._fail([ticket], Throttled(f"{ticket.write.app_id} could not be written for {self.policy.patience:g} s: {why}"))
-
-    async def _pause(self, seconds: float) -> None:
-        """Until a write arrives, a lock goes, or the time is over."""
-        sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
-        waker = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeper.cancel()
-            waker.cancel()
 
     def _held(self) -> Collection[str]:
         """Apps in shared deployments of ours: a write of theirs would be refused, or end the deployment for all."""

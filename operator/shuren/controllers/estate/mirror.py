@@ -19,6 +19,7 @@ from shuren.domain.errors import Denied, ShurenError, Unreachable
 from shuren.domain.marathon.state import ActualApp, Deployment, MarathonInfo, QueueItem
 from shuren.ports.clock import Clock
 from shuren.ports.marathon import Marathon
+from shuren.runtime.waiting import sleep_or
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ class Mirror:
     """See the module. `apps_changed` and `state_changed` (reachability, first picture, number of deployments) are called in the event loop.
 
     `expected` are ids that ought to be in the first list (those claimed), so that one that is cut short at the very start is noticed
-    too. `chance` gives numbers in 0..1 that spread retries.
+    too. `chance` gives numbers in 0..1 that spread retries. `crowded` tells whether many resources wait that nothing
+    has been done for yet: what would be read now is looked at only after them.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Mirror:
         expected: Callable[[], Collection[str]] = frozenset,
         pace: Pace | None = None,
         chance: Callable[[], float] = lambda: 0.5,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._marathon = marathon
         self._clock = clock
@@ -63,6 +66,7 @@ class Mirror:
         self._expected = expected
         self._pace = pace or Pace()
         self._chance = chance
+        self._crowded = crowded
         self._apps: dict[str, ActualApp] = {}
         self._deployments: dict[str, Deployment] = {}
         self._deployment_of: dict[str, Deployment] = {}
@@ -246,7 +250,10 @@ class Mirror:
         return min(self._bulk_at + self._pace.resync, self._progress_at + self._progress_beat())
 
     def _bulk_allowed(self) -> float:
-        return self._bulk_at + max(self._pace.bulk_gap, self._pace.bulk_rest * self._bulk_took) if self.synced else float("-inf")
+        if not self.synced:
+            return float("-inf")
+        rest = self._pace.bulk_rest_crowded if self._crowded() else self._pace.bulk_rest
+        return self._bulk_at + max(self._pace.bulk_gap, rest * self._bulk_took)
 
     def _progress_beat(self) -> float:
         if not self._deployments and not self._queue:
@@ -256,14 +263,8 @@ class Mirror:
     async def _sleep_or_wake(self, seconds: float | None) -> None:
         if seconds is None:
             await self._wake.wait()
-            return
-        sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
-        waker = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeper.cancel()
-            waker.cancel()
+        else:
+            await sleep_or(self._clock, seconds, self._wake)
 
     # ------------------------------------------------------------------------------------------------ reading
 

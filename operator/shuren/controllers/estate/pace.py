@@ -12,7 +12,8 @@ class Pace:
     The first read waits up to `attach` for the event stream. Events are gathered for `gather` before anything is read. Up to a hundredth of
     all apps, but at least `few` and at most `many`, are then read one by one, as long as a budget of `burst` such reads, refilled at
     `singles` a second, lasts; else everything is read at once.
-    Bulk reads are at least `bulk_gap` apart, and `bulk_rest` times as long as the last one took, which bounds their share of a core.
+    Bulk reads are at least `bulk_gap` apart, and `bulk_rest` times as long as the last one took, which bounds their share of a core
+    (`bulk_rest_crowded` times while many new resources wait).
     While something deploys or waits, deployments and queue are read every `progress` seconds, slowing down to `progress_slowest` while
     they do not change, and after an event not sooner than `progress_gap`. `resync` is the distance of bulk reads when nothing happens.
     """
@@ -25,6 +26,7 @@ class Pace:
     burst: float = 100.0
     bulk_gap: float = 0.25
     bulk_rest: float = 4.0
+    bulk_rest_crowded: float = 20.0
     progress_gap: float = 0.2
     progress: float = 1.0
     progress_slowest: float = 10.0

@@ -91,6 +91,7 @@ class PaasAppController:
             adviser=adviser,
             gates=self._gates,
             traffic=self._traffic,
+            crowded=crowded,
         )
         self._applier = Applier(
             kubernetes=kubernetes,
@@ -197,7 +198,8 @@ class PaasAppController:
             case Invalid():
                 message = applied.memory.refusal.message if applied.memory.refusal is not None else str(error)
                 log.warning("%s: %s", applied.failed, message)
-                plan = refused(snapshot, message, requeue_after=REFUSAL_STANDS)
+                # what is known of the definition besides was left out in a hurry, and is told by the next pass
+                plan = refused(snapshot, message, requeue_after=SETTLE if snapshot.hurried else REFUSAL_STANDS)
             case Denied():
                 finding = Finding(phase=Phase.UNKNOWN, reason="AccessDenied", message=str(error), in_sync=False)
                 plan = report(snapshot, finding, requeue_after=_DENIED)

@@ -54,7 +54,9 @@ class Seen:
 
 
 class Gatherer:
-    """See the module. `written` gives the moment (monotonic) of our last write to an app of a cluster."""
+    """See the module. `written` gives the moment (monotonic) of our last write to an app of a cluster; `crowded` tells whether resources
+    wait that nothing has been done for yet.
+    """
 
     def __init__(
         self,
@@ -68,7 +70,9 @@ class Gatherer:
         adviser: Adviser = lambda _definition, _cluster: (),
         gates: GateKeeper | None = None,
         traffic: Traffic | None = None,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._crowded = crowded
         self._store = store
         self._clusters = clusters
         self._references = references
@@ -95,9 +99,11 @@ class Gatherer:
         beside = self._beside(read, cluster, other)
         if beside is not None and cluster is not None:
             view = self._view(read.cluster, cluster, other, edited=edited) if view.synced else view
+        app = cluster.app(read.app_id) if cluster is not None else None
+        hurried = app is None and not known and memory.refusal is None and self._crowded()
         desired = None
         if problem is None and waiting is None and rendered is not None:
-            desired = self._desired(read, item, rendered, view)
+            desired = self._desired(read, item, rendered, view, advised=not hurried)
         claim = cluster.claim(read.app_id) if cluster is not None else None
         snapshot = Snapshot(
             resource=read.resource,
@@ -110,12 +116,13 @@ class Gatherer:
             dependencies=tuple(self._dependency(key, name) for name in read.depends_on),
             claim=claim,
             holder_gone=claim is not None and claim.uid != read.resource.uid and self._is_gone(claim),
-            app=cluster.app(read.app_id) if cluster is not None else None,
+            app=app,
             deployment=cluster.deployment(read.app_id) if cluster is not None else None,
             queue=cluster.queue_item(read.app_id) if cluster is not None else None,
             revisions=known,
             elsewhere=self._elsewhere(read, other),
             deletion_wait=cluster.deletion_wait if cluster is not None else 0.0,
+            hurried=hurried,
             namespace_going="deletionTimestamp" in self._namespace(key.namespace).get("metadata", {}),
             gates=self._gates.look(read.cluster, read.app_id, key, limit=read.rollout.drain),
             beside=beside,
@@ -264,14 +271,14 @@ class Gatherer:
         _, _, rendered = self._rendered(recipe, values, seen.reading.resource.uid)
         return rendered.definition if rendered is not None else None
 
-    def _desired(self, read: Reading, item: Object, rendered: Rendered, view: ClusterView) -> Desired:
+    def _desired(self, read: Reading, item: Object, rendered: Rendered, view: ClusterView, *, advised: bool) -> Desired:
         return Desired(
             app_id=read.app_id,
             definition=rendered.definition,
             revision=revisions.revision_hash(item["spec"], rendered.digests),
             secret_paths=rendered.secret_paths,
             secrets=rendered.secrets,
-            advice=tuple(self._adviser(rendered.definition, view)),
+            advice=tuple(self._adviser(rendered.definition, view)) if advised else (),
             warnings=read.warnings,
         )
 

@@ -85,10 +85,12 @@ def _create(work: Work) -> AppPlan:
     if waiting is not None:
         return report(s, waiting)
     put = PutApp(app_id=work.desired.app_id, definition=work.body, kind=WriteKind.CREATE, asked=work.asked, corrects_drift=work.applied)
-    finding = Finding(phase=Phase.PROGRESSING, reason="Creating", message=f"creating {work.desired.app_id} in Marathon", in_sync=False)
     # the very first revision is written down when its app is there: until then there is nothing to go back to or to give up
-    before = preparations(work) if s.revisions else footing(work)
-    return replace(report(s, finding, actions=(*before, put), requeue_after=SETTLE), overtaken=True)
+    actions = (*(preparations(work) if s.revisions else footing(work)), put)
+    if s.hurried:
+        return AppPlan(actions=actions, requeue_after=SETTLE, memory=s.memory, overtaken=True)
+    finding = Finding(phase=Phase.PROGRESSING, reason="Creating", message=f"creating {work.desired.app_id} in Marathon", in_sync=False)
+    return replace(report(s, finding, actions=actions, requeue_after=SETTLE), overtaken=True)
 
 
 def _adoption_refused(work: Work) -> Finding | None:

@@ -161,13 +161,13 @@ CHECKS: tuple[Callable[[Snapshot], Held | None], ...] = (
 
 def _suspended(s: Snapshot, plan: AppPlan) -> AppPlan:
     """Nothing is changed outside. Ready keeps its value while nothing is pending, else it is Unknown."""
-    if not s.management.suspend or plan.conditions is None:
+    if not s.management.suspend:
         return plan
     outside = tuple(a for a in plan.actions if isinstance(a, OUTSIDE))
     if outside:
         finding = Finding(phase=Phase.UNKNOWN, reason="Suspended", message=f"suspended; pending: {summary(outside)}", suspended=True)
         return report(s, finding)
-    return replace(plan, conditions=status.with_suspended(plan.conditions))
+    return plan if plan.conditions is None else replace(plan, conditions=status.with_suspended(plan.conditions))
 
 
 def _refused_before(s: Snapshot, plan: AppPlan) -> AppPlan:

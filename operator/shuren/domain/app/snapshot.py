@@ -377,7 +377,8 @@ class Snapshot:
     """One look at the world. `now` is aware UTC time for people, `monotonic` seconds for intervals.
 
     `desired` is None exactly when `problem` (the user must act: Stalled) or `waiting` (it will pass: e.g. a Secret is missing) says why.
-    `namespace_going`: the resource's namespace is being deleted. `holder_gone`: the claim belongs to a resource that does not exist any
+    `namespace_going`: the resource's namespace is being deleted. `hurried`: the app is new, and many like it wait: it is created first and
+    told of after. `holder_gone`: the claim belongs to a resource that does not exist any
     more. `deletion_wait` is how many seconds the guard on deletions asks to wait. `beside` is given for apps that are rolled out gated, or
     that have something left of it; `carriers` are the services whose load balancers move its traffic.
     """
@@ -399,6 +400,7 @@ class Snapshot:
     elsewhere: tuple[Elsewhere, ...] = ()
     deletion_wait: float = 0.0
     namespace_going: bool = False
+    hurried: bool = False
     gates: Gates = field(default_factory=Gates)
     beside: Beside | None = None
     carriers: tuple[Carrier, ...] = ()
