@@ -220,8 +220,7 @@ async def test_a_bucket_that_changes_just_before_it_is_written_is_read_first_and
     async with running(party.claims.run()):
         party.session.hook = come_between
         await party.claims.claim(_claim("/a"))
-        assert party.session.hook is None
-        assert party.claims.app_ids == {"/a", neighbour}
+        assert party.claims.app_ids == {"/a", neighbour}, "the neighbour's came between"
 
 
 @pytest.mark.parametrize("happened", ["written", "lost"])
