@@ -28,14 +28,20 @@ SUMMARY = MesosSummary(version="1.11.0", leader="m:5050", agents=2, total=Amount
 class World:
     """An estate over one Marathon, one Mesos and one ZooKeeper."""
 
-    def __init__(self) -> None:
+    def __init__(self, summary: MesosSummary = SUMMARY) -> None:
         self.clock = ManualClock()
         self.marathon = FakeMarathon(MarathonWorld(clock=self.clock))
         self.tree = ZooTree()
-        self.mesos = FakeMesos(SUMMARY)
+        self.mesos = FakeMesos(summary)
         self.factory = FakeFactory(marathon=self.marathon, tree=self.tree, mesos=self.mesos)
         self.lead = Lead()
         self.heard = Heard()
+        self.marathon.world.foreign_put({"id": "/a", "cmd": "sleep 1", "instances": 0})
+        self.marathon.world.settle()
+        self.begin()
+
+    def begin(self) -> None:
+        """A new operator process."""
         self.estate = Estate(
             factory=self.factory,
             leadership=self.lead,
@@ -43,8 +49,6 @@ class World:
             listener=self.heard,
             clock=self.clock,
         )
-        self.marathon.world.foreign_put({"id": "/a", "cmd": "sleep 1", "instances": 0})
-        self.marathon.world.settle()
 
     async def ensure(self, credentials: Credentials | None = None, **changes: Any) -> Cluster:
         return await self.estate.ensure(settings(**changes), credentials or Credentials())

@@ -20,6 +20,7 @@ from shuren.sandbox.http.app import build_app
 from shuren.sandbox.http.connection import listening
 from shuren.sandbox.mesos.app import serve_mesos
 from shuren.sandbox.runners.choose import RunnerKind, make_runner
+from shuren.sandbox.runners.docker import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,8 @@ def split(address: str) -> tuple[str, int]:
 async def serve(options: argparse.Namespace) -> None:
     """Runs until told to stop."""
     host, port = split(options.listen)
+    if options.runner is RunnerKind.DOCKER:
+        await require(options.docker_socket)
     options.state_dir.mkdir(parents=True, exist_ok=True)
     engine = Engine(
         directory=options.state_dir.resolve(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -171,13 +173,20 @@ async def test_an_app_that_comes_while_the_list_is_on_its_way_does_not_make_the_
         assert room.states <= states + 1, "of the deployment of /new, and not of a Marathon that does not answer"
 
 
-async def test_what_happens_while_a_long_list_is_read_is_shown_at_once_and_outlives_the_list() -> None:
+@asynccontextmanager
+async def _while_a_list_is_read(*, takes: float) -> AsyncIterator[Room]:
+    """A thousand apps, all of which are being read anew since a second."""
     room = Room(apps=1000)
     async with running(room.mirror.run()):
         await room.pass_time(5)
-        room.marathon.list_takes = 10.0
+        room.marathon.list_takes = takes
         room.mirror.look_at_everything()
         await room.pass_time(1)
+        yield room
+
+
+async def test_what_happens_while_a_long_list_is_read_is_shown_at_once_and_outlives_the_list() -> None:
+    async with _while_a_list_is_read(takes=10.0) as room:
         bulk = room.mirror.reads.bulk
         room.put("/a7", cmd="sleep 2000")
         room.put("/new")
@@ -200,12 +209,7 @@ async def test_what_happens_while_a_long_list_is_read_is_shown_at_once_and_outli
 
 
 async def test_too_much_that_happens_while_a_long_list_is_read_is_in_the_next_list() -> None:
-    room = Room(apps=1000)
-    async with running(room.mirror.run()):
-        await room.pass_time(5)
-        room.marathon.list_takes = 3.0
-        room.mirror.look_at_everything()
-        await room.pass_time(1)
+    async with _while_a_list_is_read(takes=3.0) as room:
         for number in range(90):
             room.put(f"/a{number}", cmd="sleep 2000")
         await room.pass_time(30)

@@ -9,16 +9,11 @@ from typing import Any
 
 import pytest
 
-from estate_room import ROOT, FakeFactory, FakeMesos, Heard, pass_time
-from lead import Lead
+import estate_world
+from estate_room import ROOT, pass_time
 from shuren.api.v1alpha1 import mesoscluster as api
-from shuren.clients.fakes.clock import ManualClock
-from shuren.clients.fakes.marathon import FakeMarathon
-from shuren.clients.fakes.marathon_world import MarathonWorld
-from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
+from shuren.clients.fakes.zookeeper import FakeZooKeeper
 from shuren.clients.zookeeper.fenced import FencedRoot
-from shuren.controllers.estate.connection import Identity
-from shuren.controllers.estate.registry import Estate
 from shuren.controllers.mesoscluster.controller import MesosClusterController
 from shuren.domain.cluster import Amounts, Login, MesosSummary
 from shuren.domain.errors import Denied, Fenced, Unreachable
@@ -53,36 +48,21 @@ class Recorder:
         self.events.append((severity, reason))
 
 
-class World:
-    """One MesosCluster and everything around it."""
+class World(estate_world.World):
+    """One MesosCluster, its resource and its controller, over an estate."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
         self.kubernetes = StrictKubernetes()
         self.store = Store()
-        self.marathon = FakeMarathon(MarathonWorld(clock=self.clock))
-        self.marathon.world.foreign_put({"id": "/a", "cmd": "sleep 1", "instances": 0})
-        self.marathon.world.settle()
-        self.tree = ZooTree()
-        self.mesos = FakeMesos(_SUMMARY)
-        self.factory = FakeFactory(marathon=self.marathon, tree=self.tree, mesos=self.mesos)
-        self.heard = Heard()
         self.recorder = Recorder()
-        self.lead = Lead()
         self.read_secrets = True
         self.denied: Denied | None = None
         self.required: frozenset[ObjectKey] = frozenset()
-        self.begin()
+        super().__init__(_SUMMARY)
 
     def begin(self) -> None:
-        """A new operator process."""
-        self.estate = Estate(
-            factory=self.factory,
-            leadership=self.lead,
-            identity=Identity(holder="one", installation="here"),
-            listener=self.heard,
-            clock=self.clock,
-        )
+        """A new operator process, with the controller."""
+        super().begin()
         self.controller = MesosClusterController(
             store=self.store,
             kubernetes=self.kubernetes,

@@ -211,6 +211,7 @@ NESTED: dict[str, dict[str, Any]] = {
     "check http": {"check": {"http": {"path": "/"}}},
     "check http, all": {"check": {"http": {"path": "/", "scheme": "https", "portIndex": 0}, "intervalSeconds": 3, "timeoutSeconds": 2}},
     "check tcp by port": {"check": {"tcp": {"port": 80}}},
+    "check http by port": {"check": {"http": {"port": 80, "portIndex": 0, "scheme": "HTTPS"}}},
     "check by shell": {"check": {"exec": {"command": {"shell": "true"}}}},
     "check by argv": {"check": {"exec": {"command": {"argv": ["true"]}}, "delaySeconds": 2}},
     "docker": {
@@ -234,6 +235,10 @@ NESTED: dict[str, dict[str, Any]] = {
     "bridge with port definitions": {"container": _DOCKER, **_BRIDGE, "portDefinitions": [{"port": 0}, {"port": 8080, "name": "x"}]},
     "bridge with ports": {"container": _DOCKER, **_BRIDGE, "ports": [0, 0]},
     "bridge without container": {**_BRIDGE, "portDefinitions": [{"port": 0}, {"port": 0}]},
+    "mappings beside an empty legacy list": {
+        "container": {"type": "DOCKER", "docker": {"image": "a", "portMappings": []}, "portMappings": [{"containerPort": 80}]},
+        **_BRIDGE,
+    },
     "legacy bridge": {
         "container": {"type": "DOCKER", "docker": {"image": "a", "network": "BRIDGE", "portMappings": [{"containerPort": 80}]}}
     },
@@ -277,6 +282,9 @@ NESTED: dict[str, dict[str, Any]] = {
     "discovery": {
         "ipAddress": {"networkName": "n", "labels": {"a": "b"}, "groups": ["g"], "discovery": {"ports": [{"number": 80, "name": "http"}]}}
     },
+    "discovery, all": {
+        "ipAddress": {"networkName": "n", "discovery": {"ports": [{"name": "a", "protocol": "udp", "labels": {"VIP_0": "x"}}]}}
+    },
     "container network": {"networks": [{"name": "n", "mode": "container", "labels": {"a": "b"}}]},
     "two networks": {
         "networks": [{"name": "n"}, {"name": "m"}],
@@ -306,6 +314,7 @@ NESTED: dict[str, dict[str, Any]] = {
     "Mesos check": {"healthChecks": [{"protocol": "MESOS_HTTP", "path": "/", "delaySeconds": 3}]},
     "Mesos check without ports": {"portDefinitions": [], "healthChecks": [{"protocol": "MESOS_TCP", "path": "/"}]},
     "check over IPv6": {"container": _DOCKER, "healthChecks": [{"protocol": "MESOS_HTTPS", "ipProtocol": "IPv6"}]},
+    "check in lower case": {"container": _DOCKER, "healthChecks": [{"protocol": "mesos_https", "ipProtocol": "ipv6"}]},
     "three checks": {"healthChecks": [{"protocol": "TCP"}, {"protocol": "HTTP"}, {"protocol": "COMMAND", "command": {"value": "a"}}]},
     "readiness by default": {"portDefinitions": [{"name": "http-api"}], "readinessChecks": [{}]},
     "readiness, all": {
@@ -325,6 +334,8 @@ NESTED: dict[str, dict[str, Any]] = {
     },
     "fetch, all": {"fetch": [{"uri": "http://a/b", "extract": True, "executable": True, "cache": True, "destPath": "x"}]},
     "uris of all kinds": {"uris": ["http://a/b.ZIP", "http://a/b.txt", "a.tar.bz2", "x.tgz?y=1"]},
+    "uris beside an empty fetch": {"uris": ["http://a/b.tgz"], "fetch": []},
+    "fetch beside empty uris": {"uris": [], "fetch": [{"uri": "http://a/b.tgz"}]},
     "constraints of every operator": {
         "constraints": [
             ["hostname", "UNIQUE"],

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from shuren.sandbox.runners.docker import DockerRunner
+from shuren.sandbox.__main__ import main
+from shuren.sandbox.runners.docker import DockerRunner, require
 from shuren.sandbox.runners.docker_request import LABEL, container_name
 from shuren.sandbox.runners.port import Launch, TaskStatus
 
@@ -29,6 +30,7 @@ class FakeDocker:
         self.joined: list[tuple[str, str]] = []
         self.app = web.Application()
         add = self.app.router.add_route
+        add("GET", "/v1.41/_ping", self._ping)
         add("GET", "/v1.41/images/{name:.*}/json", self._image)
         add("POST", "/v1.41/images/create", self._pull)
         add("POST", "/v1.41/containers/create", self._create)
@@ -42,6 +44,10 @@ class FakeDocker:
         add("POST", "/v1.41/networks/{name}/connect", self._connect)
         add("POST", "/v1.41/exec/{id}/start", self._run)
         add("GET", "/v1.41/exec/{id}/json", self._result)
+
+    async def _ping(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(text="OK")
 
     async def _image(self, request: web.Request) -> web.Response:
         known = request.match_info["name"] in self.images
@@ -264,3 +270,32 @@ async def test_an_unknown_parameter_is_told(bench: Bench) -> None:
     bench.runner.launch(bench.launch_of("t1", cmd="x", container={"docker": {"image": "busybox:stable", "parameters": parameters}}))
     await bench.until(lambda: "TASK_FAILED" in bench.states())
     assert "docker parameter 'no-such-option' is not known here" in bench.statuses[-1].message
+
+
+def test_without_a_docker_engine_the_program_ends_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    socket = tmp_path / "docker.sock"
+    state = tmp_path / "state"
+
+    code = main(["--state-dir", str(state), "--listen", "127.0.0.1:0", "--runner", "docker", "--docker-socket", str(socket)])
+
+    assert code == 1
+    assert not state.exists()
+    assert capsys.readouterr().err == (
+        f"error: no Docker Engine answers on {socket} (No such file or directory): start Docker, name its socket with --docker-socket, "
+        "or run tasks as local processes with --runner process\n"
+    )
+
+
+async def test_a_docker_engine_that_answers_will_do(bench: Bench) -> None:
+    await require(bench.socket)
+
+
+async def test_what_answers_on_the_socket_must_be_a_docker_engine(tmp_path: Path) -> None:
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "other.sock")).start()
+    try:
+        with pytest.raises(ConnectionError, match="404"):
+            await require(str(tmp_path / "other.sock"))
+    finally:
+        await runner.cleanup()

@@ -204,6 +204,16 @@ def test_up_fails_with_the_reason_and_the_end_of_the_log(tmp_path: Path) -> None
     assert marked(state.id) == []
 
 
+def test_up_without_a_docker_engine_for_its_tasks_says_so(tmp_path: Path) -> None:
+    missing = tmp_path / "docker.sock"
+    options = ("--detach", "--no-operator", "--zookeepers", "0", "--runner", "docker", f"--engine-argument=--docker-socket={missing}")
+    up = shuren("sandbox", "up", "--state-dir", str(tmp_path / "s"), *options)
+    assert up.returncode == 1
+    assert "engine=1 ended while starting (exit code 1)" in up.stderr
+    assert f"no Docker Engine answers on {missing} (No such file or directory): start Docker" in up.stderr
+    assert Sandbox.at(tmp_path / "s").state().phase is Phase.FAILED
+
+
 def test_a_foreign_directory_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     up = shuren("sandbox", "up", "--state-dir", str(tmp_path), "--detach", "--no-operator", "--engines", "0")

@@ -78,6 +78,7 @@ _KNOWN_OF_CONTAINER = frozenset({"type", "docker", "volumes", "portMappings", "l
 _EXTRACTED = (".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".zip", ".tar")
 _DEFAULT_INFO = MarathonInfo(version="1.11", framework_id=None, leader=None)
 _MARATHON_KINDS = frozenset({"HTTP", "HTTPS", "TCP"})
+_IP_PROTOCOLS = {"ipv4": "IPv4", "ipv6": "IPv6"}
 _EMPTY_IS_ABSENT = frozenset(
     {"env", "fetch", "constraints", "dependencies", "healthChecks", "readinessChecks", "secrets", "args", "acceptedResourceRoles"}
 )
@@ -332,7 +333,7 @@ def _executor_resources(app: Json, _: Json) -> None:
 
 def _fetch(app: Json, given: Json) -> None:
     items = given.get("fetch")
-    if items is None and given.get("uris"):
+    if not items and given.get("uris"):  # an empty list beside uris counts for nothing
         items = [{"uri": uri, "extract": str(uri).lower().endswith(_EXTRACTED)} for uri in given["uris"]]
     if items is None:
         return
@@ -397,7 +398,8 @@ def _health_check(value: Mapping[str, Any], *, has_ports: bool) -> Json:
         if value.get("command") is not None:
             check["command"] = dict(value["command"])
         return check
-    check["ipProtocol"] = value.get("ipProtocol") or "IPv4"
+    ip = str(value.get("ipProtocol") or "IPv4")
+    check["ipProtocol"] = _IP_PROTOCOLS.get(ip.lower(), ip)
     if kind in {"HTTP", "HTTPS"}:
         check["ignoreHttp1xx"] = False
     if not kind.endswith("TCP") and value.get("path") is not None:

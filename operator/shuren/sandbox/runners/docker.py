@@ -28,10 +28,29 @@ if TYPE_CHECKING:
     from shuren.sandbox.contract import Json
 
 API = "http://docker/v1.41"
+_PATIENCE = 5.0
+"""Seconds within which a Docker Engine has to answer at the start."""
 
 
 class DockerError(Exception):
     """The Docker Engine said no; the message is its own."""
+
+
+async def require(socket: str) -> None:
+    """Return when a Docker Engine answers on its socket; without one, each task would fail on its own. ConnectionError says what to do."""
+    timeout = aiohttp.ClientTimeout(total=_PATIENCE)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=socket), timeout=timeout) as session,
+            session.get(f"{API}/_ping") as answer,
+        ):
+            answer.raise_for_status()
+    except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        why = getattr(error, "strerror", None) or str(error) or f"silent for {_PATIENCE:g} s"
+        raise ConnectionError(
+            f"no Docker Engine answers on {socket} ({why}): start Docker, name its socket with --docker-socket, "
+            "or run tasks as local processes with --runner process"
+        ) from error
 
 
 class DockerRunner:

@@ -149,6 +149,8 @@ class ReadinessCheck(Node):
 class HttpProbe(Node):
     """An HTTP question, asked on the agent."""
 
+    port: Port | None = None
+    """Fixed port; wins over portIndex. Marathon's default: none."""
     port_index: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Index into the app's ports. Marathon's default: 0."""
     path: UrlPath | None = None
@@ -160,6 +162,8 @@ class HttpProbe(Node):
 class TcpProbe(Node):
     """A TCP connection, tried on the agent."""
 
+    port: Port | None = None
+    """Fixed port; wins over portIndex. Marathon's default: none."""
     port_index: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Index into the app's ports. Marathon's default: 0."""
 

@@ -278,8 +278,8 @@ class Container(Node):
             at="portMappings",
         ),
         Rule(
-            cel="!(has(self.portMappings) && has(self.docker) && has(self.docker.portMappings))",
-            holds=lambda c: c.port_mappings is None or c.docker is None or c.docker.port_mappings is None,
+            cel="!(has(self.portMappings) && has(self.docker) && has(self.docker.portMappings) && self.docker.portMappings.size() > 0)",
+            holds=lambda c: c.port_mappings is None or c.docker is None or not c.docker.port_mappings,
             message="docker.portMappings is the deprecated form of portMappings: keep one of the two",
             at="docker.portMappings",
             reason=Reason.FORBIDDEN,

@@ -100,12 +100,14 @@ class PortMapping(Node):
 class DiscoveryPort(Node):
     """One port told to service discovery (deprecated `ipAddress`)."""
 
-    number: Port
-    """Port number."""
-    name: Annotated[str, Field(min_length=1, max_length=63)]
+    number: Port | None = None
+    """Port number. Marathon's default: 0, any."""
+    name: PortName
     """Port name."""
     protocol: Annotated[PortProtocol, Caseless(PortProtocol)] | None = None
-    """tcp or udp. Marathon's default: tcp."""
+    """tcp, udp or "udp,tcp". Marathon's default: tcp."""
+    labels: Labels | None = None
+    """Labels of the port, e.g. VIP_0 for a named virtual IP. Marathon's default: {}."""
 
 
 class Discovery(Node):
