@@ -67,6 +67,7 @@ def read(key: ObjectKey, item: Object) -> Reading:
         key=key,
         uid=metadata["uid"],
         generation=int(metadata.get("generation", 1)),
+        instances=_instances(spec),
         deleting="deletionTimestamp" in metadata,
         finalizers=tuple(metadata.get("finalizers") or ()),
         annotations=dict(metadata.get("annotations") or {}),
@@ -95,6 +96,11 @@ def read(key: ObjectKey, item: Object) -> Reading:
         recipe=recipe(model.spec, spec, app_id),
         warnings=(f"ignored, since Marathon alone writes them: {', '.join(ignored)}",) if ignored else (),
     )
+
+
+def _instances(spec: Mapping[str, Any]) -> int:
+    number = spec.get("instances")
+    return number if isinstance(number, int) and number >= 0 else 1
 
 
 def invalid_spec(error: ValidationError, *, prefix: str = "") -> Problem:

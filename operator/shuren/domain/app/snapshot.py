@@ -132,11 +132,12 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """The PaasApp itself."""
+    """The PaasApp itself. `instances` is what its spec says, whether or not the rest can be read."""
 
     key: ObjectKey
     uid: str
     generation: int
+    instances: int = 1
     deleting: bool = False
     finalizers: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -431,7 +432,9 @@ class Snapshot:
 
     @property
     def wanted_instances(self) -> int:
-        """How many instances there should be: what the spec says, or what is found when the number belongs to somebody else."""
+        """How many instances there should be: what the spec says, or what is found when the number belongs to somebody else or the spec
+        cannot be followed.
+        """
         if self.app is not None and (self.desired is None or "/instances" in self.management.ignore_paths):
             return self.app.instances
-        return self.desired.instances if self.desired is not None else 0
+        return self.desired.instances if self.desired is not None else self.resource.instances

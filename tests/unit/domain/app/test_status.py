@@ -175,6 +175,14 @@ def test_of_an_app_that_is_not_ours_only_the_number_asked_for_is_told() -> None:
     assert observed["ready"] == "2/2"
 
 
+def test_the_number_asked_for_is_told_although_something_is_missing_for_the_rest_of_the_spec() -> None:
+    found = facts(snapshot(desired=None, app=None, resource={"instances": 3}), READY)
+    assert (found["instances"], found["ready"]) == (0, "0/3")
+    counts = found["counts"]
+    assert isinstance(counts, dict)
+    assert counts["desired"] == 3
+
+
 @pytest.mark.parametrize(
     "cluster", [{"synced": False}, {"exists": False}, {"unreachable_for": 1.0}, {"problem": Problem(reason="X", message="y")}]
 )
