@@ -86,7 +86,9 @@ class Kubernetes(Protocol):
     def watch(
         self, resource: Resource, *, resource_version: str, namespace: str = "", name: str = "", label_selector: str = ""
     ) -> AsyncIterator[WatchEvent]:
-        """Events after `resource_version`, bookmarks included. Ends normally at the server's timeout; raises Expired, Unreachable."""
+        """Events after `resource_version`, bookmarks included. Ends normally at the server's timeout, and when nothing has come for so long
+        that the connection may be dead; raises Expired, Unreachable.
+        """
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         """POST. Exists when the name is taken."""

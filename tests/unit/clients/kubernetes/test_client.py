@@ -278,7 +278,7 @@ async def test_lines_are_found_wherever_the_bytes_are_cut() -> None:
         (Lines(line("ERROR", {"kind": "Status", "code": 500, "message": "etcd"})), 200, Unreachable, "etcd"),
         (Lines(b'{"message": "too old"}'), 410, Expired, "too old"),
         (Lines(b'{"message": "no right to watch"}'), 403, Denied, "no right to watch"),
-        (Lines(end=httpx.ReadTimeout("")), 200, Unreachable, "silent for 70 s"),
+        (Lines(end=httpx.ReadTimeout("")), 503, Unreachable, "silent for 70 s"),
         (Lines(end=httpx.ReadError("reset")), 200, Unreachable, "reset"),
         (Lines(b"<html>\n"), 200, Unreachable, "not an event"),
         (Lines(b'{"type": "NEWS", "object": {}}\n'), 200, Unreachable, "not an event"),
@@ -289,6 +289,13 @@ async def test_how_a_watch_ends(stream: Lines, code: int, error: type[Exception]
     _, caught = await watched(stream, code)
     assert type(caught) is error
     assert says in str(caught)
+
+
+async def test_a_watch_that_falls_silent_just_ends_for_the_server_may_have_nothing_to_tell() -> None:
+    """An API server sends no bookmarks of a kind of which nothing has happened since its start (seen on 1.37)."""
+    events, error = await watched(Lines(line("ADDED", item("1")), end=httpx.ReadTimeout("")))
+    assert [e.change for e in events] == [Change.ADDED]
+    assert error is None
 
 
 async def test_a_broken_event_is_not_quoted_since_it_may_hold_a_secret() -> None:
