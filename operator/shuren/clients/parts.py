@@ -42,7 +42,7 @@ class Parts:
 
 
 def parts_of(settings: ClusterSettings, credentials: Credentials, *, observe: Observe | None = None) -> Parts:
-    """The clients. `observe` gets every request to Marathon and Mesos. Invalid when a certificate in a Secret cannot be used."""
+    """The clients. `observe` gets every request to Marathon, Mesos and ZooKeeper. Invalid when a certificate in a Secret cannot be used."""
     tls = _context(settings.marathon.tls, credentials.marathon_tls, where="spec.marathon.tls")
     zookeeper_tls = _context(settings.zookeeper.tls, credentials.zookeeper_tls, where="spec.zookeeper.tls")
     zookeeper_name = settings.zookeeper.tls.server_name if settings.zookeeper.tls is not None else None
@@ -61,6 +61,7 @@ def parts_of(settings: ClusterSettings, credentials: Credentials, *, observe: Ob
         ",".join(settings.zookeeper.hosts),
         digest=digest(credentials.zookeeper, sasl=settings.zookeeper.sasl) if credentials.zookeeper is not None else None,
         tls=Tls(context=zookeeper_tls, server_name=zookeeper_name) if zookeeper_tls is not None else None,
+        observe=observe,
     )
     mesos = sandboxes = None
     if settings.mesos is not None:

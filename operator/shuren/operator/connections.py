@@ -56,7 +56,7 @@ class _Open:
 
 
 class Factory:
-    """The `ConnectionFactory` on real clients. `observe` gets every request to Marathon and Mesos.
+    """The `ConnectionFactory` on real clients. `observe` gets every request to Marathon, Mesos and ZooKeeper.
 
     `on_error` hears of a ZooKeeper that has not answered for `zookeeper_patience` seconds.
     """

@@ -150,8 +150,14 @@ async def test_an_expired_session_loses_its_ephemeral_nodes_and_wakes_every_watc
 async def test_a_lost_answer_is_an_unknown_outcome_that_a_read_resolves(tmp_path: Path) -> None:
     if not JAR.exists():
         pytest.skip("Debian's zookeeper is not installed (apt-get install zookeeper)")
+    observed: list[tuple[str, str, str]] = []
+
+    def observe(target: str, verb: str, code: str, seconds: float) -> None:
+        assert seconds >= 0
+        observed.append((target, verb, code))
+
     with zookeeper_server(tmp_path) as (hosts, process):
-        client = ZooKeeperClient(hosts, session_timeout=4.0, request_timeout=0.3)
+        client = ZooKeeperClient(hosts, session_timeout=4.0, request_timeout=0.3, observe=observe)
         await client.connect()
         process.send_signal(signal.SIGSTOP)
         with pytest.raises(UnknownOutcome):
@@ -163,6 +169,8 @@ async def test_a_lost_answer_is_an_unknown_outcome_that_a_read_resolves(tmp_path
                 with suppress(Unreachable):
                     found = await client.get("/a")
         assert found == Node(data=b"mine", version=0)
+        assert observed[0] == ("zookeeper", "WRITE", "error"), "as metrics count it"
+        assert observed[-1] == ("zookeeper", "READ", "ok")
         await client.close()
 
 

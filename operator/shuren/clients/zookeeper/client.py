@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import EventType, KazooState, WatchedEvent
 from kazoo.security import ACL, make_acl, make_digest_acl
 
+from shuren.clients.http import Observe
 from shuren.clients.zookeeper.sasl import Connection
 from shuren.clients.zookeeper.tls import Handler, Tls
 from shuren.domain.errors import Conflict, Denied, Exists, Gone, ShurenError, UnknownOutcome, Unreachable
@@ -76,7 +78,10 @@ class _Watch:
 
 
 class ZooKeeperClient:
-    """See the port. `hosts` as `a:2181,b:2181`; `session_timeout` in seconds."""
+    """See the port. `hosts` as `a:2181,b:2181`; `session_timeout` in seconds.
+
+    `observe` gets each request as target `zookeeper`, verb READ or WRITE and code `ok`, or `error` when there was no answer.
+    """
 
     def __init__(
         self,
@@ -86,7 +91,9 @@ class ZooKeeperClient:
         digest: Digest | None = None,
         tls: Tls | None = None,
         request_timeout: float = 10.0,
+        observe: Observe | None = None,
     ) -> None:
+        self._observe = observe
         self._digest = digest
         self._handler = Handler(tls)
         self._kazoo = KazooClient(
@@ -173,11 +180,21 @@ class ZooKeeperClient:
 
     # ------------------------------------------------------------------------------------------------ calls
 
-    async def _call(self, begin: Callable[[], _Async]) -> Any:
+    async def _call(self, begin: Callable[[], _Async], *, verb: str = "READ") -> Any:
+        started, code = time.monotonic(), "error"
         asked = self._ask(begin)
-        # not wait_for: until Python 3.12 it forgets a cancellation that comes together with the answer
-        async with asyncio.timeout(self._timeout):
-            return await asked
+        try:
+            # not wait_for: until Python 3.12 it forgets a cancellation that comes together with the answer
+            async with asyncio.timeout(self._timeout):
+                answer = await asked
+            code = "ok"
+        except exceptions.NoNodeError:
+            code = "ok"  # an answer like any other
+            raise
+        finally:
+            if self._observe is not None:
+                self._observe("zookeeper", verb, code, time.monotonic() - started)
+        return answer
 
     def _ask(self, begin: Callable[[], _Async]) -> asyncio.Future[Any]:
         """Send at once: whatever is asked for later reaches the server later."""
@@ -240,7 +257,7 @@ class ZooKeeperClient:
         transaction = self._transaction(operations)
         what = f"write {', '.join(operation.path for operation in operations[:3])}{' …' if len(operations) > 3 else ''}"  # noqa: PLR2004
         try:
-            results = await self._call(transaction.commit_async)
+            results = await self._call(transaction.commit_async, verb="WRITE")
         except _DENIED as error:
             raise Denied(f"{what}: ZooKeeper refuses our credentials or the node's ACL excludes them") from error
         except (*_LOST, TimeoutError) as error:
