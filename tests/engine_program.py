@@ -47,6 +47,8 @@ class Program:
         status, _ = self.call("PUT", "/v2/apps/a", {"cmd": "echo $$ > me; exec sleep 1000", "cpus": 0.1, "mem": 32, "instances": 2})
         assert status == 201
         eventually(lambda: list(self.tasks().values()) == ["TASK_RUNNING"] * 2)
+        # a task runs as soon as its shell was begun; on a busy machine it says only later who it is
+        eventually(lambda: len(self.pids()) == 2)
         return self.tasks()
 
     def pids(self) -> list[int]:
