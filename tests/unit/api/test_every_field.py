@@ -14,7 +14,7 @@ import yaml
 
 from shuren.api import crdgen
 from shuren.sandbox.definition import app_shape
-from shuren.sandbox.definition.shape import AnyOf, Field, Items, Lenient, MapOf, Obj, Shape
+from shuren.sandbox.definition.shape import AnyOf, Field, Items, Lenient, MapOf, Obj, Shape, optional
 
 REFUSED = {
     ".container.docker.credential": "Marathon 1.11 reads it in order to refuse it",
@@ -73,7 +73,7 @@ def test_the_comparison_sees_what_is_missing_at_any_depth() -> None:
         "properties": {"ports": {"items": {"properties": {"name": {"type": "string"}}, "required": ["name"]}}},
     }
     shape = Obj(app_shape.APP.fields[:1])
-    nested = Obj((app_shape.optional("ports", Items(of=app_shape.PORT_DEFINITION)),))
+    nested = Obj((optional("ports", Items(of=app_shape.PORT_DEFINITION)),))
 
     assert set(_differences(shape, spec)) == {(".id", "lacking")}
     assert set(_differences(nested, spec)) == {
