@@ -203,14 +203,19 @@ audit: $(STAMPS)/installed
 generate: $(STAMPS)/installed
 	@for one in $(GENERATED); do $(BIN)/python -m shuren.api.$$one || exit 1; done && $(BIN)/python tests/sharding_vectors.py && $(BIN)/python tests/image_requirements.py && $(BIN)/python tests/dependencies.py licences
 
-# Benches that are programs of their own; the planner's rows are also in sharding's table. Peers that no test needs (Apache 2.0, BSD) are
-# fetched for sharding and the planner alone, with wheels only but for ketama; without them the table says who was not asked.
+# Benches that are programs of their own; the planner's rows are also in sharding's table. Peers that no test needs (Apache 2.0, BSD, MIT) are
+# fetched for sharding and the planner alone, with wheels only but for ketama; without them the table says who was not asked. fastring is for
+# a Python 3.13, which the bench looks for on the path and where pyenv and uv keep theirs.
 PROGRAMS := mirror engine sharding planner
 NAMED := $(filter-out $(PROGRAMS),$(B))
-.peers:
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --target $@ --only-binary ortools,numpy,pandas ortools==9.15.6755 ketama==0.1.1 \
+PEERS_OF_SHARDING := .peers/ortools .peers/python3.13/fastring
+.peers/ortools:
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --target .peers --only-binary ortools,numpy,pandas ortools==9.15.6755 ketama==0.1.1 \
 	  || { rm -rf $@; echo "bench: OR-tools and ketama are not to be had here: they are left out"; }
-bench: setup askers $(if $(filter-out 0,$(or $(PEERS),1)),$(if $(or $(if $(B),,all),$(filter sharding planner,$(B))),.peers))
+.peers/python3.13/fastring:
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --target .peers/python3.13 --python-version 3.13 --only-binary :all: --no-deps \
+	  fastring==0.2.1 || { rm -rf $@; echo "bench: fastring is not to be had here: it is left out"; }
+bench: setup askers $(if $(filter-out 0,$(or $(PEERS),1)),$(if $(or $(if $(B),,all),$(filter sharding planner,$(B))),$(PEERS_OF_SHARDING)))
 	@missed=0; \
 	$(if $(B),$(if $(NAMED),PYTHONPATH=tests $(BIN)/python -m bench $(NAMED) $(if $(N),--apps $(N)) || missed=1;),PYTHONPATH=tests $(BIN)/python -m bench $(if $(N),--apps $(N)) || missed=1;) \
 	for one in $(if $(B),$(filter $(PROGRAMS),$(B)),mirror engine sharding); do \

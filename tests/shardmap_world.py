@@ -71,6 +71,7 @@ class SimMember:
         self._held: dict[int, Held] = {}
         self._seen: dict[int, Fence] = {}
         self._generation = 0
+        self._shards = 0
         self.deaf = False
         self.fails: set[str] = set()
         """States of moves that it cannot do."""
@@ -91,6 +92,9 @@ class SimMember:
             return
         table = read_table(self._tree, self.path)
         moves = read_moves(self._tree, self.path)
+        if table is not None:
+            self._take_layout(table.shards)
+            moves = {shard: move for shard, move in moves.items() if move.counts_by(table.shards)}
         for shard, move in moves.items():
             self._seen[shard] = max(self._seen.get(shard, Fence()), move.fence)
         if table is not None:
@@ -115,6 +119,20 @@ class SimMember:
         )
         await self._write(f"{self.path}/live/{moves_codec.node_name(self.id)}", moves_codec.encode_live(live), ephemeral=True)
         self._acted = (len(self._tree.commits), self.address, frozenset(self.fails), self.loads)
+
+    def _take_layout(self, shards: int) -> None:
+        """After a split, or one taken back, what is held is held by other numbers."""
+        before, self._shards = self._shards, shards
+        if before in {0, shards}:
+            return
+        held, self._held = self._held, {}
+        for shard in range(shards):
+            parents = [shard * before // shards] if shards > before else range(shard * before // shards, (shard + 1) * before // shards)
+            there = [held[parent] for parent in parents if parent in held]
+            if len(there) == len(parents):
+                same = len({one.role for one in there}) == 1
+                self._held[shard] = max(there, key=lambda one: one.fence) if same else Held(role=Role.COPYING)
+        self._seen.clear()
 
     def _answer(self, shard: int) -> Report | None:
         node = self._tree.node(f"{self.path}/moves/{shard}/{moves_codec.node_name(self.id)}")
@@ -195,8 +213,8 @@ class Site:
     away: float | None = None
     members: dict[str, SimMember] = field(default_factory=dict)
 
-    def run(self, app_id: str, hosts: Iterable[str], *, unique: bool = True) -> None:
-        """Marathon runs one task of an app on each host; agent `a-<host>` is in rack `r<last digit>`."""
+    def run(self, app_id: str, hosts: Iterable[str], *, unique: bool = True, **definition: Any) -> None:
+        """Marathon runs one task of an app on each host; agent `a-<host>` is in rack `r<last digit>`. `definition`: what else it has."""
         tasks = []
         for host in hosts:
             self.agents.setdefault(f"a-{host}", Agent(hostname=host, attributes={"rack": f"r{host[-1]}"}))
@@ -206,7 +224,7 @@ class Site:
         constraints = [["hostname", "UNIQUE"]] if unique else []
         self.apps[app_id] = ActualApp(
             id=app_id,
-            definition={"constraints": constraints},
+            definition={"constraints": constraints, "readinessChecks": [{"path": "/ready"}], **definition},
             version=AT,
             last_config_change_at=AT,
             last_scaling_at=AT,
@@ -344,6 +362,8 @@ class World:
         self.apps_pass = True
         """Whether apps have a pass when a process starts."""
         self._said: list[str] = []
+        self._former: ShardTable | None = None
+        self.meddled = False
 
     def _hook(self, what: str) -> None:
         if self.crash is not None and self.process is not None:
@@ -351,12 +371,12 @@ class World:
 
     # ------------------------------------------------------------------------------------------------ what people do
 
-    def app(self, name: str = "cart") -> None:
+    def app(self, name: str = "cart", **spec: Any) -> None:
         body: Object = {
             "apiVersion": "paas.shurenyun.com/v1alpha1",
             "kind": "PaasApp",
             "metadata": {"name": name, "namespace": "shop"},
-            "spec": {"clusterRef": {"name": "bj1"}, "cmd": "sleep 1"},
+            "spec": {"clusterRef": {"name": "bj1"}, "cmd": "sleep 1", **spec},
         }
         self.kubernetes.user_apply(PAAS_APPS, body)
 
@@ -388,6 +408,7 @@ class World:
 
     async def meddle(self, path: str, data: bytes | None) -> None:
         """Somebody writes or deletes a node of the map."""
+        self.meddled = True
         stranger = FakeZooKeeper(self.site.tree)
         if data is None:
             await stranger.commit([Delete(path=path)])
@@ -463,6 +484,19 @@ class World:
         for member in list(self.site.members.values()):
             await member.act()
         self.lonely()
+        self.rises()
+
+    def rises(self) -> None:
+        """Generations and epochs are never lower than they were, unless somebody has written among them."""
+        if self.meddled:
+            return
+        former, table = self._former, read_table(self.site.tree)
+        self._former = table
+        if former is None or table is None or former is table:
+            return
+        assert table.generation > former.generation
+        if table.shards == former.shards:
+            assert all(now >= before for now, before in zip(table.epochs, former.epochs, strict=True))
 
     def lonely(self) -> None:
         """No two members serve one shard."""

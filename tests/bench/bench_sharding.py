@@ -4,7 +4,8 @@
 
 One table for all that `docs/sharding.md` promises in numbers: look-ups, tables, imbalance and churn, and the planner (`bench_planner`,
 which has more columns when it is run by itself). The directory has peers that are no dependency of ours (`make bench PEERS=1` fills it:
-OR-tools, the C library ketama, fastring where Python is new enough); those that are not there are named in the end.
+OR-tools, the C library ketama, and fastring, which is asked in a process of Python 3.13, in turns with ours there, where the machine has
+such a Python); those that are not there are named in the end.
 
 Rates are per second of CPU time of one core (other work on the machine slows the wall clock more than it). Ours and the peers take turns
 with windows of at least 20 ms over the same 20,000 keys, str of 10 to 15 characters; the best window of each is kept, with the median
@@ -39,7 +40,8 @@ import jump
 import uhashring
 import xxhash
 
-from bench import bench_planner
+from bench import bench_planner, fastring_peer
+from bench.turns import one_by_one, rates
 from sharding_tables import members_of
 from shardmap_large import large
 from shuren.sharding.core import Algorithm, Backend, Member, Ring, Router, ShardTable, Slots, available, make_table, router_of_members
@@ -47,8 +49,6 @@ from shuren.sharding.core.codec import publication
 from zookeeper_process import JAR, zookeeper_server
 
 WINDOW = 20_000
-ROUNDS = 15
-_WINDOW_SECONDS = 0.02
 SHARDS = 65_536
 _KETAMA_MOST = 100
 _RENDEZVOUS_MOST = 100
@@ -81,29 +81,8 @@ class Row:
 # ------------------------------------------------------------------------------------------------------------------------------- rates
 
 
-def rates(works: dict[str, Callable[[], object]], units: int) -> dict[str, tuple[float, float]]:
-    """(best, median) million units a second of each, measured in turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(ROUNDS):
-        for name, work in works.items():
-            passes, began = 0, time.process_time()
-            while (taken := time.process_time() - began) < _WINDOW_SECONDS:
-                work()
-                passes += 1
-            seconds[name].append(taken / passes)
-    return {name: (units / min(taken) / 1e6, units / statistics.median(taken) / 1e6) for name, taken in seconds.items()}
-
-
 def _at_once(router: Router, keys: Sequence[str]) -> Callable[[], object]:
     return lambda: router.route_many(keys)
-
-
-def _one_by_one(call: Callable[[str], object], keys: Sequence[str]) -> Callable[[], None]:
-    def work() -> None:
-        for key in keys:
-            call(key)
-
-    return work
 
 
 def _table(members: tuple[Member, ...], replicas: int = 1, *, seed: int = 1) -> ShardTable:
@@ -122,18 +101,6 @@ _TARGETS = {Backend.NATIVE: (20.0, 40.0), Backend.XXHASH: (5.0, 5.0), Backend.PY
 """Million keys a second one by one, and at once (issue C §1, sharding.md §3.7)."""
 
 
-def _fastring(names: Sequence[str]) -> Any:
-    """A ring of fastring (Rust, Python 3.13 and later) where it is installed, else None."""
-    try:
-        module = importlib.import_module("fastring")
-    except ImportError:
-        return None
-    ring = module.HashRing()
-    for name in names:
-        ring.add_node(name)
-    return ring
-
-
 def _ketama(names: Sequence[str]) -> Any:
     """libketama's own C code where it is installed, else None. It crashes when it is given a thousand servers."""
     try:
@@ -148,10 +115,36 @@ def _ketama(names: Sequence[str]) -> Any:
         return module.Ketama(servers.name)
 
 
-def absent() -> list[str]:
+def absent(peers: Path | None) -> list[str]:
     """Peers that were not asked, and why."""
-    found = {"fastring": "needs Python 3.13", "ketama": "make bench PEERS=1 brings it", "ortools": "make bench PEERS=1 brings it"}
-    return [f"{name} ({why})" for name, why in found.items() if importlib.util.find_spec(name) is None]
+    found = {"ketama": "make bench PEERS=1 brings it", "ortools": "make bench PEERS=1 brings it"}
+    missing = [f"{name} ({why})" for name, why in found.items() if importlib.util.find_spec(name) is None]
+    fastring = fastring_peer.why_not(peers)
+    return [*missing, *([f"fastring ({fastring})"] if fastring else [])]
+
+
+_TIMES_FASTRING = {False: 3.0, True: 5.0}
+"""So many times as quick as fastring the accelerator is, one by one and at once (sharding.md §3.7)."""
+
+
+def against_fastring(peers: Path | None) -> list[Row]:
+    """Ours and fastring in turns in one process of a newer Python; nothing where that is not to be had."""
+    if peers is None or fastring_peer.why_not(peers):
+        return []
+    found = fastring_peer.measured(peers)
+    rows = []
+    for count, rate in found["rates"].items():
+        for name, (best, middle) in rate.items():
+            if name.startswith("fastring"):
+                continue
+            batch = name.endswith(", batch")
+            peer = "fastring, batch" if batch else "fastring"
+            title = f"slots, {int(count):,} members, Python {found['python']}: {name}"
+            rows.append(Row(what=title, measured=best, median=middle, unit="M/s", against=peer, reference=rate[peer][0]))
+            if name.startswith(Backend.NATIVE.value):
+                times = best / rate[peer][0]
+                rows.append(Row(what=f"{title} / {peer}", measured=times, unit="×", limit=_TIMES_FASTRING[batch], at_least=True))
+    return rows
 
 
 def lookups(count: int) -> list[Row]:
@@ -165,17 +158,14 @@ def lookups(count: int) -> list[Row]:
     names = [m.id for m in members]
     digest, bucket = xxhash.xxh64_intdigest, jump.hash
     peers: dict[str, Callable[[], object]] = {
-        "uhashring": _one_by_one(ring.get_node, keys),
-        "uhashring ketama": _one_by_one(ketama.get_node, keys),
-        "jump-consistent-hash + xxhash": _one_by_one(lambda key: names[bucket(digest(key.encode()), count)], keys),
+        "uhashring": one_by_one(ring.get_node, keys),
+        "uhashring ketama": one_by_one(ketama.get_node, keys),
+        "jump-consistent-hash + xxhash": one_by_one(lambda key: names[bucket(digest(key.encode()), count)], keys),
     }
-    fast = _fastring(names)
-    if fast is not None:
-        peers |= {"fastring": _one_by_one(fast.get_node, keys), "fastring, batch": lambda: fast.get_node_batch(keys)}
     libketama = _ketama(names)
     if libketama is not None:
-        peers["ketama (C)"] = _one_by_one(libketama.get_server, keys)
-    single = {b.value: _one_by_one(r.route, keys) for b, r in routers.items()}
+        peers["ketama (C)"] = one_by_one(libketama.get_server, keys)
+    single = {b.value: one_by_one(r.route, keys) for b, r in routers.items()}
     batch = {f"{b.value}, batch": _at_once(r, keys) for b, r in routers.items()}
     found = rates({**single, **batch, **peers}, WINDOW)
     quickest = {
@@ -210,7 +200,7 @@ def other_algorithms(count: int) -> list[Row]:
     routers: dict[str, Router] = {
         a.value: router_of_members(a, members) for a in Algorithm if a not in {Algorithm.SLOTS, Algorithm.REDIS16384}
     }
-    found = rates({name: _one_by_one(router.route, keys) for name, router in routers.items()}, len(keys))
+    found = rates({name: one_by_one(router.route, keys) for name, router in routers.items()}, len(keys))
     return [Row(what=f"{name}, {count:,} members", measured=best, median=middle, unit="M/s") for name, (best, middle) in found.items()]
 
 
@@ -430,17 +420,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = parser.parse_args(arguments)
     if wanted.peers:
         sys.path.append(str(wanted.peers))
-    rows = [row for count in (10, 100, 1_000) for row in lookups(count)]
+    rows = [row for count in (10, 100, 1_000) for row in lookups(count)] + against_fastring(wanted.peers)
     rows += other_algorithms(100) + tables() + quality(100) + quality(1_000) + million() + planned() + published()
     document: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "load": [round(v, 2) for v in os.getloadavg()]},
         "backends": [backend.value for backend in available()],
-        "absent": absent(),
+        "absent": absent(wanted.peers),
         "rows": [{**asdict(row), "verdict": row.verdict} for row in rows],
     }
     sys.stdout.write(f"{text(rows)}\n\n{json.dumps(document)}\n")
-    if absent():
-        sys.stdout.write(f"not asked: {', '.join(absent())}\n")
+    if document["absent"]:
+        sys.stdout.write(f"not asked: {', '.join(document['absent'])}\n")
     if Backend.NATIVE not in available():
         sys.stdout.write("the accelerator is not built here (make setup builds it): its targets were not measured\n")
     if wanted.json:

@@ -423,6 +423,9 @@ class ShardMember:
                 raise Unavailable("the map was split while requests or calls of the application did not end; tried again")
         self._server.resharded(before, table.shards)
         self._layout = table.shards
+        if self._load is not None:
+            # told shard by shard, it would now be said of others
+            self._load = self._load[0], {}
         with self._lock:
             self._held = dict(_renumbered(self._held, before, table.shards))
             self._seen.clear()

@@ -182,6 +182,60 @@ async def test_old_generations_go_and_their_numbers_are_not_given_away_before() 
     assert sorted(int(g) for g in kept) == list(range(newest - 4, newest + 1))
 
 
+async def test_more_replicas_are_copied_and_then_let_go_again_while_primaries_stay() -> None:
+    world = await mapped()
+    primaries, epochs = list(world.table().owners), list(world.table().epochs)
+    for replicas, held in ((2, [10, 11, 11]), (3, [16, 16, 16]), (2, [10, 11, 11]), (1, [5, 5, 6])):
+        world.apply(replicas=replicas)
+        await world.settle()
+        table = world.table()
+        assert table.replicas == replicas
+        assert sorted(world.held().values()) == held
+        assert sum(world.held().values()) == 16 * replicas
+        assert list(table.owners[:16]) == primaries
+        assert list(table.epochs) == epochs
+        assert world.conditions() == {"Ready": ("True", "Ready")}
+        assert (world.status()["shards"]["short"], world.status()["shards"]["settled"]) == (0, 16)
+    assert [note for reason, note in world.told.notes if reason == "Planned"] != []
+
+
+async def test_fewer_replicas_wait_for_primaries_and_keep_the_copies_that_are_there() -> None:
+    world = await mapped(replicas=2, moves={"promoteAfterSeconds": 30, "delaySeconds": 600})
+    await world.site.leave("n2")
+    world.apply(replicas=1, moves={"promoteAfterSeconds": 30, "delaySeconds": 600})
+    await world.settle(patience=10)
+    assert world.table().replicas == 2
+    assert world.conditions()["Ready"] == ("False", "NoPrimary")
+    await world.settle(patience=60)
+    assert world.table().replicas == 1
+    assert "n2" not in world.held(), "nobody's only copy is with who is not there"
+    assert world.conditions()["Ready"] == ("True", "Ready")
+
+
+async def test_other_replicas_wait_for_moves_and_for_what_was_paused() -> None:
+    world = await mapped(moves={"paused": True})
+    world.apply(replicas=2, moves={"paused": True})
+    await world.settle()
+    assert world.table().replicas == 1
+    assert world.conditions()["Reconciling"] == ("True", "Resizing")
+    assert "spec.moves.paused" in world.message()
+    world.apply()
+    world.site.run("/shop/cart", (*HOSTS, "n4"))
+    world.site.join("n4")
+    world.site.members["n4"].deaf = False
+    await world.site.members["n4"].act()
+    world.site.members["n4"].deaf = True
+    await world.settle()
+    assert read_moves(world.site.tree) != {}
+    world.apply(replicas=2)
+    await world.settle()
+    assert world.table().replicas == 1
+    assert "have to end" in world.message()
+    world.site.members["n4"].deaf = False
+    await world.settle()
+    assert (world.table().replicas, set(world.held().values())) == (2, {8})
+
+
 # ---------------------------------------------------------------------------------------------------- the end
 
 
@@ -208,43 +262,6 @@ async def test_an_immediate_turndown_waits_for_nobody() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- crashes
-
-
-async def story(world: World) -> None:
-    """First table, a join, a member lost for good."""
-    world.app()
-    world.site.run("/shop/cart", ("n1", "n2"))
-    world.site.join("n1", "n2")
-    world.apply(shards=2, replicas=2, moves={"delaySeconds": 30})
-    await world.settle()
-    world.site.run("/shop/cart", HOSTS)
-    world.site.join("n3")
-    await world.settle()
-    await world.site.leave("n1")
-    world.site.run("/shop/cart", ("n2", "n3"))
-    await world.settle(patience=120)
-
-
-async def test_a_crash_at_any_write_comes_to_the_same_end() -> None:
-    # a crash after a write is, for a process that knows nothing more, one before the write that follows
-    world = World(crash=CrashPoint())
-    await story(world)
-    await world.end()
-    assert world.held() == {"n2": 2, "n3": 2}
-    at = 0
-    while True:
-        point = CrashPoint(at=at)
-        world = World(crash=point)
-        await story(world)
-        await world.end()
-        where = f"before write {at}: {point.writes[-1:]}"
-        assert world.held() == {"n2": 2, "n3": 2}, where
-        assert world.conditions() == {"Ready": ("True", "Ready")}, where
-        assert read_moves(world.site.tree) == {}, where
-        if not point.fired:
-            break
-        at += 1
-    assert at > 40
 
 
 async def test_a_crash_at_any_write_of_the_end_leaves_nothing() -> None:

@@ -123,6 +123,48 @@ async def test_an_operator_that_starts_anew_leaves_what_the_load_has_made_of_a_m
     assert (world.table().owners, world.table().epochs) == (before.owners, before.epochs)
 
 
+OLD, NEW = {"name": "p1", "shards": 32}, {"name": "p2", "shards": 64}
+
+
+async def test_a_split_leaves_what_the_load_has_made_of_a_map_and_siblings_are_balanced_together() -> None:
+    world = await measured(None)
+    ask(world, hot(world, "n1", 6, shards=6))
+    await world.settle(patience=600)
+    before = primaries(world)
+    assert len({sum(who == member for who in before.values()) for member in HOSTS}) > 1, "counts differ"
+    ask(world, {})
+    assert max(ratios(world, {}).values()) < 1.25
+    spec: dict[str, Any] = {"replicas": 2, "balance": BY_LOAD}
+    world.apply(partitionings=[OLD, NEW], **spec)
+    await world.settle(patience=120)
+    assert primaries(world) == {child: before[child // 2] for child in range(64)}
+    pairs = [shard // 2 for shard, who in primaries(world).items() if who == "n1"]
+    loads = {2 * pair + child: 9 for pair in pairs[:8] for child in (0, 1)}
+    ask(world, loads)
+    assert ratios(world, loads)["n1"] > 1.25
+    await world.settle(patience=600)
+    assert max(ratios(world, loads).values()) <= 1.25
+    table = world.table()
+    assert all(sorted(table.owners_of(2 * pair)) == sorted(table.owners_of(2 * pair + 1)) for pair in range(32))
+    assert all(who == primaries(world)[shard ^ 1] for shard, who in primaries(world).items())
+    world.apply(partitionings=[NEW], **spec)
+    await world.settle(patience=600)
+    assert world.conditions() == {"Ready": ("True", "Ready")}
+    assert max(ratios(world, loads).values()) <= 1.25
+
+
+async def test_a_map_by_load_gets_more_replicas_and_its_primaries_stay() -> None:
+    world = await measured(None, replicas=1)
+    ask(world, hot(world, "n1", 6, shards=6))
+    await world.settle(patience=600)
+    before = primaries(world)
+    world.apply(shards=32, replicas=2, balance=BY_LOAD)
+    await world.settle(patience=600)
+    assert sum(world.held().values()) == 64
+    assert primaries(world) == before
+    assert world.conditions() == {"Ready": ("True", "Ready")}
+
+
 async def test_a_shard_that_is_hot_by_itself_is_told() -> None:
     world = await measured(None)
     ask(world, hot(world, "n1", 200, shards=1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from shardmap_world import World
 from shuren.domain.service.snapshot import Published
 from shuren.domain.service.values import Endpoint, EndpointSet, EndpointState
@@ -25,12 +27,12 @@ def publish(world: World, *endpoints: Endpoint) -> None:
     world.site.services["shop.cart"] = Published(endpoints=EndpointSet(generation=1, endpoints=endpoints))
 
 
-def service(world: World) -> None:
+def service(world: World, *backends: dict[str, Any]) -> None:
     body: Object = {
         "apiVersion": "paas.shurenyun.com/v1alpha1",
         "kind": "PaasService",
         "metadata": {"name": "cart", "namespace": "shop"},
-        "spec": {"clusterRef": {"name": "bj1"}, "backends": []},
+        "spec": {"clusterRef": {"name": "bj1"}, "backends": list(backends)},
     }
     world.kubernetes.user_apply(PAAS_SERVICES, body)
 
@@ -92,6 +94,38 @@ async def test_a_service_that_vanished_moves_nothing_and_its_members_go_on_when_
     await world.settle(patience=10)
     assert world.conditions() == {"Ready": ("True", "Ready")}
     assert world.table() == before
+
+
+HTTP = [{"protocol": "HTTP", "path": "/health"}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "definition", "reasons"),
+    [
+        ({}, {}, []),
+        ({}, {"readinessChecks": []}, ["CopiesNotAwaited"]),
+        ({}, {"healthChecks": HTTP}, ["NotRolledInPlace"]),
+        ({"upgradeStrategy": {"minimumHealthCapacity": 0.5}}, {"readinessChecks": []}, ["OwnUpgradeStrategy", "CopiesNotAwaited"]),
+        ({"rollout": {"strategy": "Gated"}}, {"readinessChecks": []}, []),
+    ],
+)
+@pytest.mark.parametrize("of", ["app", "service"])
+async def test_what_keeps_an_app_from_being_rolled_member_by_member_is_told_with_the_field(
+    of: str, spec: dict[str, Any], definition: dict[str, Any], reasons: list[str]
+) -> None:
+    world = World()
+    world.app(**spec)
+    world.site.run("/shop/cart", HOSTS, **definition)
+    world.site.join(*HOSTS)
+    if of == "service":
+        service(world, {"appRef": {"name": "cart"}, "port": 0})
+        publish(world, *(endpoint(host) for host in HOSTS))
+    world.apply(members=SERVICE if of == "service" else {"appRef": {"name": "cart"}})
+    await world.settle()
+    assert world.conditions()["Ready"] == ("True", "Ready")
+    assert world.conditions().get("Advice") == (("True", reasons[0]) if reasons else None)
+    words = {"CopiesNotAwaited": "spec.readinessChecks", "NotRolledInPlace": "MESOS_HTTP", "OwnUpgradeStrategy": "spec.upgradeStrategy"}
+    assert [reason for reason in words if words[reason] in world.message("Advice")] == sorted(reasons, key=list(words).index)
 
 
 def listed(*hosts: str, weight: int = 100) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from shardmap_world import World, read_moves
-from shuren.clients.fakes.crash import CrashPoint
 
 HOSTS = ("n1", "n2", "n3")
 OLD, NEW = {"name": "p1", "shards": 8}, {"name": "p2", "shards": 16}
 
 
-async def mapped(*, crash: CrashPoint | None = None, **spec: Any) -> World:
-    world = World(crash=crash)
+async def mapped(**spec: Any) -> World:
+    world = World()
     world.app()
     world.site.run("/shop/cart", HOSTS)
     world.site.join(*HOSTS)
@@ -74,22 +73,3 @@ async def test_a_split_waits_for_moves_that_are_under_way() -> None:
     await world.settle()
     assert world.table().shards == 16
     assert read_moves(world.site.tree) == {}
-
-
-async def test_a_crash_at_any_write_of_a_split_comes_to_the_same_end() -> None:
-    at = 0
-    while True:
-        world = await mapped()
-        await world.end()
-        world.crash = point = CrashPoint(at=at)
-        world.apply(partitionings=[OLD, NEW])
-        await world.settle()
-        world.apply(partitionings=[NEW])
-        await world.settle(patience=5)
-        await world.end()
-        assert sorted(world.held().values()) == [5, 5, 6], point.writes[-1:]
-        assert world.conditions() == {"Ready": ("True", "Ready")}, point.writes[-1:]
-        if not point.fired:
-            break
-        at += 1
-    assert at > 10

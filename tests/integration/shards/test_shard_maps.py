@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import yaml
@@ -14,10 +14,13 @@ from kazoo.client import KazooClient
 from typer.testing import CliRunner
 
 from kube_rest import GROUP, Rest
+from sharding_server import RecordingServer as Server
 from shuren.cli.app import app
 from shuren.devenv.background import Sandbox
 from shuren.devenv.parts import ZOOKEEPER_ROOT
 from shuren.devenv.places import find_manifests
+from shuren.sharding import ShardMapClient, ShardMember, ZooKeeperStore
+from shuren.sharding.core import NOBODY, ShardTable
 from waiting import eventually
 
 PATIENCE = 90.0
@@ -201,6 +204,72 @@ def _ask_the_command_line(sandbox: Sandbox, namespace: str) -> None:
     grown = shuren(sandbox, namespace, "plan", "-f", "-", stdin=json.dumps(larger))
     assert (grown["moves"], grown["lowerBound"]) == (16, 16)
     assert {m["after"] for m in grown["members"]} == {16}
+
+
+def test_a_map_by_load_relieves_who_is_asked_most_gets_copies_and_is_split(operated: Sandbox, operated_namespace: str) -> None:
+    hosts, path = operated.endpoints.zookeeper_hosts, path_of(operated_namespace, "bad")
+    names = ("a", "b", "c")
+    spec: dict[str, Any] = {
+        "members": {"static": [{"id": name} for name in names]},
+        "balance": {"by": "Load", "roundSeconds": 1, "budgetPercent": 50},
+        "moves": {"planned": {"percent": 100, "incoming": 32, "outgoing": 32}},
+        "turndownPolicy": "Immediate",
+    }
+    operated.apply(shard_map(operated_namespace, **spec))
+    with ExitStack() as stack:
+        members = [
+            stack.enter_context(
+                ShardMember(ZooKeeperStore(hosts, session_seconds=4.0), path, id=name, address=f"{name}:1", server=Server())
+            )
+            for name in names
+        ]
+        client = ShardMapClient(ZooKeeperStore(hosts), path)
+        stack.callback(client.stop)
+        client.start(within=PATIENCE)
+        hot = frozenset(shard for shard in range(64) if primary(client, shard) == "a")
+        assert len(hot) in {21, 22}
+
+        def balanced() -> bool:
+            """Shards that `a` had at first are asked for three times as much, whoever has them and by whatever number."""
+            halves = client_table(client).shards // 64
+            for member in members:
+                member.measured({s: 6 // halves if s // halves in hot else 2 // halves for s in client_shards(client, member.id)})
+            found = status(operated, operated_namespace, "bad")
+            load = found.get("load") or {}
+            return at_rest(found, 3) and load.get("reporting") == 3 and not load["balancing"] and load["hottestPercent"] <= 110
+
+        eventually(balanced, seconds=PATIENCE, every=0.5)
+        kept = len([s for s in hot if primary(client, s) == "a"])
+        assert kept < len(hot), "the member that is asked most has given shards away"
+        counts = sorted(len(client_shards(client, name)) for name in names)
+        assert counts[0] < 20, f"not by count: {counts}"
+        operated.apply(shard_map(operated_namespace, **spec, replicas=2))
+        eventually(lambda: balanced() and client_table(client).replicas == 2, seconds=PATIENCE, every=0.5)
+        assert NOBODY not in set(client_table(client).owners)
+        before = [primary(client, s) for s in range(64)]
+        both = [{"name": "p1", "shards": 64}, {"name": "p2", "shards": 128}]
+        operated.apply(shard_map(operated_namespace, **spec, replicas=2, partitionings=both))
+        eventually(lambda: balanced() and client_table(client).shards == 128, seconds=PATIENCE, every=0.5)
+        assert [primary(client, s) for s in range(128)] == [member for member in before for _ in range(2)], "a split is no reason to move"
+        assert condition(status(operated, operated_namespace, "bad"), "Advice") == ("True", "SplitDone")
+    operated.kubectl("-n", operated_namespace, "delete", "shardmap/bad", "--timeout=60s")
+
+
+def client_table(client: ShardMapClient) -> ShardTable:
+    assert client.table is not None
+    return client.table
+
+
+def primary(client: ShardMapClient, shard: int) -> str:
+    table = client_table(client)
+    member = table.member(table.owners[shard])
+    assert member is not None
+    return member.id
+
+
+def client_shards(client: ShardMapClient, member: str) -> list[int]:
+    """Those that a member leads by the client's table."""
+    return [shard for shard in range(client_table(client).shards) if primary(client, shard) == member]
 
 
 def shard_map(namespace: str, **spec: Any) -> dict[str, Any]:

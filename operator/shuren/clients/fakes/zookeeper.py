@@ -152,14 +152,14 @@ class FakeZooKeeper:
         self._session = Session.CONNECTED
         self._watches: dict[str, list[Callable[[], None]]] = defaultdict(list)
         self._listeners: list[Callable[[Session], None]] = []
-        self._faults: list[ShurenError] = []
+        self._faults: list[ShurenError | None] = []
         self.session_id = self.tree.open(self._touched)
 
     # ------------------------------------------------------------------------------------------------ faults
 
-    def fail_next(self, error: ShurenError, *, times: int = 1) -> None:
-        """The next calls, reads or writes, raise this and do nothing."""
-        self._faults += [error] * times
+    def fail_next(self, error: ShurenError, *, times: int = 1, after: int = 0) -> None:
+        """The next calls, reads or writes, raise this and do nothing; so many before them are answered."""
+        self._faults += [*[None] * after, *[error] * times]
 
     def disconnect(self) -> None:
         """No server answers; the session lives on in the ensemble."""
@@ -192,8 +192,9 @@ class FakeZooKeeper:
         return self._session
 
     def _ready(self) -> None:
-        if self._faults:
-            raise self._faults.pop(0)
+        fault = self._faults.pop(0) if self._faults else None
+        if fault is not None:
+            raise fault
         if self._session is not Session.CONNECTED:
             raise Unreachable("ZooKeeper does not answer")
 

@@ -258,7 +258,8 @@ class ShardMaps:
         entry.version = node.version
         await self._read_head(name, entry)
         entry.foreign, entry.uid = _owner(node.data, name, published=entry.published.head is not None or bool(entry.published.generations))
-        await self._read_live(name, entry, {""})
+        # everybody is read, also who is watched: what else is stale now, such as by a new session, is read by this
+        await self._read_live(name, entry, {""}, everybody=True)
         await self._read_moves(name, entry)
         if entry.published.table is None and not entry.published.broken and entry.moves:
             entry.published.broken = "it is gone, and moves lie there"
@@ -268,7 +269,7 @@ class ShardMaps:
     async def _read_head(self, name: MapName, entry: _Entry) -> None:
         entry.published = await read_head(self._zookeeper, f"{SHARDS}/{name}", known=entry.published, epoch=self._zookeeper.epoch)
 
-    async def _read_live(self, name: MapName, entry: _Entry, nodes: set[str]) -> bool:
+    async def _read_live(self, name: MapName, entry: _Entry, nodes: set[str], *, everybody: bool = False) -> bool:
         base = f"{SHARDS}/{name}{LIVE}"
         now = self._clock.monotonic()
         if "" in nodes:
@@ -278,7 +279,7 @@ class ShardMaps:
                 entry.watches.pop(f"{base}/{gone}")()
             for new in there - watched:
                 self._watch(name, entry, f"{base}/{new}", ("live", new))
-            nodes = (nodes - {""}) | (there - watched)
+            nodes = there if everybody else (nodes - {""}) | (there - watched)
             gone_ids = entry.live.keys() - {moves_codec.member_of(node) for node in there}
         else:
             gone_ids = set()
@@ -287,7 +288,13 @@ class ShardMaps:
             del entry.live[member]
             entry.since[member] = now
         listed = sorted(nodes)
-        for node, found in zip(listed, await self._zookeeper.get_many([f"{base}/{node}" for node in listed]), strict=True):
+        try:
+            data = await self._zookeeper.get_many([f"{base}/{node}" for node in listed])
+        except BaseException:
+            # they are watched by now, so that the list alone does not bring them again
+            entry.stale |= {("live", node) for node in listed}
+            raise
+        for node, found in zip(listed, data, strict=True):
             member = moves_codec.member_of(node)
             live = _live(found.data, base, node) if found is not None else None
             if live is not None and live.id == member:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shuren.controllers.identity import cluster_of, lives_on
 from shuren.controllers.shardmap.gates import Gatekeeper, answers_at
@@ -65,14 +66,7 @@ class Sources:
         tasks = [task for task in app.tasks if task.state.active and task.host]
         draining = self.gates.draining(cluster.view.name, app_id)
         found = _of_tasks(wanted, tasks, live, instances=app.instances, agents=cluster.agent_places, draining=draining)
-        advice: tuple[tuple[str, str], ...] = ()
-        if app.instances > 1 and checked_by_marathon(app.definition) and "upgradeStrategy" not in spec:
-            message = (
-                f"PaasApp {key.name} has checks that Marathon performs itself (HTTP, HTTPS, TCP): then it replaces no task in place, and "
-                "a new version brings members on other agents; give it MESOS_HTTP, MESOS_HTTPS or MESOS_TCP checks"
-            )
-            advice = (("NotRolledInPlace", message),)
-        return Source(members=_weighed(found, wanted.weights), expected=app.instances, advice=advice)
+        return Source(members=_weighed(found, wanted.weights), expected=app.instances, advice=tuple(_of_rolling(key.name, spec, app)))
 
     # ------------------------------------------------------------------------------------------------ a service
 
@@ -92,11 +86,50 @@ class Sources:
         if twice:
             message = f"PaasService {key.name} has two endpoints on {twice}: spec.members.identity Host needs one on each agent"
             return _unknown("HostNotUnique", message, stalls=True)
-        return Source(members=_weighed(found, wanted.weights), expected=len(endpoints))
+        advice = tuple(self._of_backends(key.namespace, item.get("spec") or {}, cluster))
+        return Source(members=_weighed(found, wanted.weights), expected=len(endpoints), advice=advice)
+
+    def _of_backends(self, namespace: str, spec: Mapping[str, Any], cluster: Cluster) -> Iterator[tuple[str, str]]:
+        backends = spec.get("backends")
+        for backend in backends if isinstance(backends, list) else ():
+            reference = backend.get("appRef") if isinstance(backend, Mapping) else None
+            name = str(reference.get("name")) if isinstance(reference, Mapping) else ""
+            item = self.store.get(ObjectKey(kind=PAAS_APPS.kind, namespace=namespace, name=name))
+            app = cluster.app(lives_on(item)) if item is not None else None
+            if item is not None and app is not None:
+                yield from _of_rolling(name, item.get("spec") or {}, app)
 
 
 def _unknown(reason: str, message: str, *, stalls: bool) -> Source:
     return Source(problem=Problem(reason=reason, message=message), stalls=stalls)
+
+
+def _of_rolling(name: str, spec: Mapping[str, Any], app: ActualApp) -> Iterator[tuple[str, str]]:
+    """What keeps a new version of an app from going member by member, as (reason, message): Marathon restarts the tasks, at its own pace.
+
+    Nothing of an app of the strategy Gated: its tasks go one by one through the gates, when their shards have moved.
+    """
+    rollout = spec.get("rollout")
+    if app.instances <= 1 or (isinstance(rollout, Mapping) and rollout.get("strategy") == "Gated"):
+        return
+    if "upgradeStrategy" in spec:
+        message = (
+            f"PaasApp {name} has an upgradeStrategy of its own: Marathon restarts members by that, not by spec.rollout.maxUnavailable "
+            "of this map; take spec.upgradeStrategy out of the PaasApp"
+        )
+        yield "OwnUpgradeStrategy", message
+    elif checked_by_marathon(app.definition):
+        message = (
+            f"PaasApp {name} has checks that Marathon performs itself (HTTP, HTTPS, TCP): then it replaces no task in place, and "
+            "a new version brings members on other agents; give it MESOS_HTTP, MESOS_HTTPS or MESOS_TCP checks"
+        )
+        yield "NotRolledInPlace", message
+    if not app.definition.get("readinessChecks"):
+        message = (
+            f"PaasApp {name} has no readinessChecks: with a new version the next member restarts as soon as one runs, whether its copies "
+            "are whole or not; give the PaasApp spec.readinessChecks of a path that answers 200 once ShardMember.status.caught_up is true"
+        )
+        yield "CopiesNotAwaited", message
 
 
 def _one_task_on_each_agent(app: ActualApp) -> bool:

@@ -25,7 +25,7 @@ from shuren.domain.shardmap.plan import (
     WithdrawMap,
     WriteMove,
 )
-from shuren.domain.shardmap.publish import first_table, measured, next_table, relaid
+from shuren.domain.shardmap.publish import first_table, measured, next_table, relaid, with_replicas
 from shuren.domain.shardmap.roster import Roster
 from shuren.domain.shardmap.snapshot import FINALIZER, MapSeen, MapSnapshot, MapSpec, Memory, PlanFacts
 from shuren.domain.shardmap.status import Finding, Phase, Picture, conditions, facts
@@ -266,18 +266,24 @@ def _go_on(s: MapSnapshot, spec: MapSpec, seen: MapSeen, table: ShardTable, peop
     anew = None if s.resource.deleting or spec.suspend else _lay_anew(s, seen, layout, people, memory=memory)
     if anew is not None:
         return anew
-    world = replace(world, paused=world.paused or bool(layout.wait and not layout.together))
+    resizes = table.replicas != spec.replicas
+    world = replace(world, paused=world.paused or bool(layout.wait and not layout.together) or resizes)
     aim = _aim(s, spec, people, world, memory, together=layout.together)
     world = replace(world, goal=aim.memory.goal.table if aim.memory.goal is not None else None)
     made = step(world)
     memory = replace(aim.memory, failures=_open(world, made))
     actions = _actions(s, seen, table, people, made)
+    wait = layout.wait and f"before the map is laid out anew, {layout.wait}"
+    if resizes and aim.problem is None and not s.resource.deleting:
+        wait = _not_resized_yet(spec, world, made)
+        if not wait:
+            actions = (_with_replicas(spec, seen, table, people, world),)
     picture = Picture(
         seen=seen, table=table, people=people, world=world, step=made, view=view, planned=memory.planned, goal=memory.goal, load=memory.load
     )
     finding = _judge(s, spec, picture, aim, memory)
-    if layout.wait and finding.phase is Phase.READY:
-        finding = replace(finding, reason="Repartitioning", message=f"before the map is laid out anew, {layout.wait}", moving=True)
+    if wait and finding.phase is Phase.READY:
+        finding = replace(finding, reason="Resizing" if resizes else "Repartitioning", message=wait, moving=True)
     if spec.suspend:
         pending = "; ".join(str(a) for a in actions[:3] if not isinstance(a, AddFinalizer))
         finding = replace(finding, suspended=True)
@@ -313,6 +319,26 @@ def _lay_anew(s: MapSnapshot, seen: MapSeen, layout: Layout, people: Roster, *, 
     news = (("Repartitioned", f"the map is {word}: {following.shards} shards of partitioning {name}"),)
     memory = replace(memory, goal=None, planned=None, failures={}, measured=None)
     return _report(s, finding, actions=(*_preparations(s, seen), publication), memory=memory, news=news, requeue_after=_AT_ONCE)
+
+
+def _not_resized_yet(spec: MapSpec, world: World, made: Step) -> str:
+    """What has to end before a table with other replicas is published, as a sentence; empty when it may be now.
+
+    Nobody's copy is given up while another one is on its way, or is all that is there of a shard.
+    """
+    before = f"before shards have {spec.replicas} replicas in place of {world.table.replicas}, "
+    if world.moves:
+        return f"{before}{len(world.moves)} moves have to end"
+    if spec.paused:
+        return f"{before}spec.moves.paused has to be false"
+    if spec.replicas < world.table.replicas and made.tally.leaderless:
+        return f"{before}{made.tally.leaderless} shards need a primary that is there"
+    return ""
+
+
+def _with_replicas(spec: MapSpec, seen: MapSeen, table: ShardTable, people: Roster, world: World) -> PublishTable:
+    following = with_replicas(table, world.table, spec.replicas, people, world)
+    return PublishTable(table=following, partitioning=seen.partitioning, changed=table.shards, retiring=seen.retiring)
 
 
 def _open(world: World, made: Step) -> dict[int, Failure]:
@@ -370,11 +396,11 @@ def _aim(s: MapSnapshot, spec: MapSpec, people: Roster, world: World, memory: Me
 def _aim_by_load(
     s: MapSnapshot, spec: MapSpec, people: Roster, world: World, memory: Memory, *, wanted: Wanted, why: str, together: bool
 ) -> _Aim | None:
-    """The same by load; None when the map is balanced by count, or cannot be otherwise now (a split is under way, other replicas)."""
-    if spec.load is None or s.seen is None or together or world.table.replicas != spec.replicas:
+    """The same by load; None when the map is balanced by count, and when its goal stays or load alone finds no place for everything."""
+    if spec.load is None or s.seen is None:
         return None
-    loads = by_load.reported(s.seen.live, people.presences)
-    found = by_load.aim(world, wanted, loads, spec.load, why=why, goal=memory.goal, look=memory.load, now=s.monotonic)
+    loads = by_load.reported(s.seen.live, people.presences, generation=world.generation)
+    found = by_load.aim(world, wanted, loads, spec.load, why=why, goal=memory.goal, look=memory.load, now=s.monotonic, together=together)
     if found is None:
         return None
     moved = changes(effective(world), found.goal.table)

@@ -9,6 +9,7 @@ from shuren.domain.shardmap.snapshot import MapSpec, Measured
 from shuren.domain.shards.advance import Publish
 from shuren.domain.shards.assignment import VACANT, Assignment
 from shuren.domain.shards.members import SpreadLevel, group_of
+from shuren.domain.shards.migration import World
 from shuren.domain.shards.partitions import Relay, merged, merged_epochs, split, split_epochs
 from shuren.sharding.core.table import NOBODY, ShardTable, make_table
 
@@ -51,6 +52,29 @@ def relaid(table: ShardTable, rows: Assignment, relay: Relay, people: Roster, *,
         key_hash=table.hash,
         generation=table.generation + 1,
         term=term,
+    )
+
+
+def with_replicas(table: ShardTable, rows: Assignment, replicas: int, people: Roster, world: World) -> ShardTable:
+    """The next generation with rows of another length: places for nobody yet, or without those whose copies are worth least.
+
+    Primaries stay. Of the others go first who is not there, then who lags, then the last.
+    """
+
+    def worth(member: int) -> tuple[bool, bool, bool]:
+        return member == VACANT, not world.live(member), member in world.lagging
+
+    padding = (VACANT,) * replicas
+    resized = Assignment.of((row[0], *sorted(row[1:], key=worth), *padding)[:replicas] for row in rows.rows())
+    return make_table(
+        shards=table.shards,
+        replicas=replicas,
+        members=people.named,
+        owners=_by_replica(resized),
+        epochs=table.epochs,
+        key_hash=table.hash,
+        generation=table.generation + 1,
+        term=world.term,
     )
 
 
