@@ -22,8 +22,8 @@ class Network(Protocol):
 
     sink: int
 
-    def begin(self, distance: Mapping[int, int]) -> None:
-        """A new search begins. `distance` is kept up to date: how near each node was reached."""
+    def begin(self, distance: Mapping[int, int], *, unknown: int = UNREACHED) -> None:
+        """A new search begins. `distance` is kept up to date: how near each node was reached, those that are not in it at `unknown`."""
         ...
 
     def arcs(self, node: int) -> Iterable[tuple[int, int]]:
@@ -102,15 +102,47 @@ def _cheapest(network: Network, sources: Iterable[int], effort: Effort) -> list[
     return None
 
 
-def _along_free_arcs(network: Network, sources: Iterable[int], effort: Effort) -> list[int]:
-    """Push units along paths that cost nothing by the present potentials. Gives those that found none.
+def _along_free_arcs(network: Network, sources: Sequence[int], effort: Effort) -> list[int]:
+    """Push units along paths that cost nothing by the present potentials, shortest first (Dinic's method). Gives those that found none."""
+    left = list(sources)
+    while left and not effort.spent:
+        level = _levels(network, left, effort)
+        if network.sink not in level:
+            break
+        left = _straight_on(network, left, level, effort)
+    return left
 
-    A node from which nothing was found is not looked at again. (A path pushed later might open it anew: the next search finds that.)
-    """
-    left, seen = list[int](), dict[int, int]()
+
+def _levels(network: Network, sources: Iterable[int], effort: Effort) -> dict[int, int]:
+    """How many free arcs each node is away from the sources, as far as the sink is."""
+    level = dict.fromkeys(sources, 0)
+    seen = dict.fromkeys(level, 0)
     network.begin(seen)
+    waiting = list(level)
+    for node in waiting:
+        base, depth = network.potential(node), level[node] + 1
+        for to, cost in network.arcs(node):
+            effort.left -= 1
+            if to not in level and base + cost == network.potential(to):
+                level[to], seen[to] = depth, 0
+                if to == network.sink:
+                    return level
+                waiting.append(to)
+        if effort.spent:
+            break
+    return level
+
+
+def _straight_on(network: Network, sources: Iterable[int], level: dict[int, int], effort: Effort) -> list[int]:
+    """Push what can be pushed away from the sources level by level. Gives the sources that found no way.
+
+    A node from which nothing was found loses its level: it is not looked at again. (A path pushed later might open it anew: the next levels
+    find that.)
+    """
+    left = list[int]()
+    network.begin(level, unknown=0)
     for source in sources:
-        path = None if source in seen or effort.spent else _free_path(network, source, seen, effort)
+        path = None if source not in level or effort.spent else _free_path(network, source, level, effort)
         if path is None:
             left.append(source)
         else:
@@ -118,26 +150,23 @@ def _along_free_arcs(network: Network, sources: Iterable[int], effort: Effort) -
     return left
 
 
-def _free_path(network: Network, source: int, seen: dict[int, int], effort: Effort) -> list[int] | None:
-    """A path of free arcs from the source to the sink, always straight on. Nodes from which there is no way stay in `seen`."""
+def _free_path(network: Network, source: int, level: dict[int, int], effort: Effort) -> list[int] | None:
+    """A path of free arcs from the source to the sink, one level at each step. Nodes from which there is no way lose their level."""
     path, ways, bases = [source], [iter(network.arcs(source))], [network.potential(source)]
-    seen[source] = 0
     while path:
+        following = level[path[-1]] + 1
         for to, cost in ways[-1]:
             effort.left -= 1
-            if to not in seen and bases[-1] + cost == network.potential(to):
+            if level.get(to) == following and bases[-1] + cost == network.potential(to):
                 break
         else:
-            path.pop()
+            del level[path.pop()]
             ways.pop()
             bases.pop()
             continue
         path.append(to)
         if to == network.sink:
-            for node in path:
-                seen.pop(node, None)
             return path
-        seen[to] = 0
         ways.append(iter(network.arcs(to)))
         bases.append(network.potential(to))
     return None

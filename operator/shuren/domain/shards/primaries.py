@@ -17,8 +17,8 @@ from shuren.domain.shards.flow import UNREACHED, Counts, Effort, reach, settle
 from shuren.domain.shards.mixing import strided
 from shuren.domain.shards.shares import Shares, targets
 
-_SOME = 64
-"""Nodes that a search may reach before it looks over what is still worth a look."""
+_SOME = 8
+"""So large a part of what is still worth a look may be reached before a search looks it over."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,105 +203,130 @@ class _Work:
 
 
 class PrimaryNetwork:
-    """Slots, members, and the pool of odd slots: a slot goes from its primary to another of its holders. Changes the choice in place."""
+    """Members, and the pool of odd slots: a member hands a slot on to another of its holders. Changes the choice in place.
+
+    A slot is a node only while nobody leads it. Else an arc from member to member stands for the slots that could take that way, and the
+    cheapest of them is looked for when it is taken.
+    """
 
     def __init__(self, work: _Work) -> None:
         self._work = work
         self.counts = Counts(work.bands, work.held, work.target())
         first = targets(work.bands, work.held_at_first, work.order)
-        self._members, pools = Counts(work.bands, work.held_at_first, first).over_everywhere()
+        members, pools = Counts(work.bands, work.held_at_first, first).over_everywhere()
         self._pool = self.counts.size
         self.sink = self._pool + 1
         self._slot_base = self.sink + 1
-        self._own = {self._pool: 0 if pools else 1}
+        self._potential = [0 if member in members else 1 for member in range(self._pool)] + [0 if pools else 1, 1]
+        self._of_vacancies: dict[int, int] = {}
         self._distance: Mapping[int, int] = {}
+        self._unknown = UNREACHED
         self._far: dict[int, tuple[set[int], int]] = {}
-        self._leading: list[set[int]] = [set() for _ in range(self.counts.size)]
+        # Slots that a member leads as before, and those that it has from somebody else: handing one of these on costs nothing more.
+        self._kept: list[set[int]] = [set() for _ in range(self.counts.size)]
+        self._taken: list[set[int]] = [set() for _ in range(self.counts.size)]
         for slot, member in enumerate(work.leads):
-            self._leading[member].add(slot)
+            self._kept[member].add(slot)
+        for slot in compress(range(len(work.leads)), map(ne, work.leads, work.before)):
+            self._kept[work.leads[slot]].discard(slot)
+            self._taken[work.leads[slot]].add(slot)
+        self._near: dict[int, set[int]] = {}
 
     def vacancy(self, slot: int) -> int:
         """The node of a slot that lacks a primary."""
         return self._slot_base + slot
 
-    def begin(self, distance: Mapping[int, int]) -> None:
+    def begin(self, distance: Mapping[int, int], *, unknown: int = UNREACHED) -> None:
         """See Network."""
-        self._distance, self._far = distance, {}
+        self._distance, self._unknown, self._far = distance, unknown, {}
 
     def arcs(self, node: int) -> Iterable[tuple[int, int]]:
         """See Network."""
         if node < self._pool:
             return self._from_member(node)
         if node == self._pool:
-            return [(self.sink, 0)] if self.counts.left[0] > 0 else [(member, 0) for member in self.counts.takers[0]]
+            return [(member, 0) for member in self.counts.takers[0]]
         slot = node - self._slot_base
-        now, before = self._work.leads[slot], self._work.before[slot]
-        return [(member, 0 if member == before else 1) for member in self._work.row(slot) if member != now]
+        return [(member, self._cost(slot, member)) for member in self._work.row(slot)]
+
+    def _cost(self, slot: int, member: int) -> int:
+        return 0 if member == self._work.before[slot] else 1
 
     def _from_member(self, member: int) -> Iterator[tuple[int, int]]:
         if self.counts.held[member] < self.counts.low[member]:
             yield self.sink, 0
         elif self.counts.odd(member):
-            yield self._pool, 0
-        before, row = self._work.before, self._work.row
-        far = self._brought_nearer(self._distance.get(member, 0) + self.potential(member) + 1)
-        for slot in self._leading[member]:
-            if before[slot] != member:
-                yield self._slot_base + slot, -1
-            elif far and not far.isdisjoint(row(slot)):
-                yield self._slot_base + slot, 0
+            yield self.sink if self.counts.left[0] > 0 else self._pool, 0
+        for slot in self._taken[member]:
+            for other in self._work.row(slot):
+                if other != member:
+                    yield other, self._cost(slot, other) - 1
+        far = self._brought_nearer(self._distance.get(member, 0) + self._potential[member] + 1)
+        if far:
+            for other in self._neighbours(member) & far:
+                yield other, 1
+
+    def _neighbours(self, member: int) -> set[int]:
+        """Those who hold a slot that the member leads as before."""
+        found = self._near.get(member)
+        if found is None:
+            found = self._near[member] = set().union(*map(self._work.row, self._kept[member]))
+            found.discard(member)
+        return found
 
     def _brought_nearer(self, cost: int) -> set[int]:
-        """The members that this search has reached at no such cost yet: only slots that lead to one are worth a look.
+        """The members that this search has reached at no such cost yet: only they are worth a look.
 
         Looked over anew when the search has come some way further; until then some may be in it that were reached.
         """
-        known = self._distance
+        known, unknown, potential = self._distance, self._unknown, self._potential
         far, seen = self._far.get(cost, (None, 0))
-        if far is None or len(known) > seen + seen // 4 + _SOME:
+        if far is None or (far and len(known) > seen + len(far) // _SOME):
             candidates = far if far is not None else self._work.order
-            far = {m for m in candidates if known.get(m, UNREACHED) + self.potential(m) > cost}
+            far = {m for m in candidates if known.get(m, unknown) + potential[m] > cost}
             self._far[cost] = far, len(known)
         return far
 
     def potential(self, node: int) -> int:
-        """See Network. Slots that have their former primary follow it: the way out of them always costs 1."""
-        own = self._own.get(node)
-        if own is not None:
-            return own
-        if node <= self.sink:
-            return 0 if node in self._members else 1
-        slot = node - self._slot_base
-        now, former = self._work.leads[slot], self._work.before[slot]
-        if now == former != VACANT:
-            return self.potential(now)
-        return 0 if former in self._members or former not in self._work.row(slot) else 1
+        """See Network."""
+        return self._potential[node] if node <= self.sink else self._of_vacancies.get(node, 0)
 
     def raise_potential(self, node: int, by: int) -> None:
         """See Network."""
-        if node <= self.sink or self._work.leads[node - self._slot_base] != self._work.before[node - self._slot_base] or node in self._own:
-            self._own[node] = self.potential(node) + by
+        if node <= self.sink:
+            self._potential[node] += by
+        else:
+            self._of_vacancies[node] = self._of_vacancies.get(node, 0) + by
 
     def push(self, path: Sequence[int]) -> None:
-        """See Network. A member on the path takes the slot that is free, and frees one of its own, or hands its extra one on."""
-        work, counts = self._work, self.counts
-        self._own.update({node: self.potential(node) for node in path if node > self.sink})
-        free = path[0] - self._slot_base if path[0] > self.sink else None
+        """See Network."""
+        counts = self.counts
         for node, after in pairwise(path):
-            if node < self._pool:
-                if free is not None:
-                    work.leads[free] = node
-                    self._leading[node].add(free)
-                    counts.held[node] += 1
-                    free = None
-                if after > self.sink:
-                    free = after - self._slot_base
-                    self._leading[node].discard(free)
-                    counts.held[node] -= 1
-                elif after == self._pool:
-                    counts.grant(node, granted=True)
+            if node > self.sink:
+                self._hand_over(node - self._slot_base, VACANT, after)
             elif node == self._pool:
-                if after == self.sink:
-                    counts.left[0] -= 1
-                else:
-                    counts.grant(after, granted=False)
+                counts.grant(after, granted=False)
+            elif after < self._pool:
+                self._hand_over(self._cheapest(node, after), node, after)
+            elif counts.held[node] > counts.low[node]:
+                # not one that it lacked, so an odd one, from another or of those that nobody has
+                counts.grant(node, granted=True)
+                counts.left[0] -= after == self.sink
+
+    def _cheapest(self, member: int, other: int) -> int:
+        """The slot that goes from one member to another at the least cost."""
+        fitting = [slot for slot in self._taken[member] if other in self._work.row(slot)]
+        if fitting:
+            return min(fitting, key=lambda slot: (self._cost(slot, other), slot))
+        return min(slot for slot in self._kept[member] if other in self._work.row(slot))
+
+    def _hand_over(self, slot: int, giver: int, member: int) -> None:
+        if giver != VACANT:
+            self.counts.held[giver] -= 1
+        self.counts.held[member] += 1
+        self._work.leads[slot] = member
+        for one in (giver, member):
+            self._kept[one].discard(slot)
+            self._taken[one].discard(slot)
+            self._near.pop(one, None)
+        (self._kept if member == self._work.before[slot] else self._taken)[member].add(slot)

@@ -50,6 +50,7 @@ class ReplicaNetwork:
         self._upper_base = self._slot_base + shares.slots
         self._met_base = self._upper_base + shares.slots * len(shares.caps)
         self._distance: Mapping[int, int] = {}
+        self._unknown = UNREACHED
         self._sources = begun.over_everywhere() if begun is not None else None
         self._level = [self._first_level(node) for node in range(self._slot_base)]
         self._first_levels = [*self._level[: counts.size - 1], 0] if begun is not None else []
@@ -60,9 +61,9 @@ class ReplicaNetwork:
         """The node of a slot that lacks a replica."""
         return self._slot_base + slot
 
-    def begin(self, distance: Mapping[int, int]) -> None:
+    def begin(self, distance: Mapping[int, int], *, unknown: int = UNREACHED) -> None:
         """See Network."""
-        self._distance = distance
+        self._distance, self._unknown = distance, unknown
 
     # ------------------------------------------------------------------------------------------------ arcs
 
@@ -104,7 +105,7 @@ class ReplicaNetwork:
         """The zones that an untouched slot of a member could bring nearer."""
         length = self._distance.get(member, 0) + self.potential(member) + 1
         base, known = self._zone_base, self._distance
-        return {zone for zone in range(self.shares.zones) if length - self.potential(base + zone) < known.get(base + zone, UNREACHED)}
+        return {zone for zone in range(self.shares.zones) if length - self.potential(base + zone) < known.get(base + zone, self._unknown)}
 
     def _open_to(self, slot: int, member: int, zones: set[int]) -> set[int]:
         """Those of some zones that a slot may meet in place of a member of its own."""
