@@ -210,7 +210,7 @@ def test_a_map_by_load_relieves_who_is_asked_most_gets_copies_and_is_split(opera
     hosts, path = operated.endpoints.zookeeper_hosts, path_of(operated_namespace, "bad")
     names = ("a", "b", "c")
     spec: dict[str, Any] = {
-        "members": {"static": [{"id": name} for name in names]},
+        "members": {"static": [{"id": name, "rack": f"r-{name}"} for name in names]},
         "balance": {"by": "Load", "roundSeconds": 1, "budgetPercent": 50},
         "moves": {"planned": {"percent": 100, "incoming": 32, "outgoing": 32}},
         "turndownPolicy": "Immediate",

@@ -519,6 +519,22 @@ def test_a_split_renumbers_what_is_held(operator: Operator, make: _Make) -> None
         member.permit(2)
 
 
+def test_after_a_split_it_tells_the_sum_of_what_it_measured_and_no_shards_of_before(
+    operator: Operator, ensemble: FakeEnsemble, make: _Make
+) -> None:
+    operator.publish(_table(0, 1))
+    member, _, _ = make(0, session_seconds=0.5)
+    member.measured({0: 7})
+
+    def live() -> Live:
+        return codec.decode_live(ensemble.get(f"{_PATH}/live/node-0") or b'{"id":"","generation":0}')
+
+    wait_until(lambda: live().hottest == {0: 7})
+    operator.publish(_table(0, 0, 1, 1, generation=2))
+    wait_until(lambda: live().generation == 2)
+    assert (live().load, live().hottest) == (7, {})
+
+
 def test_two_splits_missed_while_it_was_away_are_made_up_for(operator: Operator, make: _Make) -> None:
     operator.publish(_table(0, 0, 0, 0, 1, 1, 1, 1))
     _, server, _ = make(0, holding=[0], holding_of=2)
