@@ -170,6 +170,32 @@ async def test_an_agent_that_comes_back_attaches_without_a_reload(room: Room) ->
     assert (room.haproxy.pid, room.haproxy.starts, room.haproxy.reloads) == (pid, 1, 0)
 
 
+async def test_a_haproxy_that_went_on_alone_is_not_set_back_to_what_lies_on_the_disk(room: Room) -> None:
+    """The tasks that the disk still has were killed since: requests would meet closed ports until ZooKeeper was heard."""
+    await _one_service(room)
+    async with room.running():
+        await room.acknowledged(WEB, endpoints=1, route=1)
+        await eventually(lambda: room.remembers(WEB, endpoints=1))
+        room.settings["write_interval"] = 3600.0
+    room.zookeeper = FakeZooKeeper(room.tree)
+    async with room.running():
+        await room.publish.endpoints(WEB, endpoint("c"))
+        await room.acknowledged(WEB, endpoints=2)
+        await eventually(lambda: set(room.servers(B)) == {"c"})
+    assert room.remembers(WEB, endpoints=1), "what the agent was about to write when it was killed"
+    room.zookeeper = FakeZooKeeper(room.tree)
+    room.zookeeper.disconnect()
+    async with room.running():
+        room.haproxy.asked.clear()
+        await eventually(lambda: "show backend" in room.haproxy.asked)
+        assert room.servers(B)["c"].serves
+        assert set(room.servers(B)) == {"c"}
+        await room.publish.endpoints(WEB, endpoint("d"))
+        room.zookeeper.reconnect()
+        await room.acknowledged(WEB, endpoints=3)
+        assert set(room.servers(B)) == {"d"}
+
+
 async def test_an_agent_that_does_not_know_haproxy_any_more_keeps_its_ports(room: Room) -> None:
     """They are in use, by the very HAProxy that it drives."""
     with socket.socket() as own:

@@ -216,6 +216,8 @@ class FakeHAProxy:
     failed: int = 0
     starts: int = 0
     certificates: dict[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    """Every line that came to the worker, in order."""
     _servers: list[asyncio.Server] = field(default_factory=list)
     _pending: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
 
@@ -283,7 +285,14 @@ class FakeHAProxy:
         return lambda reader, writer: asyncio.ensure_future(serve(reader, writer))
 
     def _runtime(self, text: str) -> str:
+        lines = text.split("\n")
+        if lines[0] == "prompt":
+            return "\n> " + "\n> ".join(self._answer(line) for line in lines[1:] if line not in {"", "quit"})
+        return self._answer(text)
+
+    def _answer(self, text: str) -> str:
         first = text.split("\n", 1)[0]
+        self.asked.append(first)
         if len(first.encode()) >= _LINE:
             return "The line is too long.\n\n"
         match first.split():

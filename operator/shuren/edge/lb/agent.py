@@ -7,6 +7,9 @@
 
 Whatever fails is tried again by the next pass; a pass waits for nothing but HAProxy. What only an API server or a name server can tell is
 brought by tasks beside it (`supplies.Supplies`), so that neither can hold traffic up.
+
+What lies on the disk may be seconds older than what a HAProxy carries that went on without us, and tasks are killed within seconds. Such a
+one is left as it is until ZooKeeper was heard; what lies on the disk is for one that has to be started.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ _LONGEST = 5.0
 """Seconds between attempts that fail again and again."""
 _BURST = 0.05
 """Seconds for which a reload waits, so that services that are made together cost one."""
+_UNHEARD = 5.0
+"""Seconds for which a HAProxy that runs, by a configuration that is not ours, goes on with it because ZooKeeper was not heard yet."""
 _MEANWHILE = 0.1
 """Seconds for which acknowledgements, and files, wait at most while one change follows the other: traffic comes first."""
 
@@ -104,6 +109,8 @@ class Agent:
         self._listeners_changed = False
         self._blocked = False
         self._synced = False
+        self._by_disk = False
+        """Whether HAProxy carries what lies on the disk, or has nothing better: then that counts until ZooKeeper was heard."""
         self._unwatch: Callable[[], None] = lambda: None
         self._failures = 0
         supplies.changed = self._supplied
@@ -118,8 +125,11 @@ class Agent:
             self.world.put_route(service, route)
         for service, endpoints in last.endpoints.items():
             self.world.put_endpoints(service, endpoints)
+        self.world.take()
         self.supplies.restore(self.world.routes.values())
+        self.supplies.want(dict(self.world.endpoints))
         await self._attach()
+        self._by_disk = self.balancer.loaded is not None and self._disk.whole
         self._timers.every("drift", self.settings.drift_interval)
         self._timers.every("counters", self.settings.counters_interval)
         self._timers.every("blocked", self.settings.blocked_interval)
@@ -137,6 +147,8 @@ class Agent:
         log.info("attached to HAProxy, process %d, whose configuration is %s", found.master, known)
         now = self._clock.monotonic()
         self.balancer.old_since = dict.fromkeys(found.old, now)
+        if self.balancer.loaded is None:
+            self._timers.within("unheard", _UNHEARD)
         self._runs(found.master)
         return True
 
@@ -245,6 +257,11 @@ class Agent:
         if not self.running and not await self._bring_up():
             return
         await self._put_materials()
+        self._by_disk |= "unheard" in due
+        if not (self.world.synced or self._by_disk):
+            if "drift" in due:
+                await self._distrust()
+            return
         if self._listeners_changed or (self._blocked and "blocked" in due):
             await self._listeners(now="reload" in due)
         again = self._look_again()
@@ -270,6 +287,7 @@ class Agent:
         now = self._clock.monotonic()
         for service in changed:
             self._dirty.setdefault(service, now)
+            self._disk.outdate(service, self.world.routes.get(service), self.world.endpoints.get(service))
         if self.world.synced and (routes_changed or not self._synced):
             self._synced = True
             for gone in [s for s in self._planned if s not in self.world.routes]:
@@ -286,6 +304,7 @@ class Agent:
             self._timers.within("retry", _RETRY * 5)
             return False
         await self.balancer.start(self.world.routes, self._circumstances())
+        self._by_disk = True
         self._chosen(self.balancer.loaded)
         self._listeners_changed = True  # what has come up meanwhile
         self._write()
@@ -453,6 +472,7 @@ class Agent:
         self.balancer.loaded = None
         self.servers.forget()
         self._listeners_changed = True
+        self._timers.within("unheard", _UNHEARD)
         self._timers.within("reload", 0.0)
         self.wake()
 

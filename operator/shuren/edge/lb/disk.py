@@ -3,6 +3,7 @@
 current → gen-7/     what HAProxy starts with: haproxy.cfg, maps, certificate lists. The link is switched once a whole new one is there
 certs/               certificates, authorities, users; 0600
 last.json            the routes and endpoints that were last good
+ahead                there while HAProxy may have been told of newer ones than stand in last.json
 servers.state        states of servers, written before each reload and read by the new worker
 api.sock, master.sock, peer.sock, haproxy.log
 """
@@ -50,7 +51,9 @@ class StateDirectory:
         self.state_file = root / "servers.state"
         self.log = root / "haproxy.log"
         self._last = root / "last.json"
+        self._ahead = root / "ahead"
         self._encoded: dict[ServiceName, tuple[EndpointSet, str]] = {}
+        self._saved = LastGood()
 
     @property
     def configuration(self) -> Path:
@@ -117,6 +120,18 @@ class StateDirectory:
         }
         self._encoded = {s: known for s, known in self._encoded.items() if s in last.endpoints}
         self._put(self._last, json.dumps(document, ensure_ascii=False).encode())
+        self._saved = last
+        self._ahead.unlink(missing_ok=True)
+
+    def outdate(self, service: ServiceName, route: Route | None, endpoints: EndpointSet | None) -> None:
+        """HAProxy is about to be told of this; unless it is remembered already, what is remembered is not the newest any more."""
+        if self._saved.endpoints.get(service) is not endpoints or self._saved.routes.get(service) != route:
+            self._ahead.touch()
+
+    @property
+    def whole(self) -> bool:
+        """Whether HAProxy was told of nothing newer than what is remembered."""
+        return not self._ahead.exists()
 
     def _encoded_endpoints(self, service: ServiceName, endpoints: EndpointSet) -> str:
         """Most services are as they were when all was saved before."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from shuren.domain.errors import Denied, Invalid, Transient
+from shuren.domain.errors import Denied, Invalid, ShurenError, Transient
 from shuren.domain.service import wire
 from shuren.domain.service.values import EndpointSet, Route, ServiceName
 from shuren.ports.zookeeper import Node, ZooKeeper
@@ -153,7 +153,13 @@ class Follower:
             self._watch(self._endpoints(service))
         # the watches are on their way to the server before the reads are
         await asyncio.sleep(0)
-        await self._read_services(fresh)
+        try:
+            await self._read_services(fresh)
+        except ShurenError:
+            for service in fresh:  # still to be read, before we may say that everything was
+                self._unwatch(self._route(service))
+                self._unwatch(self._endpoints(service))
+            raise
         self._world.mark_synced()
 
     async def _root_is_there(self) -> bool:
