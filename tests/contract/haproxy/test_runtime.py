@@ -137,6 +137,12 @@ async def test_what_is_refused_is_told_and_the_rest_goes_through(api: RuntimeApi
     assert (await _states(api))["a"][5] == 7
 
 
+async def test_many_lines_are_carried_out_in_order_and_what_each_refuses_is_told(api: RuntimeApi) -> None:
+    commands = [f"set server {B}/{'nobody' if n % 100 == 50 else 'fixed'} weight {n % 257}" for n in range(2000)]
+    assert len(await api.execute(commands)) == 20
+    assert (await _states(api))["fixed"][5] == 1999 % 257
+
+
 async def test_an_id_is_given_once(api: RuntimeApi) -> None:
     assert len(await api.execute([ADDED, ADDED.replace("/a ", "/b ")])) == 1
     assert "b" not in await _states(api)

@@ -148,11 +148,11 @@ def processes(text: str) -> Processes:
     )
 
 
-_SEVERITY = re.compile(r"^\[(\d)\]: (.*)$", re.MULTILINE)
+_SEVERITY = re.compile(r"^(?:> )?\[(\d)\]: (.*)$", re.MULTILINE)
 _ERROR = 3
 """Severities as syslog has them; what is told at 3 or below was refused."""
 
 
 def refusals(text: str) -> tuple[str, ...]:
-    """What was refused among the answers to a line that began with `set severity-output number`."""
+    """What was refused among the answers that follow `set severity-output number`, with HAProxy's prompt between them or without."""
     return tuple(match[2] for match in _SEVERITY.finditer(text) if int(match[1]) <= _ERROR)

@@ -64,11 +64,12 @@ class RuntimeApi:
 
         UnknownOutcome when an answer did not come: some of them may have been carried out.
         """
-        refused: list[str] = []
-        for batch in batches(commands):
-            line = "; ".join(("set severity-output number", *batch))
-            refused += parse.refusals(await exchange(self._socket, line, timeout=self._timeout, writes=True))
-        return tuple(refused)
+        lines = ["; ".join(batch) for batch in batches(commands)]
+        if not lines:
+            return ()
+        # after `prompt` HAProxy reads line after line of one connection: none waits for an answer, and others get their turn between them
+        said = "\n".join(("prompt", "set severity-output number", *lines, "quit"))
+        return parse.refusals(await exchange(self._socket, said, timeout=self._timeout * len(lines), writes=True))
 
     # ------------------------------------------------------------------------------------------------ certificates
 

@@ -16,7 +16,7 @@ MAX_ANSWER = 256 << 20
 
 
 async def exchange(path: Path, line: str, *, timeout: float, writes: bool = False) -> str:  # noqa: ASYNC109 - bounds the exchange as a whole
-    """Send a line, give the answer.
+    """Send a line, or several, give all that is answered.
 
     Unreachable when nobody listens, or no answer came in `timeout` seconds; UnknownOutcome instead of the latter when the line `writes`.
     """
@@ -36,8 +36,8 @@ async def exchange(path: Path, line: str, *, timeout: float, writes: bool = Fals
 async def _exchange(path: Path, line: str) -> str:
     reader, writer = await asyncio.open_unix_connection(str(path), limit=1 << 20)
     try:
+        # not drained first: HAProxy may answer before it has read all of it
         writer.write(line.encode() + b"\n")
-        await writer.drain()
         writer.write_eof()
         parts: list[bytes] = []
         size = 0
