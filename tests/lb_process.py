@@ -46,7 +46,8 @@ class Backend:
     """A small HTTP/1.1 server with keep-alive.
 
     `/slow` takes a while, `/down/<n>` sends n KiB, `/echo` sends the request's head back, a POST is answered with its length. `/health` is
-    answered with `health`, everything else with `status`. With `silent` it closes the connection when it has read a request.
+    answered with `health`, everything else with `status`; whatever comes without a Host with 400, as RFC 9112 §3.2 has it. With `silent`
+    it closes the connection when it has read a request.
     """
 
     def __init__(self, name: str, *, tls: ssl.SSLContext | None = None) -> None:
@@ -88,6 +89,9 @@ class Backend:
                 if headers.get("upgrade") == "websocket":
                     await self._echo(reader, writer, headers["sec-websocket-key"])
                     return
+                if "host" not in headers:
+                    writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                    continue
                 if path == "/health":
                     writer.write(f"HTTP/1.1 {self.health} X\r\nContent-Length: 0\r\n\r\n".encode())
                     continue

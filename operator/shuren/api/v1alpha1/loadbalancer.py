@@ -267,7 +267,7 @@ class HealthCheck(Node):
     method: Annotated[CheckMethod, Field(strict=False)] | None = None
     """Method of an Http check. Default: GET."""
     host: Host | None = None
-    """Host header of an Http check. Default: none."""
+    """Host header of an Http check. Default: the first host of the listeners, else <name>.<namespace>."""
     expect_status: StatusRange | None = None
     """Status codes that mean up. Default: 200-399."""
     port: PortName | None = None

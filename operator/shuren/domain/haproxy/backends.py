@@ -138,7 +138,7 @@ def section(key: BackendKey, materials: Materials) -> Section:
         *_trusted(settings, owner, materials),
         *_timeouts(settings),
         *_retries(settings.retries, http=key.http),
-        *(_check(settings.health_check) if not key.spare else ()),
+        *(_check(settings.health_check, settings.health_check.host or _known_as(settings, owner)) if not key.spare else ()),
         *(_sticky(settings.sticky, key.carried.route.uid or str(owner)) if settings.sticky is not None and not key.spare else ()),
         *_access(settings.access, key, materials),
         *(_http(settings.http) if key.http else ()),
@@ -189,12 +189,18 @@ def _retries(retries: Retries, *, http: bool) -> Iterable[str]:
             yield f"http-request disable-l7-retry unless {{ method {_IDEMPOTENT} }}"
 
 
-def _check(check: HealthCheck) -> Iterable[str]:
+def _known_as(settings: LoadBalancing, owner: ServiceName) -> str:
+    """A name that clients use for the service: servers may know no other."""
+    hosts = (host for listener in settings.listeners for host in listener.hosts if not host.startswith("*"))
+    return next(hosts, f"{owner.name}.{owner.namespace}")
+
+
+def _check(check: HealthCheck, host: str) -> Iterable[str]:
+    """HAProxy adds no Host of its own (seen on 2.6.12), and without one many servers answer HTTP/1.1 with 400 (RFC 9112 §3.2)."""
     if not check.enabled or check.type is not CheckType.HTTP:
         return
-    host = f" hdr Host {quoted(check.host)}" if check.host else ""
     yield "option httpchk"
-    yield f"http-check send meth {check.method} uri {quoted(check.path)} ver HTTP/1.1{host}"
+    yield f"http-check send meth {check.method} uri {quoted(check.path)} ver HTTP/1.1 hdr Host {quoted(host)}"
     yield f"http-check expect status {check.expect_status}"
 
 

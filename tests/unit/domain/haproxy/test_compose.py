@@ -256,6 +256,10 @@ SETTINGS: dict[str, tuple[Json, list[str]]] = {
         {"healthCheck": {"type": "Http", "path": "/a%20b", "host": "h", "expectStatus": "200"}},
         ["option httpchk", "http-check send meth GET uri /a%20b ver HTTP/1.1 hdr Host h", "http-check expect status 200"],
     ),
+    "http check by a name of the service": (
+        {"healthCheck": {"type": "Http"}},
+        ["http-check send meth GET uri / ver HTTP/1.1 hdr Host x", "http-check expect status 200-399"],
+    ),
     "access": (
         {"access": {"allow": ["10.0.0.0/8"], "deny": ["10.9.0.0/16"]}},
         [
@@ -289,6 +293,12 @@ def test_settings_become_lines(settings: Json, lines: list[str]) -> None:
     got = section(composed(route("web", http("x"), **settings)), "backend shop.web:http")
     places = [got.index(line) for line in lines]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(("hosts", "told"), [((), "web.shop"), (("*.example", "b.example"), "b.example")])
+def test_a_check_always_asks_for_a_host(hosts: tuple[str, ...], told: str) -> None:
+    got = section(composed(route("web", http(*hosts), healthCheck={"type": "Http"})), "backend shop.web:http")
+    assert f"http-check send meth GET uri / ver HTTP/1.1 hdr Host {told}" in got
 
 
 UNREACHABLE = "observe layer4 error-limit 2 on-error mark-down"
