@@ -17,7 +17,13 @@ def dns(
     zone: Annotated[str, typer.Option(help="Zone to answer for. Default: MesosCluster.spec.dns.zone, read from ZooKeeper.")] = "",
     address: Annotated[str, typer.Option(help="Where to answer, UDP and TCP.")] = "0.0.0.0",
     port: Annotated[int, typer.Option(help="0: a free one.")] = 53,
-    server: Annotated[list[str] | None, typer.Option("--ns", help="Name server of the zone, once for each. Default: ns1.ZONE.")] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ns",
+            help="Name server of the zone, once for each; with its address (NAME=IP) where the name is in the zone. Default: ns1.ZONE.",
+        ),
+    ] = None,
     ttl: Annotated[int, typer.Option(min=0, help="Seconds for which answers may be kept.")] = 5,
     negative_ttl: Annotated[int, typer.Option(min=0, help="Seconds for which 'there is none' may be kept.")] = 5,
     state_dir: Annotated[
@@ -57,7 +63,7 @@ def dns(
         zone=zone.strip("."),
         address=address,
         port=port,
-        servers=tuple(server or ()),
+        servers=tuple((name.strip("."), where) for name, _, where in (given.partition("=") for given in server or ())),
         ttl=ttl,
         negative_ttl=negative_ttl,
         state_dir=state_dir,

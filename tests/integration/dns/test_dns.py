@@ -73,7 +73,7 @@ class Program:
             answer = how(query, "127.0.0.1", port=self.port, timeout=1.0)
         except (OSError, dns.exception.Timeout):
             return None
-        if answer.rcode() == dns.rcode.REFUSED:  # a PowerDNS that has no zone yet
+        if answer.rcode() in {dns.rcode.REFUSED, dns.rcode.SERVFAIL}:  # a PowerDNS that has no zone yet, or nothing was read yet
             return None
         assert answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
         return sorted(rdata.to_text() for rrset in answer.answer for rdata in rrset)
@@ -112,6 +112,25 @@ def test_a_large_answer_is_cut_off_over_udp_and_whole_over_tcp(program: Program,
     eventually(lambda: len(program.ask(tcp=True) or ()) == 100)
     answer = dns.query.udp(dns.message.make_query("web.shop.mesos.test", "A"), "127.0.0.1", port=program.port, timeout=5.0)
     assert answer.flags & 0x0200
+
+
+def test_who_knows_nothing_does_not_say_that_there_is_nothing(tmp_path: Path) -> None:
+    """A name server that was started while ZooKeeper is away: "there is none" would be kept, after a failure clients ask another one."""
+    alone = Program(f"127.0.0.1:{free_port()}", tmp_path, "--zone", "mesos.test")
+    try:
+        eventually(lambda: _code(alone) is not None, seconds=60)
+        assert _code(alone) == dns.rcode.SERVFAIL
+    finally:
+        assert alone.end() == 0
+        assert alone.process.stderr is not None
+        alone.process.stderr.close()
+
+
+def _code(program: Program) -> int | None:
+    try:
+        return dns.query.udp(dns.message.make_query("web.shop.mesos.test", "A"), "127.0.0.1", port=program.port, timeout=1.0).rcode()
+    except (OSError, dns.exception.Timeout):
+        return None
 
 
 def test_it_starts_with_what_was_last_good_while_zookeeper_is_away(program: Program, tmp_path: Path) -> None:

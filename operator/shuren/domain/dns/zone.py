@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from shuren.domain.dns import mesosdns
@@ -43,9 +43,14 @@ Data = str | Srv
 
 @dataclass(frozen=True, kw_only=True)
 class Zone:
-    """All names of a zone. Weights of addresses are not told: a client takes them as they come."""
+    """All names of a zone.
+
+    `weights` are those of the addresses of a name, where they are not all alike: an address has none on the wire, and most clients take the
+    first, so each is to be the first as often as its weight says.
+    """
 
     names: Mapping[str, Mapping[RecordType, tuple[Data, ...]]] = field(default_factory=dict)
+    weights: Mapping[str, Mapping[Data, int]] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
         """Whether the name exists: it has records, or a name below it has (then it is empty, which is not the same as unknown)."""
@@ -56,6 +61,23 @@ def ready(endpoints: Sequence[Endpoint], last_good: Sequence[Endpoint] = ()) -> 
     """What is answered of a service: its ready endpoints that take traffic; the last good ones when none is ready."""
     found = tuple(e for e in endpoints if e.state is EndpointState.READY and e.weight)
     return found or tuple(last_good)
+
+
+def below(name: str, zone: str) -> str | None:
+    """A name relative to the zone (without a dot at its end); None when it is not in it."""
+    whole, end = name.rstrip(".").lower(), f".{zone.strip('.').lower()}"
+    return whole.removesuffix(end) if whole.endswith(end) and whole != end else None
+
+
+def with_hosts(zone: Zone, hosts: Mapping[str, str]) -> Zone:
+    """The zone with the addresses of `hosts` (IP addresses by relative name) besides: name servers of the zone that are named in it."""
+    if not hosts:
+        return zone
+    book = _Book()
+    for name, address in hosts.items():
+        book.address(name, address)
+    added = book.zone().names
+    return replace(zone, names={**zone.names, **{name: {**zone.names.get(name, {}), **kinds} for name, kinds in added.items()}})
 
 
 def build(
@@ -76,6 +98,7 @@ def build(
 class _Book:
     def __init__(self) -> None:
         self._records: dict[str, dict[RecordType, dict[Data, None]]] = {}
+        self._weights: dict[str, dict[Data, int]] = {}
 
     def add(self, name: str, kind: RecordType, data: Data) -> None:
         self._records.setdefault(name, {}).setdefault(kind, {})[data] = None
@@ -98,7 +121,7 @@ class _Book:
                 names[parent] = {}
                 parent = parent.partition(".")[2]
         names.setdefault("", {})
-        return Zone(names=names)
+        return Zone(names=names, weights={name: known for name, known in self._weights.items() if len(set(known.values())) > 1})
 
     # ------------------------------------------------------------------------------------------------ services
 
@@ -108,6 +131,9 @@ class _Book:
         for e in endpoints:
             target = self._endpoint(name, e)
             weight = min(max(e.weight, 1), 65535)
+            # several endpoints at one address have it for all of them
+            known = self._weights.setdefault(name, {})
+            known[e.address] = known.get(e.address, 0) + weight
             self.add(main, RecordType.SRV, Srv(target=target, port=e.port, weight=weight))
             for port, number in sorted(e.ports.items()):
                 self.add(f"_{port.lower()}._{protocol}.{name}", RecordType.SRV, Srv(target=target, port=number, weight=weight))

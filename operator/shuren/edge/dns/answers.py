@@ -1,13 +1,13 @@
 """Answers to queries about one zone, from prebuilt parts.
 
-What follows the question (records, counts, code) is built once for each name and type that is asked for, in a few orders, so that the usual
-answer is a look-up and a copy. A change of the zone takes away what it concerns, and no more. Owner names are pointers into the question
-(RFC 1035 §4.1.4), which is sent back byte by byte, so that a client's mixture of cases comes back as it was.
+What follows the question (records, counts, code) is built once for each name and type that is asked for, in a few orders that take turns,
+so that the usual answer is a look-up and a copy. A change of the zone takes away what it concerns, and no more. Owner names are pointers
+into the question (RFC 1035 §4.1.4), which is sent back byte by byte, so that a client's mixture of cases comes back as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,16 +19,19 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from shuren.domain.dns.zone import Data, RecordType, Srv, Zone
+from shuren.domain.dns.zone import Data, RecordType, Srv, Zone, below
 from shuren.edge.dns import packets
 from shuren.edge.dns.packets import AA, HEADER, QR, RD, TC, Odd, Query, Rcode
 
 _OF_NUMBER = {int(dns.rdatatype.from_text(kind.value)): kind for kind in RecordType}
 _ANY = int(dns.rdatatype.ANY)
+_TRANSFERS = frozenset({int(dns.rdatatype.AXFR), int(dns.rdatatype.IXFR)})
 _APEX = frozenset({int(dns.rdatatype.SOA), int(dns.rdatatype.NS)})
 _LARGEST = 65535
 _ORDERS = 8
 """Orders of records that are prebuilt, each beginning with another one."""
+_TURNS = 100
+"""Orders where weights say which record comes first how often."""
 _BUILT = 200_000
 """Answers that are kept at most: who asks for every type of every name must not fill the memory."""
 _ADDITIONAL = 16
@@ -51,13 +54,17 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """What follows the question in one order: code, counts, bytes."""
+    """What follows the question in one order: code, counts, bytes; how many of these are no additional records, which may be left out; and
+    whether it is for us to say (the flag AA).
+    """
 
     rcode: int
-    answers: int
-    authorities: int
-    additional: int
-    data: bytes
+    answers: int = 0
+    authorities: int = 0
+    additional: int = 0
+    data: bytes = b""
+    needed: int = 0
+    authoritative: int = AA
 
 
 @dataclass(slots=True)
@@ -99,6 +106,7 @@ class Answers:
         self._zone_wire = self._origin.to_wire() or b""
         self._serial = 1
         self._content = Zone(names={"": {}})
+        self._heard = False
         self._names: dict[bytes, str] = {self._zone_wire: ""}
         self._built: dict[tuple[bytes, int], _Bodies] = {}
         self._unknown: dict[int, _Bodies] = {}
@@ -115,11 +123,14 @@ class Answers:
         return self._serial
 
     def put(self, zone: Zone) -> None:
-        """Answer from this zone from now on. Names that cannot be on the wire are left out."""
+        """Answer from this zone from now on; before the first, nothing is known (SERVFAIL). What cannot be a name is left out."""
+        self._heard = True
         if zone == self._content:
             return
         before, after = self._content.names, zone.names
         changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+        heavier, lighter = self._content.weights, zone.weights
+        changed |= {name for name in heavier.keys() | lighter.keys() if heavier.get(name) != lighter.get(name)}
         for name in changed - after.keys():
             absolute = self._absolute(name)
             if absolute is not None:
@@ -162,11 +173,13 @@ class Answers:
             bodies = self._bodies(query.name, query.type)
         body = bodies.take()
         self._count(body.rcode)
-        authoritative = 0 if body.rcode == Rcode.REFUSED else AA
-        flags = QR | authoritative | (query.flags & RD) | body.rcode
+        flags = QR | body.authoritative | (query.flags & RD) | body.rcode
         opt = packets.own_opt() if query.edns else b""
-        size = HEADER.size + len(query.question) + len(body.data) + len(opt)
-        if udp and size > query.limit:
+        around = HEADER.size + len(query.question) + len(opt)
+        if udp and around + len(body.data) > query.limit:
+            if around + body.needed <= query.limit:  # RFC 2181 §9: for want of room for what is additional nothing is cut off
+                head = HEADER.pack(query.id, flags, 1, body.answers, body.authorities, 1 if opt else 0)
+                return head + query.question + body.data[: body.needed] + opt
             self.counters.truncated += 1
             head = HEADER.pack(query.id, flags | TC, 1, 0, 0, 1 if opt else 0)
             return head + query.question + opt
@@ -180,21 +193,25 @@ class Answers:
 
     def _bodies(self, name: bytes, kind: int) -> _Bodies:
         if not (name == self._zone_wire or name.endswith(self._zone_wire)) or not self._is_below(name):
-            return _Bodies([lambda: _Body(Rcode.REFUSED, 0, 0, 0, b"")])
+            return _Bodies([lambda: _Body(Rcode.REFUSED, authoritative=0)])
+        if not self._heard:
+            # "there is none" would be kept; after this a client asks another server
+            return _Bodies([lambda: _Body(Rcode.SERVFAIL, authoritative=0)])
         relative = self._names.get(name)
         if relative is None:
             return self._no_such_name(name)
         if len(self._built) >= _BUILT:
             self._built.clear()
         bodies = self._built[name, kind] = self._orders(name, relative, kind)
-        bodies.next = int(self._chance() * _ORDERS) % len(bodies.orders)
+        bodies.next = int(self._chance() * len(bodies.orders)) % len(bodies.orders)
         return bodies
 
     def _no_such_name(self, name: bytes) -> _Bodies:
         """Names that do not exist are countless; what is said of them differs by their length only, to which its pointers point."""
         known = self._unknown.get(len(name))
         if known is None:
-            known = self._unknown[len(name)] = _Bodies([lambda: self._negative(name, Rcode.NXDOMAIN)])
+            nobody = _nobody(len(name) - len(self._zone_wire)) + self._zone_wire
+            known = self._unknown[len(name)] = _Bodies([lambda: self._negative(nobody, Rcode.NXDOMAIN)])
         return known
 
     def _is_below(self, name: bytes) -> bool:
@@ -207,29 +224,26 @@ class Answers:
         return False
 
     def _orders(self, name: bytes, relative: str, kind: int) -> _Bodies:
+        if kind in _TRANSFERS:
+            return _Bodies([lambda: _Body(Rcode.REFUSED, authoritative=0)])
         if kind == _ANY:
             # RFC 8482: a small answer, so that nobody is flooded with it
             return _Bodies([lambda: self._render(name, kind, answer=[self._rrset(name, "HINFO", ['"RFC8482" ""'])])])
         if relative == "" and kind in _APEX:
-            return _Bodies([lambda: self._render(name, kind, answer=[self._apex(dns.rdatatype.RdataType(kind).name)])])
+            return _Bodies(
+                [lambda: self._render(name, kind, answer=[self._apex(dns.rdatatype.RdataType(kind).name)], additional=self._glue())]
+            )
         wanted = _OF_NUMBER.get(kind)
         records = list(self._content.names[relative].get(wanted, ())) if wanted is not None else []
         if wanted is None or not records:
             return _Bodies([lambda: self._negative(name, Rcode.NOERROR, kind)])
-        step = max(1, len(records) // _ORDERS)
-        build = [partial(self._of_records, name, wanted, records[first:] + records[:first]) for first in range(0, len(records), step)]
+        firsts = _turns(records, self._content.weights.get(relative, {}))
+        build = [partial(self._of_records, name, wanted, records[first:] + records[:first]) for first in firsts]
         return _Bodies(build, uses=frozenset({relative, *(r.target for r in records if isinstance(r, Srv))}))
 
     def _of_records(self, name: bytes, kind: RecordType, records: list[Data]) -> _Body:
         answer = self._rrset(name, kind.value, [self._text(r) for r in records])
-        targets = dict.fromkeys(r.target for r in records[:_ADDITIONAL] if isinstance(r, Srv))
-        additional = [
-            self._rrset(absolute.to_wire() or b"", address_kind.value, [str(a) for a in held])
-            for target in targets
-            if (absolute := self._absolute(target)) is not None
-            for address_kind in (RecordType.A, RecordType.AAAA)
-            if (held := self._content.names.get(target, {}).get(address_kind, ()))
-        ]
+        additional = self._addresses(dict.fromkeys(r.target for r in records[:_ADDITIONAL] if isinstance(r, Srv)))
         return self._render(name, int(dns.rdatatype.from_text(kind.value)), answer=[answer], additional=additional)
 
     def _negative(self, name: bytes, rcode: Rcode, kind: int = 1) -> _Body:
@@ -245,6 +259,20 @@ class Answers:
             return self._rrset(self._zone_wire, kind, servers)
         text = f"{servers[0]} {a.contact}.{a.name.lower()}. {self._serial} 60 10 86400 {a.negative_ttl}"
         return self._rrset(self._zone_wire, kind, [text])
+
+    def _glue(self) -> list[dns.rrset.RRset]:
+        """Addresses of our name servers, as far as the zone has them."""
+        own = (below(server, self._authority.name) for server in self._authority.servers)
+        return self._addresses(name for name in own if name is not None)
+
+    def _addresses(self, names: Iterable[str]) -> list[dns.rrset.RRset]:
+        return [
+            self._rrset(absolute.to_wire() or b"", kind.value, [str(a) for a in held])
+            for name in names
+            if (absolute := self._absolute(name)) is not None
+            for kind in (RecordType.A, RecordType.AAAA)
+            if (held := self._content.names.get(name, {}).get(kind, ()))
+        ]
 
     def _text(self, data: Data) -> str:
         if isinstance(data, Srv):
@@ -272,7 +300,35 @@ class Answers:
         message.question.append(dns.rrset.RRset(owner, dns.rdataclass.IN, dns.rdatatype.RdataType.make(kind)))
         message.answer.extend(answer)
         message.authority.extend(authority)
-        message.additional.extend(additional)
-        data = message.to_wire(max_size=_LARGEST, want_shuffle=False)
+        before = HEADER.size + len(name) + 4
+        needed = data = message.to_wire(max_size=_LARGEST, want_shuffle=False)
+        if additional:
+            message.additional.extend(additional)
+            data = message.to_wire(max_size=_LARGEST, want_shuffle=False)
         _, _, _, answers, authorities, more = HEADER.unpack_from(data)
-        return _Body(rcode, answers, authorities, more, data[HEADER.size + len(name) + 4 :])
+        return _Body(rcode, answers, authorities, more, data[before:], len(needed) - before)
+
+
+def _turns(records: Sequence[Data], weights: Mapping[Data, int]) -> Sequence[int]:
+    """Which record comes first, one turn after the other; each as often as its weight says, well mixed (as nginx chooses its peers)."""
+    if not any(record in weights for record in records):
+        return range(0, len(records), max(1, len(records) // _ORDERS))
+    own = [weights.get(record, 1) for record in records]
+    ahead, turns = [0] * len(own), []
+    for _ in range(_TURNS):
+        ahead = [so_far + weight for so_far, weight in zip(ahead, own, strict=True)]
+        first = ahead.index(max(ahead))
+        ahead[first] -= sum(own)
+        turns.append(first)
+    return turns
+
+
+def _nobody(size: int) -> bytes:
+    """Labels of so many bytes in all that no name has: whatever is told beside them points behind them, never at one of them."""
+    found = b""
+    while left := size - len(found):
+        length = min(left - 1, 63)
+        if left - 1 - length == 1:  # one byte more is no label
+            length -= 1
+        found += bytes([length]) + b"\0" * length
+    return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from prometheus_client.registry import Collector
 from shuren.clients.powerdns import PowerDnsClient
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.tls import Tls
-from shuren.domain.errors import Invalid, ShurenError, Unreachable
+from shuren.domain.dns.zone import Zone, below, with_hosts
+from shuren.domain.errors import FieldError, Invalid, ShurenError, Unreachable
 from shuren.edge.dns.answers import Answers, Authority
 from shuren.edge.dns.packets import Rcode
 from shuren.edge.dns.publish import Publisher
@@ -45,7 +47,8 @@ class Settings:
     zone: str = ""
     address: str = "0.0.0.0"
     port: int = 53
-    servers: tuple[str, ...] = ()
+    servers: tuple[tuple[str, str], ...] = ()
+    """Names of the zone's name servers with their addresses; empty: not told here."""
     ttl: int = 5
     negative_ttl: int = 5
     state_dir: Path | None = None
@@ -82,10 +85,13 @@ async def _run(settings: Settings, zookeeper: ZooKeeperClient, stopping: asyncio
         zone = settings.zone or zone or connecting.result()
         if not zone:
             raise Invalid("no zone: set MesosCluster.spec.dns.zone, or give --zone")
-        answers = Answers(_authority(settings, zone), chance=random.random)
-        answers.put(picture.zone())
+        authority = _authority(settings, zone)
+        hosts = _hosts(settings, authority)
+        answers = Answers(authority, chance=random.random)
+        if picture.names or picture.tasks:
+            answers.put(with_hosts(picture.zone(), hosts))
         serving = _publish if settings.powerdns else _answer
-        await serving(settings, zookeeper, answers, picture, kept, connecting, ended)
+        await serving(settings, zookeeper, answers, picture, kept, connecting, ended, lambda: with_hosts(picture.zone(), hosts))
     finally:
         for task in (connecting, ended):
             task.cancel()
@@ -100,9 +106,11 @@ async def _answer(  # noqa: PLR0917 - the parts of one process
     kept: Keeper,
     connecting: asyncio.Task[str],
     ended: asyncio.Task[bool],
+    zone: Callable[[], Zone],
 ) -> None:
     def changed() -> None:
-        answers.put(picture.zone())
+        if not _not_ready(follower, picture):
+            answers.put(zone())
 
     follower = Follower(zookeeper=zookeeper, root=settings.root, picture=picture, changed=changed)
     server = Server(answers)
@@ -136,13 +144,14 @@ async def _publish(  # noqa: PLR0917 - the parts of one process
     kept: Keeper,
     connecting: asyncio.Task[str],
     ended: asyncio.Task[bool],
+    zone: Callable[[], Zone],
 ) -> None:
     """PowerDNS answers; we tell it what."""
     keeper = PowerDnsClient(settings.powerdns, key=settings.powerdns_key)
-    publisher = Publisher(keeper=keeper, authority=_authority(settings, answers.zone), zone=picture.zone)
+    publisher = Publisher(keeper=keeper, authority=_authority(settings, answers.zone), zone=zone)
 
     def changed() -> None:
-        answers.put(picture.zone())
+        answers.put(zone())
         publisher.changed()
 
     follower = Follower(zookeeper=zookeeper, root=settings.root, picture=picture, changed=changed)
@@ -209,8 +218,28 @@ async def _session(zookeeper: ZooKeeper) -> None:
 
 
 def _authority(settings: Settings, zone: str) -> Authority:
-    servers = settings.servers or (f"ns1.{zone}",)
+    servers = tuple(name for name, _ in settings.servers) or (f"ns1.{zone}",)
     return Authority(name=zone, servers=servers, ttl=settings.ttl, negative_ttl=settings.negative_ttl)
+
+
+def _hosts(settings: Settings, authority: Authority) -> dict[str, str]:
+    """Addresses of name servers whose names are in the zone, by relative name: nobody else could tell them."""
+    given = dict(settings.servers) or dict.fromkeys(authority.servers, settings.address)
+    hosts: dict[str, str] = {}
+    for server, address in given.items():
+        name = below(server, authority.name)
+        if name is None:
+            continue
+        try:
+            known = bool(address) and not ipaddress.ip_address(address).is_unspecified
+        except ValueError as error:
+            message = f"{address!r} is no IP address"
+            raise Invalid(f"--ns {server}: {message}", errors=(FieldError(path="--ns", message=message),)) from error
+        if not known:
+            log.warning("nobody can find the name server %s, whose name is in its own zone: give --ns %s=ADDRESS", server, server)
+        else:
+            hosts[name] = address
+    return hosts
 
 
 class Keeper:

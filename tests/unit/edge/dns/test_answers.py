@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from dataclasses import replace
 
 import dns.edns
 import dns.exception
@@ -17,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shuren.domain.dns.zone import Zone, build
+from shuren.domain.dns.zone import Zone, build, with_hosts
 from shuren.domain.service.values import Endpoint, EndpointState, Names, ServiceName
 from shuren.edge.dns.answers import Answers, Authority
 from shuren.edge.dns.packets import OWN_LIMIT
@@ -69,6 +71,19 @@ def test_the_order_goes_round_so_that_clients_spread() -> None:
     assert {addresses(ask(server, "web.shop.mesos.example"))[0] for _ in range(6)} == {"10.0.0.1", "10.0.0.2", "10.0.0.3"}
 
 
+def test_each_address_comes_first_as_often_as_its_weight_says() -> None:
+    """Of a canary with a twentieth of the traffic, a twentieth of the clients that take the first address come there."""
+    server = Answers(AUTHORITY)
+    names = Names(service=ServiceName(namespace="shop", name="web"), names=("web.shop",))
+    old, new = (replace(endpoint(n), weight=weight) for n, weight in ((1, 190), (2, 10)))
+    server.put(build([(names, [old, new])]))
+    counted = Counter(addresses(ask(server, "web.shop.mesos.example"))[0] for _ in range(200))
+    assert counted == {"10.0.0.2": 190, "10.0.0.3": 10}
+    server.put(build([(names, [old, replace(new, weight=190)])]))
+    counted = Counter(addresses(ask(server, "web.shop.mesos.example"))[0] for _ in range(200))
+    assert counted == {"10.0.0.2": 100, "10.0.0.3": 100}
+
+
 def test_service_records_with_the_addresses_of_their_targets() -> None:
     answer = ask(answers(), "_web._tcp.shop.mesos.example", "SRV", use_edns=0, payload=4096)
     ports = sorted(rdata.port for rdata in answer.answer[0])
@@ -91,6 +106,23 @@ def test_a_name_that_does_not_exist_and_a_type_that_it_has_not() -> None:
         assert (soa.ttl, soa[0].minimum) == (3, 3)
         assert answer.flags & dns.flags.AA
     assert empty.rcode() == between.rcode() == dns.rcode.NOERROR
+
+
+@pytest.mark.parametrize("first", ["hostmaster", "a.ns1", "b.hostmaster", "ns1.x", f"{'y' * 63}.{'z' * 62}", f"{'y' * 63}.z"])
+def test_what_is_said_of_one_unknown_name_is_true_of_all(first: str) -> None:
+    """Those of one length share what follows the question, and that must not point at a label of the one that came first."""
+    server = answers()
+    size = len(first)
+    others = [
+        ".".join("q" * len(label) for label in first.split(".")),
+        ".".join(["q" * 63] * (size // 64) + ["q" * (size % 64)]).strip("."),
+    ]
+    for name in (first, *others):
+        assert len(name) == size
+        (soa,) = ask(server, f"{name}.mesos.example").authority
+        assert soa.name == dns.name.from_text("mesos.example.")
+        assert soa[0].mname == dns.name.from_text("ns1.mesos.example.")
+        assert soa[0].rname == dns.name.from_text("hostmaster.mesos.example.")
 
 
 @pytest.mark.parametrize("name", ["example.org", "xmesos.example", "example", "."])
@@ -166,6 +198,15 @@ def test_what_does_not_fit_is_cut_off_and_whole_over_tcp() -> None:
     assert len(addresses(ask(server, "web.shop.mesos.example", udp=False))) == 200
 
 
+def test_nothing_is_cut_off_for_want_of_room_for_what_is_additional() -> None:
+    server = answers(9)
+    small = ask(server, "_web._tcp.shop.mesos.example", "SRV", use_edns=0, payload=600)
+    assert not small.flags & dns.flags.TC
+    assert (len(small.answer[0]), small.additional) == (9, [])
+    whole = ask(server, "_web._tcp.shop.mesos.example", "SRV", use_edns=0, payload=1232)
+    assert (len(whole.answer[0]), len(whole.additional)) == (9, 9)
+
+
 def test_edns_is_answered_with_our_own_size() -> None:
     answer = ask(answers(), "web.shop.mesos.example", use_edns=0, payload=4096)
     assert (answer.edns, answer.payload) == (0, OWN_LIMIT)
@@ -180,6 +221,8 @@ def test_any_is_answered_small() -> None:
 
 def test_other_classes_and_operations_are_refused() -> None:
     server = answers()
+    for transfer in ("AXFR", "IXFR"):
+        assert ask(server, "mesos.example", transfer, udp=False).rcode() == dns.rcode.REFUSED
     assert ask(server, "web.shop.mesos.example", "TXT", rdclass=dns.rdataclass.CH).rcode() == dns.rcode.REFUSED
     update = dns.message.make_query("mesos.example", "SOA")
     update.set_opcode(dns.opcode.UPDATE)
@@ -246,6 +289,24 @@ def _harmless(data: bytes) -> None:
         except dns.exception.DNSException as error:
             # a question that dnspython itself would not have sent (e.g. an unknown class) is still sent back as it came
             raise AssertionError(f"{data!r} is answered with what nobody can read: {answer!r}") from error
+
+
+def test_before_anything_was_heard_nobody_is_told_that_there_is_nothing() -> None:
+    server = Answers(AUTHORITY)
+    for name in ("web.shop.mesos.example", "mesos.example"):
+        answer = ask(server, name)
+        assert answer.rcode() == dns.rcode.SERVFAIL
+        assert not answer.flags & dns.flags.AA
+    server.put(build())
+    assert ask(server, "web.shop.mesos.example").rcode() == dns.rcode.NXDOMAIN
+
+
+def test_name_servers_that_are_named_in_the_zone_have_their_addresses_there() -> None:
+    server = Answers(AUTHORITY)
+    server.put(with_hosts(build(), {"ns1": "10.9.9.9"}))
+    assert addresses(ask(server, "ns1.mesos.example")) == ["10.9.9.9"]
+    (glue,) = ask(server, "mesos.example", "NS").additional
+    assert (glue.name, glue[0].to_text()) == (dns.name.from_text("ns1.mesos.example."), "10.9.9.9")
 
 
 def test_names_that_cannot_be_on_the_wire_are_left_out() -> None:
