@@ -136,6 +136,30 @@ def test_a_port_without_host_is_tcp_unless_it_is_checked_by_http() -> None:
     assert second.spec["loadBalancer"]["listeners"] == [{"name": "port", "protocol": "TCP", "port": 9000, "addresses": ["10.0.0.1"]}]
 
 
+def test_checks_access_and_what_is_bound() -> None:
+    labels = {
+        "HAPROXY_GROUP": "external",
+        "HAPROXY_0_VHOST": "a.example.org",
+        "HAPROXY_0_BIND_OPTIONS": "accept-proxy ciphers AES128+EECDH",
+        "HAPROXY_0_AUTH": "staff only:ann:$6$salt$hash",
+        "HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL": "10.0.0.0/8",
+        "HAPROXY_0_BACKEND_HEALTHCHECK_PORT_INDEX": "1",
+    }
+    ports = [{"port": 10001, "name": "http"}, {"port": 10002, "name": "admin"}]
+    checks = [{"protocol": "MESOS_HTTP", "path": "/one"}, {"protocol": "HTTPS", "path": "/two", "portIndex": 1}]
+    found = converted(labels, portDefinitions=ports, healthChecks=checks)
+    first, second = (service.spec["loadBalancer"] for service in found.services)
+    assert all(listener["acceptProxy"] for listener in first["listeners"])
+    assert first["access"] == {"allow": ["10.0.0.0/8"], "basicAuth": {"realm": "staff only", "secretRef": {"name": "web-auth"}}}
+    assert first["healthCheck"] == {"type": "Http", "path": "/two", "tls": True, "port": "admin"}
+    assert second["healthCheck"] == {"type": "Http", "path": "/two", "tls": True}
+    told = "\n".join(found.notes)
+    assert "'ciphers AES128+EECDH' is not converted" in told
+    assert "make a Secret web-auth with the key `auth`: ann:" in told
+    assert "hash, as in the label" in told
+    assert "$6$" not in told, "what lies beside resources in Git holds no hash"
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
@@ -159,6 +183,9 @@ def test_labels_that_have_no_equal_are_named(labels: Json, words: str) -> None:
         ({"HAPROXY_0_BACKEND_WEIGHT": "3"}, "the longest path wins"),
         ({"HAPROXY_0_SSL_CERT": "/a.pem"}, "TLS on the service port is not converted"),
         ({"HAPROXY_0_VHOST": "a.example.org", "HAPROXY_0_REDIRECT_TO_HTTPS": "1"}, "where nothing listens before that"),
+        ({"HAPROXY_0_BACKEND_HEALTHCHECK_PORT_INDEX": "two", "HAPROXY_0_VHOST": "a.example.org"}, "'two' is no index of a port"),
+        ({"HAPROXY_0_BACKEND_HEALTHCHECK_PORT_INDEX": "1", "HAPROXY_0_VHOST": "a.example.org"}, "no check by HTTP of port 1"),
+        ({"HAPROXY_0_AUTH": "r:ann:x"}, "a TCP listener asks nobody"),
         ({"HAPROXY_x": "y"}, "no label of marathon-lb that is known here"),
     ],
 )

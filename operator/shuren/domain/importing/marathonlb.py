@@ -39,11 +39,14 @@ _USED = frozenset(
         "PORT",
         "MODE",
         "BIND_ADDR",
+        "BIND_OPTIONS",
         "SSL_CERT",
         "REDIRECT_TO_HTTPS",
         "USE_HSTS",
         "STICKY",
         "BALANCE",
+        "AUTH",
+        "BACKEND_HEALTHCHECK_PORT_INDEX",
         "BACKEND_NETWORK_ALLOWED_ACL",
         "BACKEND_WEIGHT",
         "HTTP_BACKEND_PROXYPASS_PATH",
@@ -73,7 +76,10 @@ class _Port:
     index: int
     words: Mapping[str, str]
     service_port: int = 0
-    checked_by_http: bool = False
+    checks: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """Marathon's checks by HTTP, the first of each port by its index."""
+    names: Sequence[str] = ()
+    """Names of the app's ports, in order; empty where one has none."""
     notes: list[str] = field(default_factory=list)
 
     def note(self, word: str, what: str) -> None:
@@ -92,7 +98,7 @@ def convert(definition: Document, *, app: str, cluster: str) -> Converted:
     if not labels:
         return Converted()
     whole, by_port, notes = _sorted(labels)
-    ports = _service_ports(definition)
+    ports, names, checks = _service_ports(definition), _port_names(definition), _http_checks(definition)
     services: list[ImportedService] = []
     indexes = sorted({*by_port, *range(len(ports))} if whole.get("GROUP") else by_port)
     for index in indexes:
@@ -100,7 +106,8 @@ def convert(definition: Document, *, app: str, cluster: str) -> Converted:
             index=index,
             words={**whole, **by_port.get(index, {})},
             service_port=ports[index] if index < len(ports) else 0,
-            checked_by_http=_checked_by_http(definition, index),
+            checks=checks,
+            names=names,
         )
         spec = _spec(port, app, cluster)
         if spec is not None:
@@ -146,7 +153,7 @@ def _spec(port: _Port, app: str, cluster: str) -> Json | None:
     if not listeners:
         port.note("GROUP", "there is neither a host nor a port to listen on")
         return None
-    balancer: Json = {"group": names[0], "listeners": listeners, **_backend(port, listeners)}
+    balancer: Json = {"group": names[0], "listeners": listeners, **_backend(port, listeners, app)}
     for word in sorted(port.words.keys() - _USED):
         port.note(word, "has no equal; see docs/load-balancer.md, `backendLines` is the way out")
     return {
@@ -161,7 +168,7 @@ def _spec(port: _Port, app: str, cluster: str) -> Json | None:
 
 def _listeners(port: _Port) -> list[Json]:
     hosts = _hosts(port)
-    mode = port.given("MODE").lower() or ("http" if hosts or port.checked_by_http else "tcp")
+    mode = port.given("MODE").lower() or ("http" if hosts or port.index in port.checks else "tcp")
     paths = _paths(port)
     found: list[Json] = []
     number = _number(port.given("PORT")) or port.service_port
@@ -177,7 +184,16 @@ def _listeners(port: _Port) -> list[Json]:
         found += _virtual(port, hosts, paths)
     elif port.given("SSL_CERT"):
         port.note("SSL_CERT", "TLS on the service port is not converted: give that listener protocol TLS and its certificate")
-    return found
+    bound = _bind_options(port)
+    return [{**listener, **bound} for listener in found]
+
+
+def _bind_options(port: _Port) -> Json:
+    words = port.given("BIND_OPTIONS").split()
+    rest = [word for word in words if word != "accept-proxy"]
+    if rest:
+        port.note("BIND_OPTIONS", f"{' '.join(rest)!r} is not converted: ciphers and the oldest version of TLS are listeners[].tls.*")
+    return {"acceptProxy": True} if "accept-proxy" in words else {}
 
 
 def _hosts(port: _Port) -> list[str]:
@@ -224,7 +240,7 @@ def _virtual(port: _Port, hosts: Sequence[str], paths: Sequence[str]) -> list[Js
 # ---------------------------------------------------------------------------------------------------- backend
 
 
-def _backend(port: _Port, listeners: Iterable[Json]) -> Json:
+def _backend(port: _Port, listeners: Iterable[Json], app: str) -> Json:
     http = all(li["protocol"] in {"HTTP", "HTTPS"} for li in listeners)
     found: Json = {}
     balance = port.given("BALANCE").lower()
@@ -234,15 +250,66 @@ def _backend(port: _Port, listeners: Iterable[Json]) -> Json:
         port.note("BALANCE", f"{balance!r} has no equal; RoundRobin is used")
     if port.flag("STICKY"):
         found["sticky"] = {"by": "Cookie" if http else "Source"}
-    networks = port.given("BACKEND_NETWORK_ALLOWED_ACL").split()
-    if networks and networks != ["0.0.0.0/0"]:
-        found["access"] = {"allow": networks}
+    check = _health_check(port) if http else {}
+    if check:
+        found["healthCheck"] = check
+    access = _access(port, app, http=http)
+    if access:
+        found["access"] = access
     web = _web(port) if http else {}
     if web:
         found["http"] = web
     if port.given("BACKEND_WEIGHT"):
         port.note("BACKEND_WEIGHT", "not needed: the longest path wins")
     return found
+
+
+def _health_check(port: _Port) -> Json:
+    """marathon-lb asks as Marathon does; how often, and what counts, is HAProxy's own here, so that a dead task is noticed at once."""
+    given = port.given("BACKEND_HEALTHCHECK_PORT_INDEX")
+    if given and not (given.isascii() and given.isdigit()):
+        port.note("BACKEND_HEALTHCHECK_PORT_INDEX", f"{given!r} is no index of a port")
+        given = ""
+    index = int(given) if given else port.index
+    check = port.checks.get(index)
+    if check is None:
+        if given:
+            port.note(
+                "BACKEND_HEALTHCHECK_PORT_INDEX", f"the app has no check by HTTP of port {index}; a connection to its own port is tried"
+            )
+        return {}
+    found: Json = {"type": "Http"}
+    path = str(check.get("path") or "/")
+    if path != "/":
+        found["path"] = path
+    if str(check.get("protocol", "HTTP")).endswith("HTTPS"):
+        found["tls"] = True
+    if index != port.index:
+        name = port.names[index] if index < len(port.names) else ""
+        if not name:
+            port.note("BACKEND_HEALTHCHECK_PORT_INDEX", f"port {index} has no name; give it one and set healthCheck.port to it")
+            return {}
+        found["port"] = name
+    return found
+
+
+def _access(port: _Port, app: str, *, http: bool) -> Json:
+    found: Json = {}
+    networks = port.given("BACKEND_NETWORK_ALLOWED_ACL").split()
+    if networks and networks != ["0.0.0.0/0"]:
+        found["allow"] = networks
+    realm, _, user = port.given("AUTH").partition(":")
+    if not user:
+        return found
+    if not http:
+        port.note("AUTH", "a TCP listener asks nobody for a name; marathon-lb does not either")
+        return found
+    secret = f"{app}-auth"
+    plain = re.sub(r"[^-_. A-Za-z0-9]", "-", realm)[:128] or app
+    port.note(
+        "AUTH", f"make a Secret {secret} with the key `auth`: {user.partition(':')[0]}:<hash, as in the label>; nobody gets in before"
+    )
+    return {**found, "basicAuth": {"realm": plain, "secretRef": {"name": secret}}}
 
 
 def _web(port: _Port) -> Json:
@@ -283,7 +350,16 @@ def _service_ports(definition: Document) -> list[int]:
     return []
 
 
-def _checked_by_http(definition: Document, index: int) -> bool:
+def _port_names(definition: Document) -> list[str]:
+    container = _mapping(definition.get("container"))
+    for ports in (container.get("portMappings"), _mapping(container.get("docker")).get("portMappings"), definition.get("portDefinitions")):
+        if isinstance(ports, Sequence) and ports and not isinstance(ports, str):
+            return [str(_mapping(port).get("name") or "") for port in ports]
+    return []
+
+
+def _http_checks(definition: Document) -> dict[int, Mapping[str, Any]]:
     checks = definition.get("healthChecks")
     every = [_mapping(c) for c in checks] if isinstance(checks, Sequence) and not isinstance(checks, str) else []
-    return any(c.get("protocol", "HTTP") in _HTTP_CHECKS and c.get("portIndex", 0) == index for c in every)
+    by_http = [c for c in every if c.get("protocol", "HTTP") in _HTTP_CHECKS and "port" not in c]
+    return {int(str(c.get("portIndex") or 0)): c for c in reversed(by_http)}
