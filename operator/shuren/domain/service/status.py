@@ -71,10 +71,13 @@ def conditions(s: ServiceSnapshot, finding: Finding) -> tuple[Condition, ...]:
     if finding.seen is not None and finding.seen.panic:
         message = "more endpoints than spec.panicThreshold turned unhealthy at once; those that served go on serving"
         found.append(Condition(type=ConditionType.PANIC, status=Truth.TRUE, reason="TooManyUnhealthy", message=message))
-    waiting = [f for f in finding.flaws if f.waits]
-    if waiting and finding.phase is not Phase.WAITING:
-        message = "; ".join(str(f) for f in waiting)
-        found.append(Condition(type=ConditionType.ADVICE, status=Truth.TRUE, reason=waiting[0].reason, message=message))
+    advice = [(f.reason, str(f)) for f in finding.flaws if f.waits and finding.phase is not Phase.WAITING]
+    if finding.seen is not None and s.spec is not None and s.spec.group and not s.balancers:
+        message = f"no load balancer of this group has registered: start `shuren lb --group {s.spec.group}`, or correct the group"
+        advice.append(("NoLoadBalancer", f"spec.loadBalancer.group: {message}"))
+    if advice:
+        message = "; ".join(message for _, message in advice)
+        found.append(Condition(type=ConditionType.ADVICE, status=Truth.TRUE, reason=advice[0][0], message=message))
     silent = [b.balancer.id for b in s.balancers if not b.balancer.live]
     if silent:
         message = f"no agent runs beside {', '.join(silent[:3])}; it may still serve, and holds up drains: start it, or delete its node"

@@ -360,6 +360,17 @@ def test_a_silent_balancer_is_told() -> None:
     assert plan.facts["loadBalancers"] == [{"id": "lb-1", "live": False, "generation": 1, "behind": 0, "reloads": 0}]
 
 
+def test_a_group_in_which_there_is_no_load_balancer_is_told() -> None:
+    """A mistyped group would look well: published, and carried by all of nobody."""
+    routed = replace(SPEC, group="pubilc", listener=LISTENER)
+    plan = decide(snapshot(spec=routed))
+    assert reason_of(plan, ConditionType.ADVICE) == (Truth.TRUE, "NoLoadBalancer")
+    (message,) = (c.message for c in plan.conditions or () if c.type is ConditionType.ADVICE)
+    assert "start `shuren lb --group pubilc`, or correct the group" in message
+    assert reason_of(decide(snapshot(spec=routed, balancers=(balancer(),))), ConditionType.ADVICE) is None
+    assert reason_of(decide(snapshot()), ConditionType.ADVICE) is None
+
+
 # ---------------------------------------------------------------------------------------------------- Kubernetes
 
 KUBE = replace(
