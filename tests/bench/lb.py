@@ -2,7 +2,8 @@
 
 Real ZooKeeper, real HAProxy, a real `shuren lb`; endpoints are one server process on many loopback addresses. The clock starts before the
 write to ZooKeeper and stops when HAProxy's own `show servers state` has it, so both ends and our asking are in the figures. The floor is a
-30-line script that sends the same number of changes to the runtime API of a HAProxy, in the same run.
+30-line script that sends the same number of changes to the runtime API of a HAProxy, in the same run. What begins at Marathon's event is
+`wholepath`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from bench import wholepath
 from bench.report import Row
 from engine_process import free_port
 from haproxy_process import haproxy
@@ -285,9 +287,12 @@ async def run(directory: Path, *, apps: int, repeats: int) -> list[Row]:
     """See the module. The number of servers is 1,000 and 2,000 whatever the number of apps is; fewer `repeats` only make it shorter."""
     del apps
     found = await asyncio.to_thread(_measured, directory, singles=100 * repeats, idle=5.0 * repeats)
+    (directory / "path").mkdir()
+    whole = await wholepath.measure(directory / "path", changes=60 * repeats)
     one, batch, raw = found["one"], found["batch"], found["floor"]
     traffic = found["traffic"]
     return [
+        *wholepath.rows(whole),
         Row(bench=BENCH, what="one change, written → HAProxy shows it, p50", measured=statistics.median(one), unit="ms"),
         Row(bench=BENCH, what="the same, p99", measured=statistics.quantiles(one, n=100)[98], unit="ms", limit=TARGET_P99_MS),
         *(

@@ -45,6 +45,20 @@ async def test_one_event_costs_one_small_read_and_is_told_within_a_moment() -> N
         assert (room.mirror.reads.bulk, room.mirror.reads.single) == (bulk, 1)
 
 
+async def test_an_event_that_comes_alone_is_read_at_once_and_a_stream_of_them_every_so_often() -> None:
+    """Traffic waits for the one; the other must not cost a read each."""
+    room = Room(apps=100)
+    async with running(room.mirror.run()):
+        await room.pass_time(5)
+        room.event("/a1")
+        await room.pass_time(0.015)
+        assert room.mirror.reads.single == 1
+        for _ in range(100):
+            room.event("/a1")
+            await room.pass_time(0.01)
+        assert 10 <= room.mirror.reads.single <= 1 + 1 / Pace().gather + 1
+
+
 async def test_many_events_about_one_app_are_one_read() -> None:
     room = Room(apps=10)
     async with running(room.mirror.run()):

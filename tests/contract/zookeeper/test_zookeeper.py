@@ -70,9 +70,15 @@ async def test_a_watch_wakes_for_data_children_creation_and_deletion(client: Zoo
     for change in (
         [Create(path=f"{root}/w")],
         [SetData(path=f"{root}/w", data=b"1", version=-1)],
+        [SetData(path=f"{root}/w", data=b"2", version=-1)],
         [Create(path=f"{root}/w/child")],
+        [SetData(path=f"{root}/w", data=b"3", version=-1)],
         [Delete(path=f"{root}/w/child")],
         [Delete(path=f"{root}/w")],
+        [Create(path=f"{root}/w")],
+        [Create(path=f"{root}/w/child")],
+        [SetData(path=f"{root}/w", data=b"4", version=-1)],
+        [Create(path=f"{root}/w/other")],
     ):
         await _armed(client)
         woken.clear()

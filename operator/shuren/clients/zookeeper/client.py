@@ -116,6 +116,8 @@ class ZooKeeperClient:
         self._listeners: list[Callable[[Session], None]] = []
         self._watches: dict[str, list[_Watch]] = {}
         self._armed: set[str] = set()
+        self._unsure: set[str] = set()
+        """Paths of which a watch could not be left, or was left at a node that was not there: only the whole can be armed again."""
         self._callbacks: dict[str, Callable[[WatchedEvent], None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -345,7 +347,11 @@ class ZooKeeperClient:
     def watch(self, path: str, wake: Callable[[], None], *, known: Callable[[], int | None] | None = None) -> Callable[[], None]:
         """See the port."""
         watch = _Watch(wake, known)
-        self._watches.setdefault(path, []).append(watch)
+        others = self._watches.setdefault(path, [])
+        if known is None and path in self._armed and not any(other.known is None for other in others):
+            self._armed.discard(path)
+            self._unsure.add(path)
+        others.append(watch)
         # one object per path: kazoo keeps a set, so that a watch left again before it has fired does not pile up
         self._callbacks.setdefault(path, lambda event: self._fired(path, event))
         self._arm(path)
@@ -357,6 +363,7 @@ class ZooKeeperClient:
             if not watches:
                 self._watches.pop(path, None)
                 self._callbacks.pop(path, None)
+                self._unsure.discard(path)
 
         return end
 
@@ -364,26 +371,30 @@ class ZooKeeperClient:
         for watch in list(self._watches.get(path, ())):
             watch.wake()
 
-    def _arm(self, path: str, *, changed: bool = False) -> None:
-        """Leave one-shot watches for existence, data and children; the first that fires takes them as used up.
+    def _arm(self, path: str, fired_by: str = "") -> None:
+        """Leave one-shot watches, for existence and data and for children; only that which `fired_by` has used up, where this is certain.
 
         Both are sent before this returns, and so before whatever a woken caller reads: a change after its reading fires them. (Sent one
         after the other, the second lost changes between that reading and its own arrival.)
 
-        `changed`: the data has, and whoever tells what it knows is woken when the answer has another version.
+        When the data has changed, whoever tells what it knows is woken if the answer has another version.
         """
         callback = self._callbacks.get(path)
         if path in self._armed or self._loop is None or callback is None:
             return
         self._armed.add(path)
+        only = "" if path in self._unsure else fired_by
+        self._unsure.discard(path)
         try:
-            asked = [self._ask(lambda: self._kazoo.exists_async(path, watch=callback))]
-            if any(watch.known is None for watch in self._watches[path]):
+            asked = [] if only == EventType.CHILD else [self._ask(lambda: self._kazoo.exists_async(path, watch=callback))]
+            if only != EventType.CHANGED and any(watch.known is None for watch in self._watches[path]):
                 asked.append(self._ask(lambda: self._kazoo.get_children_async(path, watch=callback)))
         except exceptions.KazooException as error:
             self._not_armed(path, error)
             return
-        task = self._loop.create_task(self._armed_now(path, asked, changed=changed))
+        if not asked:
+            return
+        task = self._loop.create_task(self._armed_now(path, asked, changed=fired_by == EventType.CHANGED))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -391,7 +402,10 @@ class ZooKeeperClient:
         done, late = await asyncio.wait(asked, timeout=self._timeout)
         for future in late:
             future.cancel()
-        errors = [e for f in done if not f.cancelled() and (e := f.exception()) and not isinstance(e, exceptions.NoNodeError)]
+        failed = [e for f in done if not f.cancelled() and (e := f.exception())]
+        errors = [e for e in failed if not isinstance(e, exceptions.NoNodeError)]
+        if failed:
+            self._unsure.add(path)
         if late or errors:
             self._not_armed(path, errors[0] if errors else TimeoutError())
         if not changed:
@@ -405,20 +419,21 @@ class ZooKeeperClient:
     def _not_armed(self, path: str, error: BaseException) -> None:
         """Armed again with the next session; the caller's own resync covers the time until then."""
         self._armed.discard(path)
+        self._unsure.add(path)
         log.debug("watch of %s could not be left: %r", path, error)
 
     def _fired(self, path: str, event: WatchedEvent) -> None:
         """Called in kazoo's thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._rearm, path, event.type == EventType.CHANGED)
+            self._loop.call_soon_threadsafe(self._rearm, path, event.type)
 
-    def _rearm(self, path: str, changed: bool) -> None:  # noqa: FBT001 - handed over by position
+    def _rearm(self, path: str, fired_by: str) -> None:
         self._armed.discard(path)
         if path in self._watches and self._session is Session.CONNECTED:
-            self._arm(path, changed=changed)
+            self._arm(path, fired_by)
             # what was deleted may be there again under a version that somebody knows: only a change is compared
             for watch in list(self._watches[path]):
-                if watch.known is None or not changed:
+                if watch.known is None or fired_by != EventType.CHANGED:
                     watch.wake()
 
 

@@ -80,6 +80,8 @@ class Mirror:
         """Apps that were read by themselves while the last list was."""
         self._dirty: set[str] = set()
         self._wanted_since: float | None = None
+        self._some_at = float("-inf")
+        """When apps were last read one by one."""
         self._look_at_everything = True
         self._look_at_progress = False
         self._attached = False
@@ -240,7 +242,7 @@ class Mirror:
 
     def _due(self) -> float:
         """When the next read is due, in monotonic seconds."""
-        gathered = (self._wanted_since or 0.0) + self._pace.gather
+        gathered = self._gathered(self._wanted_since or 0.0)
         if self._look_at_everything or not self.synced:
             return self._bulk_allowed()
         if self._dirty:
@@ -248,6 +250,10 @@ class Mirror:
         if self._look_at_progress:
             return max(gathered, self._progress_at + self._pace.progress_gap)
         return min(self._bulk_at + self._pace.resync, self._progress_at + self._progress_beat())
+
+    def _gathered(self, since: float) -> float:
+        """When what has been wanted `since` then is to be read by itself."""
+        return max(since + self._pace.hear, self._some_at + self._pace.gather)
 
     def _bulk_allowed(self) -> float:
         if not self.synced:
@@ -290,7 +296,7 @@ class Mirror:
         asked = self._clock.monotonic()
         self.reads.single += len(wanted)
         self._dirty -= wanted
-        self._wanted_since = None
+        self._wanted_since, self._some_at = None, asked
         try:
             found = await asyncio.gather(*(self._marathon.app(app_id) for app_id in wanted))
         except BaseException:
@@ -380,7 +386,7 @@ class Mirror:
         """Wait until apps are due to be read by themselves; False when the task is done before."""
         while not task.done():
             now = self._clock.monotonic()
-            due = (self._wanted_since or now) + self._pace.gather if self._dirty else None
+            due = self._gathered(self._wanted_since or now) if self._dirty else None
             if due is not None and due <= now:
                 return True
             self._wake.clear()

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class Pace:
     """Seconds unless said otherwise.
 
-    The first read waits up to `attach` for the event stream. Events are gathered for `gather` before anything is read. Up to a hundredth of
-    all apps, but at least `few` and at most `many`, are then read one by one, as long as a budget of `burst` such reads, refilled at
-    `singles` a second, lasts; else everything is read at once.
+    The first read waits up to `attach` for the event stream. What follows an event that comes alone is read after `hear`, since traffic
+    waits for it; while events come one after the other they are gathered, so that such reads are at least `gather` apart. Up to a
+    hundredth of all apps, but at least `few` and at most `many`, are read one by one, as long as a budget of `burst` such reads, refilled
+    at `singles` a second, lasts; else everything is read at once.
     Bulk reads are at least `bulk_gap` apart, and `bulk_rest` times as long as the last one took, which bounds their share of a core
     (`bulk_rest_crowded` times while many new resources wait).
     While something deploys or waits, deployments and queue are read every `progress` seconds, slowing down to `progress_slowest` while
@@ -19,6 +20,7 @@ class Pace:
     """
 
     attach: float = 1.0
+    hear: float = 0.01
     gather: float = 0.05
     few: int = 4
     many: int = 32
