@@ -12,6 +12,7 @@
     │   └── Gone             change of something that is no longer there
     ├── NotOurs              it belongs to somebody else; never touch it
     ├── Denied               credentials or permissions are missing (401, 403)
+    │   └── Unauthenticated  the API server takes our token for none (401): the next one is in its file soon
     └── Fenced               this process is no longer the leader; stop writing at once
 
 Clients map foreign errors into this tree at their boundary with `raise … from`. Retrying is the queue's work, never a loop's.
@@ -92,6 +93,10 @@ class NotOurs(ShurenError):
 
 class Denied(ShurenError):
     """The target refused our credentials or rights."""
+
+
+class Unauthenticated(Denied):
+    """The API server does not know who we are. A token that ended is followed by another in its file: nobody has to grant anything."""
 
 
 class Fenced(ShurenError):

@@ -8,7 +8,7 @@ import pytest
 
 from paasapp_world import World
 from shuren.domain.app.snapshot import Problem
-from shuren.domain.errors import Conflict, Denied, FieldError, Invalid, Locked, Throttled, UnknownOutcome, Unreachable
+from shuren.domain.errors import Conflict, Denied, FieldError, Invalid, Locked, Throttled, Unauthenticated, UnknownOutcome, Unreachable
 from shuren.domain.guard import DeletionLimit
 from shuren.ports.kubernetes import MESOS_CLUSTERS
 
@@ -196,6 +196,19 @@ async def test_missing_rights_are_told_and_tried_again() -> None:
     assert world.conditions()["Ready"] == ("Unknown", "AccessDenied")
     await world.settle()
     assert world.ready()
+
+
+async def test_an_api_server_that_does_not_know_us_is_asked_again_soon_and_says_nothing_of_the_app() -> None:
+    """A token that ended: the next one is in its file by then."""
+    world = await running()
+    before = world.status()
+    world.kubernetes.fail("create", "controllerrevisions", Unauthenticated("create controllerrevisions: Unauthorized"))
+    world.apply(cmd="sleep 2")
+    with pytest.raises(Unauthenticated):
+        await world.round()
+    assert world.status() == before
+    await world.round(everything=True)
+    assert len(world.revisions()) == 2
 
 
 async def test_what_only_marathon_can_judge_stalls_with_its_words_and_the_running_version_stays() -> None:

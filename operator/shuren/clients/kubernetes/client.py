@@ -11,7 +11,7 @@ import httpx
 from shuren.clients.http import Observe, Server
 from shuren.clients.http import transport as transport_to
 from shuren.clients.kubernetes.config import Access
-from shuren.domain.errors import Conflict, Denied, Exists, FieldError, Gone, Invalid, ShurenError, Throttled, Unreachable
+from shuren.domain.errors import Conflict, Denied, Exists, FieldError, Gone, Invalid, ShurenError, Throttled, Unauthenticated, Unreachable
 from shuren.ports.kubernetes import Change, Expired, Object, Page, Resource, WatchEvent
 
 _CHUNK = 500
@@ -385,7 +385,9 @@ def _error(code: int, reason: str, status: Mapping[str, Any], message: str, retr
             return Gone(message)
         case 403 if _terminating(details):
             return Conflict(message)
-        case 401 | 403:
+        case 401:
+            return Unauthenticated(message)
+        case 403:
             return Denied(message)
         case 409:
             return Exists(message) if reason == "AlreadyExists" else Conflict(message)

@@ -17,7 +17,7 @@ from shuren.domain.app.progress import split
 from shuren.domain.app.snapshot import Memory, Snapshot
 from shuren.domain.app.status import Finding, Phase
 from shuren.domain.app.work import SETTLE, report
-from shuren.domain.errors import Conflict, Denied, Fenced, Gone, Invalid, Locked, NotOurs, Throttled
+from shuren.domain.errors import Conflict, Denied, Fenced, Gone, Invalid, Locked, NotOurs, Throttled, Unauthenticated
 from shuren.domain.identity import ObjectKey
 from shuren.ports.clock import Clock
 from shuren.ports.events import EventRecorder
@@ -193,7 +193,7 @@ class PaasAppController:
         match error:
             case None:
                 pass
-            case Fenced():
+            case Fenced() | Unauthenticated():
                 raise error
             case Invalid():
                 message = applied.memory.refusal.message if applied.memory.refusal is not None else str(error)

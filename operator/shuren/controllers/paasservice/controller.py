@@ -12,7 +12,7 @@ from shuren.controllers.paasservice import status, triggers
 from shuren.controllers.paasservice.gates import Gatekeeper
 from shuren.controllers.paasservice.gather import Gatherer, Seen
 from shuren.controllers.paasservice.world import Cluster, Clusters
-from shuren.domain.errors import Conflict, Denied, Exists, Fenced, Gone, NotOurs, ShurenError
+from shuren.domain.errors import Conflict, Denied, Exists, Fenced, Gone, NotOurs, ShurenError, Unauthenticated
 from shuren.domain.identity import ObjectKey
 from shuren.domain.service.decide import decide
 from shuren.domain.service.plan import (
@@ -192,7 +192,7 @@ class PaasServiceController:
 
     async def _finish(self, seen: Seen, plan: ServicePlan, applied: _Applied) -> Outcome:
         error = applied.error
-        if isinstance(error, Fenced):
+        if isinstance(error, Fenced | Unauthenticated):
             raise error
         for notice in status.of_actions(applied.done):
             self._tell(seen.item, notice)

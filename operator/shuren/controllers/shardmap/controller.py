@@ -13,7 +13,7 @@ from shuren.controllers.shardmap import status, triggers
 from shuren.controllers.shardmap.gates import Gatekeeper
 from shuren.controllers.shardmap.gather import Gatherer, Seen
 from shuren.controllers.shardmap.world import Clusters, Shards
-from shuren.domain.errors import Conflict, Denied, Fenced, Gone, NotOurs, ShurenError
+from shuren.domain.errors import Conflict, Denied, Fenced, Gone, NotOurs, ShurenError, Unauthenticated
 from shuren.domain.identity import ObjectKey
 from shuren.domain.shardmap.decide import decide
 from shuren.domain.shardmap.plan import (
@@ -164,7 +164,7 @@ class ShardMapController:
     # ------------------------------------------------------------------------------------------------ the end of a pass
 
     async def _finish(self, seen: Seen, plan: MapPlan, error: ShurenError | None) -> Outcome:
-        if isinstance(error, Fenced):
+        if isinstance(error, Fenced | Unauthenticated):
             raise error
         if isinstance(error, Denied):
             plan = status.denied(seen.snapshot, error)

@@ -10,7 +10,7 @@ import pytest
 
 from shuren.clients.kubernetes.client import Known, KubernetesClient
 from shuren.clients.kubernetes.config import Access
-from shuren.domain.errors import Conflict, Denied, Exists, Gone, Invalid, ShurenError, Throttled, Unreachable
+from shuren.domain.errors import Conflict, Denied, Exists, Gone, Invalid, ShurenError, Throttled, Unauthenticated, Unreachable
 from shuren.ports.kubernetes import CONFIG_MAPS, NAMESPACES, PAAS_APPS, Change, Expired, Object, WatchEvent
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -48,7 +48,7 @@ class Lines(httpx.AsyncByteStream):
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (status(401), Denied),
+        (status(401), Unauthenticated),
         (status(403), Denied),
         (status(403, causes=[{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]), Conflict),
         (status(404, name="a"), Gone),
