@@ -72,10 +72,11 @@ class Children:
         """SIGKILL and wait: the part has no chance to tidy up."""
         await self._end(key, signal.SIGKILL, PartStatus.KILLED)
 
-    async def stop_all(self, order: list[str]) -> None:
-        """Stop the parts named first, in that order, parts of the same name together."""
+    async def end_all(self, order: list[str]) -> None:
+        """Stop the parts named so, in that order, parts of the same name together; then kill all others."""
         for name in order:
             await asyncio.gather(*(self.stop(key) for key, part in self._parts.items() if part.name == name))
+        await asyncio.gather(*(self.kill(key) for key in self._parts))
 
     def running(self, key: str) -> bool:
         """Whether it has a process."""

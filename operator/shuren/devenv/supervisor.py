@@ -132,7 +132,7 @@ class Supervisor:
         for part in self._state.parts:
             if part.name == "engine" and self._children.running(part.key):
                 await _end_tasks(part.ports["marathon"])
-        await self._children.stop_all(STOP_ORDER)
+        await self._children.end_all(STOP_ORDER)
         # Tasks outlive their engine by design; and a part may have left a child of its own.
         await asyncio.to_thread(end_marked, self._state.id)
         if not failed:
