@@ -123,10 +123,10 @@ class Release:
         }
 
     def refused(self, since: int = 0) -> list[str]:
-        """Requests of the operator for which it lacked the right."""
+        """Requests of the operator for which it lacked the right, after that place in the audit log."""
         return [
             f"{event['verb']} {event['requestURI']}"
-            for event in self.sandbox.audit(user=USER)[since:]
+            for event in self.sandbox.audit(user=USER, since=since)
             if event.get("responseStatus", {}).get("code") == 403
             # nothing is created in a namespace that is being deleted, whatever the rights
             and (event.get("annotations") or {}).get("authorization.k8s.io/decision") != "allow"

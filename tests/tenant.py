@@ -333,38 +333,35 @@ def writes_below(sandbox: Sandbox, root: str = ZOOKEEPER_ROOT) -> dict[str, tupl
 
 
 def api_writes(sandbox: Sandbox, since: int = 0) -> list[str]:
-    """Writes of the operator that the API server's audit log holds after its first `since` events.
+    """Writes of the operator that the API server's audit log holds after that place in it.
 
     Not those of the Lease, nor of a MesosCluster's status, which shows how much runs there and when it was last read.
     """
     return [
         f"{event['verb']} {event['requestURI']}"
-        for event in sandbox.audit()[since:]
-        if event["user"].get("username") == OPERATOR_USER
-        and event["verb"] in WRITES
-        and (event.get("objectRef") or {}).get("resource") not in {"leases", "mesosclusters"}
+        for event in sandbox.audit(user=OPERATOR_USER, since=since)
+        if event["verb"] in WRITES and (event.get("objectRef") or {}).get("resource") not in {"leases", "mesosclusters"}
     ]
 
 
 def until_quiet(sandbox: Sandbox) -> None:
     """Wait until the operator has written nothing for a second: what earlier tests left is being taken away meanwhile."""
     counts: list[int] = []
+    audited = sandbox.audited()
 
     def quiet() -> bool:
-        counts.append(len(api_writes(sandbox)))
+        counts.append(len(api_writes(sandbox, audited)))
         return len(counts) > 10 and len(set(counts[-10:])) == 1
 
     eventually(quiet, seconds=PATIENCE, every=0.1)
 
 
 def refusals(sandbox: Sandbox, since: int = 0) -> list[tuple[str, str]]:
-    """Requests of the operator for which it lacked the right, after the first `since` events: namespace, and what was asked."""
+    """Requests of the operator for which it lacked the right, after that place in the audit log: namespace, and what was asked."""
     return [
         ((event.get("objectRef") or {}).get("namespace", ""), f"{event['verb']} {event['requestURI']}")
-        for event in sandbox.audit()[since:]
-        if event["user"].get("username") == OPERATOR_USER
-        and event["responseStatus"]["code"] == 403
-        and (event.get("annotations") or {}).get("authorization.k8s.io/decision") != "allow"
+        for event in sandbox.audit(user=OPERATOR_USER, since=since)
+        if event["responseStatus"]["code"] == 403 and (event.get("annotations") or {}).get("authorization.k8s.io/decision") != "allow"
     ]
 
 

@@ -298,10 +298,10 @@ def test_actions_do_what_they_say(tenant: Tenant) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if argogen.actions(kind)], ids=lambda kind: kind.name)
-def test_what_an_action_leaves_is_valid(kube: Sandbox, kind: Any) -> None:
+def test_what_an_action_leaves_is_valid(operated: Sandbox, kind: Any) -> None:
     """Each action of each kind, on the samples, judged by the real API server."""
 
-    rest = Rest(kube.endpoints.kubeconfig)
+    rest = Rest(operated.endpoints.kubeconfig)
     samples = [
         document
         for path in sorted((ROOT / "manifests" / "samples").glob("*.yaml"))

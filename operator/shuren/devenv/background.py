@@ -30,6 +30,8 @@ OPERATOR_USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
 """How the API server calls the operator, in its audit log."""
 
 _POLL = 0.05
+_LONGEST_EVENT = 1 << 20
+"""Bytes that no line of the audit log has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +127,22 @@ class Sandbox:
         """`kubectl apply -f -` of one object."""
         return self.kubectl("apply", "-f", "-", stdin=json.dumps(resource))
 
-    def audit(self, *, user: str | None = None) -> list[dict[str, Any]]:
-        """The API server's audit events so far, oldest first; of one user when named (`OPERATOR_USER`)."""
-        lines = self.place.audit_log.read_text().splitlines()
-        events = [json.loads(line) for line in lines if line.endswith("}")]
+    def audit(self, *, user: str | None = None, since: int = 0) -> list[dict[str, Any]]:
+        """The API server's audit events after the place `since` (see `audited`), oldest first; of one user when named (`OPERATOR_USER`)."""
+        with self.place.audit_log.open("rb") as log:
+            log.seek(since)
+            *lines, _ = log.read().split(b"\n")
+        if user is not None:  # a log has tens of thousands of lines, and most are somebody else's
+            lines = [line for line in lines if user.encode() in line]
+        events = [json.loads(line) for line in lines]
         return [event for event in events if user is None or event["user"].get("username") == user]
+
+    def audited(self) -> int:
+        """A place in the audit log: after the last event that is there whole."""
+        with self.place.audit_log.open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            begin = log.seek(max(0, end - _LONGEST_EVENT))
+            return begin + log.read(end - begin).rfind(b"\n") + 1
 
 
 def up_in_background(options: Options, report: Report) -> Sandbox:

@@ -1,4 +1,8 @@
-"""Up, parts one by one, down; killed supervisors; several sandboxes side by side."""
+"""Up, parts one by one, down; killed supervisors; several sandboxes side by side.
+
+A control plane takes most of the time that a sandbox takes to come up. Where a test is about who ends a sandbox, and when, it has that of
+`kube`, and a ZooKeeper of its own.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from shuren.devenv.options import Options
 from shuren.devenv.probes import ZooKeeperProbe, ready
 from shuren.devenv.processes import ProcessId, marked
 from shuren.devenv.progress import to_stderr
-from shuren.devenv.state import PartStatus, Phase
+from shuren.devenv.state import PartStatus, Phase, SandboxState
 from waiting import eventually
 
 
@@ -36,10 +40,18 @@ def shuren(*arguments: str, environment: dict[str, str] | None = None) -> subpro
     return subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}, timeout=120)
 
 
-def test_the_commands_of_the_contract(tmp_path: Path) -> None:
+def server(sandbox: Sandbox) -> str:
+    """The URL of its API server."""
+    return sandbox.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}")
+
+
+def test_the_commands_of_the_contract(kube: Sandbox, tmp_path: Path) -> None:
+    """And a cluster that the environment names is left alone."""
     place = ("--state-dir", str(tmp_path / "s"))
-    up = shuren("sandbox", "up", *place, "--detach", "--no-operator", "--engines", "0")
+    environment = {"KUBECONFIG": kube.endpoints.kubeconfig}
+    up = shuren("sandbox", "up", *place, "--detach", "--no-operator", "--engines", "0", environment=environment)
     assert up.returncode == 0, up.stderr
+    assert server(Sandbox.at(tmp_path / "s")) != server(kube)
     assert "apiserver=1 ready after" in up.stderr
     hint = up.stderr.splitlines()[-1]
     assert subprocess.run(["bash", "-c", f"{hint}; echo $CLUSTER"], capture_output=True, text=True, check=True).stdout == "sandbox\n"
@@ -119,8 +131,8 @@ def test_objects_survive_a_killed_api_server(mendable: Sandbox) -> None:
     assert sandbox.kubectl("auth", "can-i", "list", "paasapps.paas.shurenyun.com", "-A", as_operator=True).strip() == "yes"
 
 
-def test_a_paused_part_still_has_its_process_and_can_be_resumed_or_taken_down(new_sandbox: NewSandbox) -> None:
-    sandbox = new_sandbox()
+def test_a_paused_part_still_has_its_process_and_can_be_resumed_or_taken_down(kube: Sandbox, new_sandbox: NewSandbox) -> None:
+    sandbox = new_sandbox(kubeconfig=Path(kube.endpoints.kubeconfig))
     process = sandbox.part("zookeeper").process
     assert process is not None
     sandbox.pause("zookeeper")
@@ -133,22 +145,16 @@ def test_a_paused_part_still_has_its_process_and_can_be_resumed_or_taken_down(ne
     assert not process.alive()
 
 
-def test_two_side_by_side_share_nothing(kube: Sandbox, new_sandbox: NewSandbox) -> None:
-    other = new_sandbox()
-    ports = [{port for part in one.state().parts for port in part.ports.values()} for one in (kube, other)]
+def test_two_side_by_side_share_nothing(kube: Sandbox, mendable: Sandbox) -> None:
+    ports = [{port for part in one.state().parts for port in part.ports.values()} for one in (kube, mendable)]
     assert not ports[0] & ports[1]
-    other.kubectl("create", "namespace", "only-here")
+    mendable.kubectl("create", "namespace", "only-here")
     assert "only-here" not in kube.kubectl("get", "namespaces", "-o", "name")
-    other.down(to_stderr)
-    assert "default" in kube.kubectl("get", "namespaces", "-o", "name")
 
 
-def test_a_killed_supervisor_is_noticed_and_cleaned_by_the_next_up(tmp_path: Path, new_sandbox: NewSandbox) -> None:
+def test_a_killed_supervisor_is_noticed_and_cleaned_by_the_next_up_or_by_down(kube: Sandbox, new_sandbox: NewSandbox) -> None:
     first = new_sandbox()
-    state = first.state()
-    state.supervisor.signal(signal.SIGKILL)
-    eventually(lambda: not state.supervisor.alive())
-    assert first.state().phase is Phase.FAILED
+    state = _supervisor_killed(first)
     left = [part.process for part in state.parts if part.process is not None]
     assert all(process.alive() for process in left)
     second = up_in_background(Options(state_dir=first.place.root, engines=0, operators=0), to_stderr)
@@ -157,36 +163,45 @@ def test_a_killed_supervisor_is_noticed_and_cleaned_by_the_next_up(tmp_path: Pat
     assert second.state().id != state.id
     second.kubectl("get", "namespaces")
 
+    state = _supervisor_killed(second)
+    second.down(to_stderr)
+    assert marked(state.id) == []
+    assert second.state().phase is Phase.STOPPED
+    assert "default" in kube.kubectl("get", "namespaces", "-o", "name"), "the one beside it stays"
 
-def test_a_killed_supervisor_is_cleaned_by_down(new_sandbox: NewSandbox) -> None:
-    sandbox = new_sandbox()
+
+def _supervisor_killed(sandbox: Sandbox) -> SandboxState:
+    """What it last wrote; and that this is noticed."""
     state = sandbox.state()
     state.supervisor.signal(signal.SIGKILL)
     eventually(lambda: not state.supervisor.alive())
-    sandbox.down(to_stderr)
-    assert marked(state.id) == []
-    assert sandbox.state().phase is Phase.STOPPED
+    assert sandbox.state().phase is Phase.FAILED
+    return state
 
 
-def test_a_sandbox_ends_with_its_owner(tmp_path: Path) -> None:
+def test_a_sandbox_ends_with_its_owner(kube: Sandbox, tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as owner:
         identity = ProcessId.of(owner.pid)
         assert identity is not None
-        sandbox = up_in_background(Options(state_dir=tmp_path / "s", engines=0, operators=0, owner=identity), to_stderr)
+        foreign = Path(kube.endpoints.kubeconfig)
+        options = Options(state_dir=tmp_path / "s", engines=0, operators=0, owner=identity, kubeconfig=foreign)
+        sandbox = up_in_background(options, to_stderr)
         state = sandbox.state()
+        assert marked(state.id), "its ZooKeeper"
         owner.kill()
     eventually(lambda: not state.supervisor.alive())
     assert marked(state.id) == []
     assert sandbox.state().phase is Phase.STOPPED
 
 
-def test_down_ends_only_its_own(tmp_path: Path, new_sandbox: NewSandbox) -> None:
-    """A stranger that works in the state directory stays."""
-    sandbox = new_sandbox()
+def test_down_ends_only_its_own(kube: Sandbox, new_sandbox: NewSandbox) -> None:
+    """A stranger that works in the state directory stays, and so does a cluster that is not its own."""
+    sandbox = new_sandbox(kubeconfig=Path(kube.endpoints.kubeconfig))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, cwd=sandbox.place.root) as stranger:
         sandbox.down(to_stderr)
         assert stranger.poll() is None
         stranger.kill()
+    assert "default" in kube.kubectl("get", "namespaces", "-o", "name")
 
 
 def test_up_fails_with_the_reason_and_the_end_of_the_log(tmp_path: Path) -> None:
@@ -222,43 +237,40 @@ def test_a_foreign_directory_is_not_touched(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_in_the_foreground_ctrl_c_takes_it_down(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "shuren.cli", "sandbox", "up", "--state-dir", str(tmp_path / "s"), "--no-operator", "--engines", "0"]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+def foreground(kube: Sandbox, place: Path) -> list[str]:
+    """The command that keeps a sandbox up for as long as it runs."""
+    options = ("--no-operator", "--engines", "0", "--kubeconfig", kube.endpoints.kubeconfig)
+    return [sys.executable, "-m", "shuren.cli", "sandbox", "up", "--state-dir", str(place), *options]
+
+
+def test_in_the_foreground_ctrl_c_takes_it_down(kube: Sandbox, tmp_path: Path) -> None:
+    with subprocess.Popen(foreground(kube, tmp_path / "s"), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
             said = next((line for line in process.stderr if "Ctrl-C ends the sandbox" in line), "")
             state = Sandbox.at(tmp_path / "s").state()
+            there = marked(state.id)
             process.send_signal(signal.SIGINT)
             process.stderr.read()
         finally:
             process.terminate()
     assert "shuren sandbox env --state-dir" in said
     assert state.phase is Phase.READY
+    assert there, "its ZooKeeper"
     assert process.returncode == 0
     assert marked(state.id) == []
 
 
-def test_a_foreign_cluster_is_used_only_when_named(kube: Sandbox, new_sandbox: NewSandbox, tmp_path: Path) -> None:
-    """KUBECONFIG in the environment leads nowhere; --kubeconfig leads to that cluster, with the rights of the manifests."""
+def test_a_foreign_cluster_is_used_only_when_named(kube: Sandbox, new_sandbox: NewSandbox) -> None:
+    """By --kubeconfig, with the rights of the manifests. That KUBECONFIG in the environment leads nowhere is shown above."""
     foreign = new_sandbox(kubeconfig=Path(kube.endpoints.kubeconfig), zookeepers=0)
     assert foreign.state().parts == ()
     assert foreign.kubectl("auth", "can-i", "list", "paasapps.paas.shurenyun.com", "-A", as_operator=True).strip() == "yes"
-    place = ("--state-dir", str(tmp_path / "own"))
-    options = ("--detach", "--no-operator", "--engines", "0", "--zookeepers", "0")
-    up = shuren("sandbox", "up", *place, *options, environment={"KUBECONFIG": kube.endpoints.kubeconfig})
-    try:
-        assert up.returncode == 0, up.stderr
-        own = Sandbox.at(tmp_path / "own")
-        assert own.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}") != kube.kubectl(
-            "config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"
-        )
-    finally:
-        shuren("sandbox", "down", *place)
+    assert server(foreign) == server(kube)
 
 
-async def test_an_ensemble_of_three_survives_the_loss_of_one(new_sandbox: NewSandbox) -> None:
-    sandbox = new_sandbox(zookeepers=3)
+async def test_an_ensemble_of_three_survives_the_loss_of_one(kube: Sandbox, new_sandbox: NewSandbox) -> None:
+    sandbox = new_sandbox(zookeepers=3, kubeconfig=Path(kube.endpoints.kubeconfig))
     assert len(sandbox.endpoints.zookeeper_hosts.split(",")) == 3
     sandbox.kill("zookeeper=1")
     second = ZooKeeperProbe(port=sandbox.part("zookeeper=2").ports["client"])
@@ -269,12 +281,12 @@ async def test_an_ensemble_of_three_survives_the_loss_of_one(new_sandbox: NewSan
     sandbox.start("zookeeper=1")
 
 
-def test_nobody_listening_to_its_words_does_not_keep_it_from_going_down(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "shuren.cli", "sandbox", "up", "--state-dir", str(tmp_path / "s"), "--no-operator", "--engines", "0"]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+def test_nobody_listening_to_its_words_does_not_keep_it_from_going_down(kube: Sandbox, tmp_path: Path) -> None:
+    with subprocess.Popen(foreground(kube, tmp_path / "s"), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any("Ctrl-C ends the sandbox" in line for line in process.stderr)
         state = Sandbox.at(tmp_path / "s").state()
+        assert marked(state.id), "its ZooKeeper"
         process.stderr.close()
         process.terminate()
     assert process.returncode == 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
 
-from real_parts import running
+from real_parts import owner, running
 from shuren.devenv.background import Sandbox
 from shuren.devenv.options import Options
 from shuren.devenv.processes import ProcessId, marked
@@ -15,10 +15,10 @@ from shuren.devenv.state import PartStatus
 from waiting import eventually
 
 
-def test_haproxy_outlives_its_agent_and_ends_with_the_sandbox(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_haproxy_outlives_its_agent_and_ends_with_the_sandbox(kube: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> None:
     # a short path: HAProxy's sockets lie below it
-    options = Options(state_dir=tmp_path_factory.mktemp("lb"), operators=0, engines=0, load_balancers=2, owner=ProcessId.of(os.getpid()))
-    with running(options) as sandbox:
+    place, foreign = tmp_path_factory.mktemp("lb"), Path(kube.endpoints.kubeconfig)
+    with running(Options(state_dir=place, operators=0, engines=0, load_balancers=2, owner=owner(), kubeconfig=foreign)) as sandbox:
         _agents_go_haproxy_stays(sandbox)
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from real_parts import NewSandbox
 from shuren.devenv.background import Sandbox
 
 REPOSITORY = Path(__file__).parents[3]
@@ -53,20 +54,21 @@ def test_the_first_app(tmp_path: Path) -> None:
     assert 'paasapp.paas.shurenyun.com "web" deleted' in said
 
 
-def test_with_your_own_marathon(tmp_path: Path, sandbox: Sandbox) -> None:
-    """ "Yours" is the engine of a sandbox whose own cluster resource is taken away."""
+def test_with_your_own_marathon(tmp_path: Path, kube: Sandbox, new_sandbox: NewSandbox) -> None:
+    """ "Yours" is the engine of a sandbox, which no cluster resource speaks of."""
+    yours = new_sandbox(engines=1, zookeepers=0, kubeconfig=Path(kube.endpoints.kubeconfig)).endpoints
     manifest, commands = blocks("With your own Marathon")
     for pattern, here in (
-        (r"urls: \[.*?\]", f"urls: [{', '.join(sandbox.endpoints.marathon_urls)}]"),
-        (r"masters: \[.*?\]", f"masters: [{sandbox.endpoints.mesos_url}]"),
-        (r"hosts: \[.*?\]", f"hosts: [{sandbox.endpoints.zookeeper_hosts}]"),
+        (r"urls: \[.*?\]", f"urls: [{', '.join(yours.marathon_urls)}]"),
+        (r"masters: \[.*?\]", f"masters: [{yours.mesos_url}]"),
+        (r"hosts: \[.*?\]", f"hosts: [{kube.endpoints.zookeeper_hosts}]"),
     ):
         manifest, replaced = re.subn(pattern, here, manifest)
         assert replaced == 1
     (tmp_path / "cluster.yaml").write_text(manifest)
     environment = {
-        "KUBECONFIG": str(sandbox.endpoints.kubeconfig),
-        "PATH": f"{sandbox.endpoints.path_prefix}:{os.environ['PATH']}",
+        "KUBECONFIG": str(kube.endpoints.kubeconfig),
+        "PATH": f"{kube.endpoints.path_prefix}:{os.environ['PATH']}",
         "SHUREN_METRICS_PORT": "0",
     }
     *setting_up, operator = commands.strip().splitlines()
@@ -78,10 +80,10 @@ def test_with_your_own_marathon(tmp_path: Path, sandbox: Sandbox) -> None:
     with log.open("wb") as said, subprocess.Popen([sys.executable, "-m", "shuren.cli", "operator"], env=settings, stderr=said) as process:
         try:
             deadline = time.monotonic() + _PATIENCE
-            while "condition met" not in sandbox.kubectl("wait", "mesoscluster/bj1", "--for=condition=Ready", "--timeout=5s", check=False):
+            while "condition met" not in kube.kubectl("wait", "mesoscluster/bj1", "--for=condition=Ready", "--timeout=5s", check=False):
                 assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, sandbox.kubectl("get", "mesoscluster", "-o", "yaml")
+                assert time.monotonic() < deadline, kube.kubectl("get", "mesoscluster", "-o", "yaml")
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=60)
-            sandbox.kubectl("delete", "mesoscluster", "bj1")
+            kube.kubectl("delete", "mesoscluster", "bj1")

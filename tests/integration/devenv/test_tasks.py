@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import urllib.request
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from real_parts import NewSandbox
 from shuren.devenv.background import Sandbox
@@ -21,6 +25,16 @@ WEB = {
     "mem": 32,
     "portDefinitions": [{"port": 0}],
 }
+
+
+@pytest.fixture
+def with_engines(kube: Sandbox, new_sandbox: NewSandbox) -> Callable[..., Sandbox]:
+    """A sandbox of engines alone: its cluster is that of `kube`."""
+
+    def make(engines: int = 1, *, agents: int = 2) -> Sandbox:
+        return new_sandbox(engines=engines, agents=agents, zookeepers=0, kubeconfig=Path(kube.endpoints.kubeconfig))
+
+    return make
 
 
 def marathon(sandbox: Sandbox, method: str, path: str, body: object = None) -> Any:
@@ -44,8 +58,8 @@ def answers(task: dict[str, Any]) -> bool:
         return False
 
 
-def test_tasks_outlive_the_engine_and_end_with_the_sandbox(new_sandbox: NewSandbox) -> None:
-    sandbox = new_sandbox(engines=1)
+def test_tasks_outlive_the_engine_and_end_with_the_sandbox(with_engines: Callable[..., Sandbox]) -> None:
+    sandbox = with_engines()
     marathon(sandbox, "POST", "/v2/apps", WEB)
     eventually(lambda: len(running(sandbox)) == 2)
     tasks = running(sandbox)
@@ -59,8 +73,8 @@ def test_tasks_outlive_the_engine_and_end_with_the_sandbox(new_sandbox: NewSandb
     assert marked(sandbox.state().id) == []
 
 
-def test_tasks_of_a_killed_sandbox_are_cleaned_though_nobody_knows_them_any_more(new_sandbox: NewSandbox) -> None:
-    sandbox = new_sandbox(engines=1)
+def test_tasks_of_a_killed_sandbox_are_cleaned_though_nobody_knows_them_any_more(with_engines: Callable[..., Sandbox]) -> None:
+    sandbox = with_engines()
     marathon(sandbox, "POST", "/v2/apps", WEB)
     eventually(lambda: len(running(sandbox)) == 2 and all(map(answers, running(sandbox))))
     tasks, state = running(sandbox), sandbox.state()
@@ -73,19 +87,18 @@ def test_tasks_of_a_killed_sandbox_are_cleaned_though_nobody_knows_them_any_more
     assert marked(state.id) == []
 
 
-def test_agents_of_two_sandboxes_do_not_share_addresses(sandbox: Sandbox, new_sandbox: NewSandbox) -> None:
+def test_agents_of_two_sandboxes_do_not_share_addresses(with_engines: Callable[..., Sandbox]) -> None:
     def hosts(one: Sandbox) -> set[str]:
         with urllib.request.urlopen(one.endpoints.mesos_url + "/slaves", timeout=10) as answer:  # noqa: S310
             return {agent["hostname"] for agent in json.load(answer)["slaves"]}
 
-    other = new_sandbox(engines=1, agents=4)
-    assert len(hosts(sandbox)) == 3
-    assert len(hosts(other)) == 4
-    assert not hosts(sandbox) & hosts(other)
+    first, other = hosts(with_engines(agents=3)), hosts(with_engines(agents=4))
+    assert (len(first), len(other)) == (3, 4)
+    assert not first & other
 
 
-def test_the_standby_engine_takes_over(new_sandbox: NewSandbox) -> None:
-    sandbox = new_sandbox(engines=2)
+def test_the_standby_engine_takes_over(with_engines: Callable[..., Sandbox]) -> None:
+    sandbox = with_engines(2)
     first, second = sandbox.endpoints.marathon_urls
     marathon(sandbox, "POST", "/v2/apps", WEB)
     eventually(lambda: len(running(sandbox)) == 2)

@@ -49,7 +49,7 @@ def may_be_refused() -> list[str]:
 
 @contextmanager
 def _user_of(sandbox: Sandbox, may_be_refused: list[str]) -> Iterator[Tenant]:
-    events, logs = len(sandbox.audit()), {path: path.stat().st_size for path in _logs(sandbox)}
+    audited, logs = sandbox.audited(), {path: path.stat().st_size for path in _logs(sandbox)}
     rest = Rest(sandbox.endpoints.kubeconfig)
     with fresh_namespace(sandbox) as namespace:
         yield Tenant(sandbox=sandbox, namespace=namespace, rest=rest)
@@ -59,7 +59,7 @@ def _user_of(sandbox: Sandbox, may_be_refused: list[str]) -> Iterator[Tenant]:
         assert [line for line in lines if "is forbidden" not in line] == []
         return
     assert lines == []
-    assert [(where, what) for where, what in refusals(sandbox, events) if where not in may_be_refused] == []
+    assert [(where, what) for where, what in refusals(sandbox, audited) if where not in may_be_refused] == []
 
 
 def _logs(sandbox: Sandbox) -> list[Path]:

@@ -109,7 +109,7 @@ def test_another_pass_over_an_unchanged_world_writes_nothing(tenant: Tenant) -> 
     until_quiet(sandbox)
     before = {name: tenant.app(name) for name in specs}
     nodes, deployments, requests = writes_below(sandbox), tenant.engine.counter("deployments"), marathon_requests(sandbox)
-    audited, made = len(sandbox.audit()), passes(sandbox)
+    audited, made = sandbox.audited(), passes(sandbox)
 
     tenant.kubectl("annotate", "paasapps", "--all", "note=looked-at")
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from shuren.devenv.parts import CLUSTER
+from shuren.devenv.probes import HttpProbe, ready
+from shuren.devenv.state import PartStatus
 from tenant import Tenant, epoch, leads, lease_holder, looking, now, sleeper, web
 
 LEASE_SECONDS = 15.0
@@ -101,3 +104,18 @@ def test_a_stopped_leader_hands_over_without_waiting_for_its_lease_to_run_out(pa
     pair.apply("web", sleeper(cmd="exec sleep 3333"))
     pair.wait("web")
     assert "not leading any more: shutting down" in _log(pair, leader).read_text()
+
+
+async def test_one_of_two_replicas_is_killed_and_comes_back_while_the_other_runs(pair: Tenant) -> None:
+    """With the rights that are granted: what one asks for when it starts is refused as little as anything else."""
+    sandbox = pair.sandbox
+    cluster = sandbox.get("mesoscluster", CLUSTER)
+    assert [one["status"] for one in cluster["status"]["conditions"] if one["type"] == "Ready"] == ["True"]
+    assert cluster["spec"]["zookeeper"]["hosts"] == sandbox.endpoints.zookeeper_hosts.split(",")
+    sandbox.kill("operator=1")
+    assert sandbox.part("operator=1").status is PartStatus.KILLED
+    second = sandbox.part("operator=2")
+    assert second.status is PartStatus.RUNNING
+    assert await ready(HttpProbe(url=f"http://127.0.0.1:{second.ports['metrics']}/healthz")) is None
+    sandbox.start("operator=1")
+    assert sandbox.part("operator=1").status is PartStatus.RUNNING

@@ -38,7 +38,7 @@ def _going(tenant: Tenant) -> list[str]:
 @contextmanager
 def untouched(tenant: Tenant, *, status: bool = True) -> Iterator[None]:
     """Whatever happens meanwhile, the app's tasks stay, nobody deploys, and (with `status`) nothing is said of it."""
-    tasks, versions, audited = set(tenant.tasks("web")), tenant.versions("web"), len(tenant.sandbox.audit())
+    tasks, versions, audited = set(tenant.tasks("web")), tenant.versions("web"), tenant.sandbox.audited()
     yield
     tenant.until(lambda: set(tenant.tasks("web")) == tasks)
     assert tenant.versions("web") == versions

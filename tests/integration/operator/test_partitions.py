@@ -228,9 +228,9 @@ def test_a_token_that_ended_is_followed_by_the_next_in_the_file(world: World, us
     user.run("web", sleeper())
     sandbox.kubectl("-n", OPERATOR_NAMESPACE, "delete", "secret", "bound")
     try:
-        events = len(sandbox.audit())
+        audited = sandbox.audited()
         eventually(
-            lambda: any((event.get("responseStatus") or {}).get("code") == 401 for event in sandbox.audit()[events:]), seconds=PATIENCE
+            lambda: any((event.get("responseStatus") or {}).get("code") == 401 for event in sandbox.audit(since=audited)), seconds=PATIENCE
         )
         user.apply("web", sleeper(cmd="exec sleep 2222"))
     finally:
