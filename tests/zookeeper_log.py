@@ -42,6 +42,22 @@ def transactions(directory: Path) -> list[Transaction]:
     return [found for file in files for found in _read(file.read_bytes())]
 
 
+def unfenced(directory: Path, root: str) -> list[str]:
+    """Writes below a root of Shuren's without the check of the epoch as it then was. Before there is an epoch only `meta` is made."""
+    at, found = f"{root}/epoch", []
+    version = -1
+    for written in transactions(directory):
+        raised = [part for part in written.parts if part.path == at and part.what in {"create", "setData"}]
+        ours = [part for part in written.parts if part.path.startswith(f"{root}/") and part.what != "check" and part not in raised]
+        checks = [part.version for part in written.parts if part.what == "check" and part.path == at]
+        begun = version >= 0 or {part.path for part in ours} != {f"{root}/meta"}
+        if ours and checks != [version + 1] and not raised and begun:
+            found += [f"{written.zxid:#x} {part.what} {part.path} checked {checks}, epoch {version}" for part in ours]
+        version += len(raised)
+    assert version >= 0, f"no epoch of {root} was ever raised in {directory}"
+    return found
+
+
 def _read(data: bytes) -> Iterator[Transaction]:
     assert data[:4] == b"ZKLG"
     at = _HEADER

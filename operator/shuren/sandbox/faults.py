@@ -4,12 +4,13 @@
 
     {"http": [{"path": "^/v2/apps", "methods": ["GET"], "latencySeconds": 0.2, "jitterSeconds": 0.1,
                "status": 503, "body": {…}, "probability": 1.0, "count": 3,
-               "drop": "before"|"after", "list": "empty"|"truncated", "stale": true}],
+               "drop": "before"|"after", "list": "empty"|"truncated", "stale": true, "hold": true}],
      "events": {"silent": true, "drop": true, "dropAfter": 5},
      "simulated": {"^/web": {"SIM_UNHEALTHY_AFTER": 0}}}
 
 `drop` closes the connection without an answer, before or after the request was carried out. `stale` answers reads as they were when the
-rule was set (first asked after it). `count` limits how often a rule applies; it goes when used up. The first rule that matches applies.
+rule was set (first asked after it). `hold` keeps a request until the rules are replaced or ended; it is carried out then, whether or not
+somebody still waits for the answer. `count` limits how often a rule applies; it goes when used up. The first rule that matches applies.
 """
 
 from __future__ import annotations
@@ -63,12 +64,15 @@ class HttpFault:
     drop: Drop | None = None
     lists: ListFault | None = None
     stale: bool = False
+    hold: bool = False
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
     kept: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], where: str) -> HttpFault:
         """ValueError names the field that is wrong."""
-        known = {"path", "methods", "latencySeconds", "jitterSeconds", "status", "body", "probability", "count", "drop", "list", "stale"}
+        numbers = {"latencySeconds", "jitterSeconds", "probability", "count", "status"}
+        known = {"path", "methods", "body", "drop", "list", "stale", "hold", *numbers}
         if unknown := sorted(set(raw) - known):
             raise ValueError(f"{where}.{unknown[0]}: no such field (known: {', '.join(sorted(known))})")
         try:
@@ -84,6 +88,7 @@ class HttpFault:
                 drop=None if raw.get("drop") is None else Drop(raw["drop"]),
                 lists=None if raw.get("list") is None else ListFault(raw["list"]),
                 stale=bool(raw.get("stale", False)),
+                hold=bool(raw.get("hold", False)),
             )
         except (TypeError, ValueError, re.error, AttributeError) as error:
             raise ValueError(f"{where}: {error}") from error
@@ -124,6 +129,8 @@ class Faults:
         if unknown := sorted(set(raw) - {"http", "events", "simulated"}):
             raise ValueError(f"{unknown[0]}: no such part (known: events, http, simulated)")
         rules = [HttpFault.parse(entry, f"http[{i}]") for i, entry in enumerate(raw.get("http", ()))]
+        for former in self._http:
+            former.let_go.set()
         self._raw, self._http = dict(raw), rules
         self.apply_to(engine)
         if engine.is_leader():
@@ -154,6 +161,9 @@ class Faults:
             return await handler(request)
         if rule.latency or rule.jitter:
             await asyncio.sleep(rule.latency + self._chance.random() * rule.jitter)
+        if rule.hold:
+            await request.read()  # all of it has come, whatever becomes of the connection
+            await rule.let_go.wait()
         if rule.drop is Drop.BEFORE:
             return _hang_up(request)
         if rule.status is not None:

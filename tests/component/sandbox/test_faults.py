@@ -42,6 +42,29 @@ async def test_latency(served: Served) -> None:
     assert asyncio.get_running_loop().time() - before >= 0.2
 
 
+async def test_a_request_that_is_held_is_carried_out_when_the_rules_end_though_nobody_waits_for_it(served: Served) -> None:
+    rule = {"path": "/v2/apps", "methods": ["PUT"], "hold": True, "count": 1}
+    await faults(served, {"http": [rule]})
+    asking = asyncio.create_task(served.call("PUT", "/v2/apps/late", {"cmd": "sleep 1", "instances": 0}))
+
+    async def held() -> bool:
+        shown: dict[str, Any] = await served.get("/sandbox/faults")
+        return bool(shown["http"][0]["count"] == 0)
+
+    await until(held)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert (await served.call("PUT", "/v2/apps/next", {"cmd": "sleep 1", "instances": 0}))[0] == 201
+    assert (await served.call("GET", "/v2/apps/late"))[0] == 404
+    await served.call("DELETE", "/sandbox/faults")
+
+    async def there() -> bool:
+        return (await served.call("GET", "/v2/apps/late"))[0] == 200
+
+    await until(there)
+
+
 async def test_a_dropped_answer_may_have_been_carried_out(served: Served) -> None:
     for when, exists in (("before", False), ("after", True)):
         await faults(served, {"http": [{"path": "/v2/apps", "methods": ["PUT"], "drop": when}]})

@@ -24,7 +24,7 @@ from shuren.devenv.background import Sandbox
 from shuren.devenv.parts import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, ZOOKEEPER_ROOT
 from tenant import PATIENCE, Tenant, epoch, lease_holder, now, sleeper
 from waiting import eventually
-from zookeeper_log import transactions
+from zookeeper_log import unfenced
 
 pytestmark = pytest.mark.usefixtures("unmeasured_programs")
 
@@ -42,26 +42,9 @@ def user(world: World) -> Iterator[Tenant]:
     world.up()
     with fresh_namespace(world.sandbox) as namespace:
         yield Tenant(sandbox=world.sandbox, namespace=namespace, rest=world.rest)
-    assert unfenced(world.sandbox) == []
+    assert unfenced(world.sandbox.place.root / "zookeeper" / "1" / "data", ZOOKEEPER_ROOT) == []
     for one in world.both:
         assert not one.said(r"^Traceback|exception was never retrieved"), one.log.read_text()
-
-
-def unfenced(sandbox: Sandbox) -> list[str]:
-    """Writes below our root without the check of the epoch as it then was. Before there is an epoch only `meta` is made."""
-    at, found = f"{ZOOKEEPER_ROOT}/epoch", []
-    version = -1
-    for written in transactions(sandbox.place.root / "zookeeper" / "1" / "data"):
-        raised = [part for part in written.parts if part.path == at and part.what in {"create", "setData"}]
-        ours = [
-            part for part in written.parts if part.path.startswith(f"{ZOOKEEPER_ROOT}/") and part.what != "check" and part not in raised
-        ]
-        checks = [part.version for part in written.parts if part.what == "check" and part.path == at]
-        begun = version >= 0 or {part.path for part in ours} != {f"{ZOOKEEPER_ROOT}/meta"}
-        if ours and checks != [version + 1] and not raised and begun:
-            found += [f"{written.zxid:#x} {part.what} {part.path} checked {checks}, epoch {version}" for part in ours]
-        version += len(raised)
-    return found
 
 
 def test_a_leader_cut_off_from_the_api_server_is_followed_and_writes_nothing_more(world: World, user: Tenant) -> None:
