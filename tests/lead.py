@@ -10,6 +10,7 @@ class Lead:
 
     def __init__(self) -> None:
         self.leads = True
+        self.left = 15.0
 
     def held(self) -> bool:
         return self.leads
@@ -17,3 +18,6 @@ class Lead:
     def check(self) -> None:
         if not self.leads:
             raise Fenced("not the leader any more")
+
+    def remaining(self) -> float:
+        return self.left if self.leads else 0.0

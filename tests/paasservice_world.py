@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lead import Lead
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.crash import Crash, CrashPoint, Moment
 from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
@@ -18,7 +19,7 @@ from shuren.controllers.estate.publications import Publications
 from shuren.controllers.paasservice import triggers
 from shuren.controllers.paasservice.controller import PaasServiceController
 from shuren.domain.app.snapshot import ClusterView
-from shuren.domain.errors import Conflict, Denied, Fenced, Transient
+from shuren.domain.errors import Conflict, Denied, Transient
 from shuren.domain.identity import Claim, ObjectKey
 from shuren.domain.marathon.state import ActualApp, Health, Task, TaskState
 from shuren.domain.service.observe import Agent
@@ -33,19 +34,6 @@ from strict_kubernetes import StrictKubernetes
 
 WATCHED = (PAAS_SERVICES, PAAS_APPS, NAMESPACES, SERVICES, ENDPOINT_SLICES)
 AT = "2026-01-01T00:00:00.000Z"
-
-
-class Lead:
-    """Leadership that a test gives and takes."""
-
-    leads = True
-
-    def held(self) -> bool:
-        return self.leads
-
-    def check(self) -> None:
-        if not self.leads:
-            raise Fenced("not the leader any more")
 
 
 @dataclass
@@ -214,21 +202,21 @@ class World:
 
     # ------------------------------------------------------------------------------------------------ what people do
 
-    def app(self, name: str, *, cluster: str = "bj1", **labels: str) -> None:
+    def app(self, name: str, *, cluster: str = "bj1", namespace: str = "shop", **labels: str) -> None:
         body: Object = {
             "apiVersion": "paas.shurenyun.com/v1alpha1",
             "kind": "PaasApp",
-            "metadata": {"name": name, "namespace": "shop", "labels": labels},
+            "metadata": {"name": name, "namespace": namespace, "labels": labels},
             "spec": {"clusterRef": {"name": cluster}, "cmd": "sleep 1"},
         }
         self.kubernetes.user_apply(PAAS_APPS, body)
 
-    def apply(self, name: str = "web", *, cluster: str = "bj1", **spec: Any) -> None:
+    def apply(self, name: str = "web", *, cluster: str = "bj1", namespace: str = "shop", **spec: Any) -> None:
         given: Object = {"clusterRef": {"name": cluster}, "backends": [{"name": "main", "appRef": {"name": "web"}, "portName": "http"}]}
         body: Object = {
             "apiVersion": "paas.shurenyun.com/v1alpha1",
             "kind": "PaasService",
-            "metadata": {"name": name, "namespace": "shop"},
+            "metadata": {"name": name, "namespace": namespace},
             "spec": given | spec,
         }
         self.kubernetes.user_apply(PAAS_SERVICES, body)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lead import Lead
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.crash import Crash, CrashPoint, Moment
 from shuren.clients.fakes.zookeeper import FakeZooKeeper, ZooTree
@@ -19,7 +20,7 @@ from shuren.clients.zookeeper.fenced import FencedRoot
 from shuren.controllers.estate.shards import ShardMaps
 from shuren.controllers.shardmap.controller import ShardMapController
 from shuren.domain.app.snapshot import ClusterView
-from shuren.domain.errors import Conflict, Denied, Fenced, Transient
+from shuren.domain.errors import Conflict, Denied, Transient
 from shuren.domain.identity import ObjectKey
 from shuren.domain.marathon.state import ActualApp, Task, TaskState
 from shuren.domain.service.observe import Agent
@@ -44,19 +45,6 @@ WATCHED = (SHARD_MAPS, PAAS_APPS, PAAS_SERVICES, NAMESPACES, MESOS_CLUSTERS)
 ROOT = "/shuren/bj1"
 MAP = f"{ROOT}/shards/shop.cart"
 AT = "2026-01-01T00:00:00.000Z"
-
-
-class Lead:
-    """Leadership that a test gives and takes."""
-
-    leads = True
-
-    def held(self) -> bool:
-        return self.leads
-
-    def check(self) -> None:
-        if not self.leads:
-            raise Fenced("not the leader any more")
 
 
 class SimMember:
@@ -380,7 +368,7 @@ class World:
         }
         self.kubernetes.user_apply(PAAS_APPS, body)
 
-    def apply(self, name: str = "cart", *, shards: int = 16, **spec: Any) -> None:
+    def apply(self, name: str = "cart", *, shards: int = 16, namespace: str = "shop", **spec: Any) -> None:
         given: Object = {
             "clusterRef": {"name": "bj1"},
             "partitionings": [{"name": "p1", "shards": shards}],
@@ -389,7 +377,7 @@ class World:
         body: Object = {
             "apiVersion": "paas.shurenyun.com/v1alpha1",
             "kind": "ShardMap",
-            "metadata": {"name": name, "namespace": "shop"},
+            "metadata": {"name": name, "namespace": namespace},
             "spec": given | spec,
         }
         self.kubernetes.user_apply(SHARD_MAPS, body)

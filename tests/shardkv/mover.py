@@ -145,6 +145,9 @@ class Leads:
     def check(self) -> None:
         return
 
+    def remaining(self) -> float:
+        return 15.0
+
 
 class Life:
     """One life of the process."""

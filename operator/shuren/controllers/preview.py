@@ -57,6 +57,10 @@ class Onlooker:
         """Raise Fenced."""
         raise Fenced("this only looks")
 
+    def remaining(self) -> float:
+        """None."""
+        return 0.0
+
 
 class Cluster(app_world.Cluster, service_world.Cluster, shard_world.Cluster, Protocol):
     """What the kinds ask of a cluster."""

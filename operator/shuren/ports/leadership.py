@@ -13,3 +13,6 @@ class Leadership(Protocol):
 
     def check(self) -> None:
         """Raise Fenced unless held; called right before each external write."""
+
+    def remaining(self) -> float:
+        """Seconds until another may lead: for so long a request that is sent now may be under way. 0 when this process does not lead."""

@@ -87,10 +87,10 @@ class Election:
             raise Fenced(f"{self._identity} does not hold the lease {self._namespace}/{self._name}")
 
     def remaining(self) -> float:
-        """Seconds for which this process may still write without another renewal; 0 when it does not lead."""
+        """Seconds until another may lead if nothing is renewed any more; 0 when this process does not lead."""
         if self._renewed_at is None:
             return 0.0
-        return max(0.0, self._timing.deadline - (self._clock.monotonic() - self._renewed_at))
+        return max(0.0, self._timing.duration - (self._clock.monotonic() - self._renewed_at))
 
     @property
     def term(self) -> int:

@@ -215,8 +215,10 @@ async def test_leadership_is_checked_right_before_each_request(room: Room) -> No
         await room.committer.cancel("any")
 
 
-async def test_a_request_that_outlives_its_deadline_has_an_unknown_outcome() -> None:
-    room = Room(CommitPolicy(request_deadline=0.02))
+@pytest.mark.parametrize(("deadline", "left"), [(0.02, 15.0), (10.0, 0.02)], ids=["its own", "the Lease's"])
+async def test_a_request_that_outlives_its_deadline_or_the_lease_has_an_unknown_outcome(deadline: float, left: float) -> None:
+    room = Room(CommitPolicy(request_deadline=deadline))
+    room.lead.left = left
     never = asyncio.Event()
 
     class Silent(FakeMarathon):
@@ -225,7 +227,7 @@ async def test_a_request_that_outlives_its_deadline_has_an_unknown_outcome() -> 
             return await super().delete_app(app_id, force=force)
 
     committer = room.new(Silent(room.world), room.committer.policy)
-    with pytest.raises(UnknownOutcome):
+    with pytest.raises(UnknownOutcome, match=r"within 0\.02 s"):
         await committer.delete("/a", force=False)
     await committer.close()
 

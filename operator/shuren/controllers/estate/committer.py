@@ -42,7 +42,7 @@ _Request: TypeAlias = Coroutine[Any, Any, DeploymentRef | None]
 
 @dataclass(frozen=True, kw_only=True)
 class CommitPolicy:
-    """Seconds unless said otherwise. `request_deadline` must be shorter than the Lease.
+    """Seconds unless said otherwise. A request takes no longer than `request_deadline`, nor than the Lease has left.
 
     No write is sent that would start more than `deployments` running ones. Deployments older than `hang` do not count there, since they
     wait and cost nothing; but never does Marathon get more than `ceiling` in all (it takes 100). A write that could not be sent for
@@ -67,7 +67,7 @@ class _Ticket:
     """A waiting write and who waits for it."""
 
     write: Waiting
-    body: Document
+    body: Document = field(repr=False)
     task_ids: tuple[str, ...]
     answer: asyncio.Future[DeploymentRef | None]
     since: float
@@ -331,17 +331,18 @@ class Committer:
                 self._written(ticket.write.app_id)
 
     async def _deadlined(self, request: _Request) -> DeploymentRef | None:
-        """Leadership is checked right before, and an answer is waited for no longer than the Lease is safe."""
+        """Leadership is checked right before, and the request is broken off before another may lead."""
         try:
             self._leadership.check()
         except Fenced:
             request.close()
             raise
+        seconds = min(self.policy.request_deadline, self._leadership.remaining())
         try:
-            async with asyncio.timeout(self.policy.request_deadline):
+            async with asyncio.timeout(seconds):
                 return await request
         except TimeoutError as error:
-            raise UnknownOutcome(f"Marathon has not answered a write within {self.policy.request_deadline:g} s") from error
+            raise UnknownOutcome(f"Marathon has not answered a write within {seconds:g} s") from error
 
     def _request(self, batch: Sequence[_Ticket]) -> _Request:
         first = batch[0]
