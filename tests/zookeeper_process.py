@@ -6,7 +6,7 @@ import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from engine_process import free_port
@@ -61,6 +61,18 @@ def zookeeper_server(directory: Path, *, more: str = "", java: Sequence[str] = (
         finally:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def sasl_server(directory: Path, users: Mapping[str, str]) -> Iterator[str]:
+    """A server that takes logins by SASL (name → password), and nobody without one; gives its `host:port`."""
+    jaas = directory / "jaas.conf"
+    words = {name: password.replace("\\", "\\\\").replace('"', '\\"') for name, password in users.items()}
+    lines = "\n".join(f'  user_{name}="{word}"' for name, word in words.items())
+    jaas.write_text(f"Server {{\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n{lines};\n}};\n", encoding="utf-8")
+    more = "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\nsessionRequireClientSASLAuth=true\n"
+    with zookeeper_server(directory, more=more, java=[f"-Djava.security.auth.login.config={jaas}", "-Dfile.encoding=UTF-8"]) as (hosts, _):
+        yield hosts
 
 
 class Ensemble:

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from shuren.clients import coredumps
 from shuren.clients.clock import SystemClock
 from shuren.clients.kubernetes.client import KubernetesClient
 from shuren.clients.kubernetes.config import Access
@@ -42,6 +43,7 @@ def run(argv: Sequence[str] = ()) -> int:
 
 async def prepare(settings: Settings, access: Access, *, make_source: MakeSource | None = None) -> Application:
     """Look around and build the application. Invalid, Denied or Unreachable say why it cannot work here."""
+    coredumps.refuse()
     clock = SystemClock()
     kubernetes = KubernetesClient(access, connections=2)
     try:

@@ -19,7 +19,7 @@ from shuren.devenv.keypairs import KeyPair
 from shuren.devenv.pki import Authority
 from shuren.domain.errors import Denied, Unreachable
 from shuren.ports.zookeeper import Create, Node, SetData
-from zookeeper_process import JAR, zookeeper_server
+from zookeeper_process import JAR, sasl_server, zookeeper_server
 
 pytestmark = pytest.mark.contract
 
@@ -157,17 +157,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that takes logins by SASL, and nobody without one."""
     if not JAR.exists():
         pytest.skip("Debian's zookeeper is not installed (apt-get install zookeeper)")
-    directory = tmp_path_factory.mktemp("guarded")
-    jaas = directory / "jaas.conf"
-    users = "".join(f'  user_{user.username}="{_in_jaas(user.password)}"\n' for user in (sasl(), sasl("other", "plain")))
-    jaas.write_text(f"Server {{\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n{users.rstrip()};\n}};\n", encoding="utf-8")
-    more = "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\nsessionRequireClientSASLAuth=true\n"
-    with zookeeper_server(directory, more=more, java=[f"-Djava.security.auth.login.config={jaas}", "-Dfile.encoding=UTF-8"]) as (hosts, _):
+    users = {user.username: user.password for user in (sasl(), sasl("other", "plain"))}
+    with sasl_server(tmp_path_factory.mktemp("guarded"), users) as hosts:
         yield hosts
-
-
-def _in_jaas(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 async def test_a_login_by_sasl_opens_what_is_ours_to_that_name_alone(guarded: str) -> None:

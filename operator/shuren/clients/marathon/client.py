@@ -11,7 +11,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -43,8 +43,8 @@ class Credentials:
     """Basic (`username`, `password`) or a token, sent as `Authorization: token=…`; all empty: none."""
 
     username: str = ""
-    password: str = ""
-    token: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
 
     def headers(self) -> dict[str, str]:
         """The Authorization header, if any."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shuren.domain.app import revisions, status
@@ -35,7 +35,7 @@ class Work:
 
     s: Snapshot
     desired: Desired
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] = field(repr=False)
     gap: Difference
     record: Revision | None
     kept: tuple[str, ...] = ()

@@ -86,11 +86,12 @@ class TaskFailure:
 class ActualApp:
     """An app as Marathon has it.
 
-    `definition` is the GET document without counters, tasks, deployments and failures, but with `version` and `versionInfo`.
+    `definition` is the GET document without counters, tasks, deployments and failures, but with `version` and `versionInfo`. It is never
+    shown: values of Secrets stand in it.
     """
 
     id: str
-    definition: Document
+    definition: Document = field(repr=False)
     version: str
     last_config_change_at: str
     last_scaling_at: str
