@@ -249,6 +249,28 @@ def test_probes_ask_the_process_and_not_marathon(plain: Rendered) -> None:
     assert {get["port"] for get in paths.values()} == {"metrics"}
 
 
+@pytest.mark.parametrize(("name", "secret"), [("operator", "operator-pages"), ("lb", "lb-pages"), ("dns", "dns-pages")])
+def test_pages_under_tls_are_probed_and_read_so(full: Rendered, name: str, secret: str) -> None:
+    pod = full.one("Deployment", f"shuren-{name}")["spec"]["template"]["spec"]
+    (main,) = pod["containers"]
+    assert {main[probe]["httpGet"]["scheme"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {"HTTPS"}
+    (mount,) = [mount["mountPath"] for mount in main["volumeMounts"] if mount["name"] == "metrics-tls"]
+    (volume,) = [volume["secret"]["secretName"] for volume in pod["volumes"] if volume["name"] == "metrics-tls"]
+    given = {one["name"]: one.get("value", "") for one in main["env"]}
+    assert (volume, given["SHUREN_METRICS_CERTIFICATE"], given["SHUREN_METRICS_KEY"]) == (secret, f"{mount}/tls.crt", f"{mount}/tls.key")
+    assert given.get("SHUREN_METRICS_CLIENT_CA") == (f"{mount}/ca.crt" if name == "operator" else None)
+    (endpoint,) = full.one("ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint == {"port": "metrics", "interval": "15s", "scheme": "https", "tlsConfig": {"serverName": "shuren"}}
+
+
+def test_one_service_monitor_cannot_read_in_two_ways(helm: Helm) -> None:
+    zookeeper = {"hosts": "zk-1:2181", "root": "/shuren/bj1"}
+    values = {"operator": {"metricsTls": {"secretName": "a"}}, "dns": {"enabled": True, "zookeeper": zookeeper}}
+    assert helm.render(values).names("Deployment") == {"shuren-operator", "shuren-dns"}
+    said = helm.refusal({**values, "serviceMonitor": {"enabled": True}})
+    assert "set metricsTls.secretName of operator, loadBalancer and dns, or of none" in said
+
+
 def environment(rendered: Rendered) -> dict[str, str]:
     return {one["name"]: one.get("value", "-") for one in container(rendered)["env"]}
 
@@ -384,6 +406,9 @@ class Nobody(Leadership):
 
     def check(self) -> None:
         raise AssertionError
+
+    def remaining(self) -> float:
+        return 0.0
 
 
 def exported() -> set[str]:

@@ -86,19 +86,46 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 {{- end }}
 
-{{- /* Probes of a process that serves /healthz and /readyz on the port `metrics`. */}}
+{{- /* Probes of a process that serves /healthz and /readyz on the port `metrics`: .Values.operator and its like. */}}
 {{- define "shuren.probes" -}}
+{{- $scheme := ternary ", scheme: HTTPS" "" (ne .metricsTls.secretName "") }}
 startupProbe:
-  httpGet: {path: /healthz, port: metrics}
+  httpGet: {path: /healthz, port: metrics{{ $scheme }}}
   periodSeconds: 2
   failureThreshold: 60
 livenessProbe:
-  httpGet: {path: /healthz, port: metrics}
+  httpGet: {path: /healthz, port: metrics{{ $scheme }}}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: /readyz, port: metrics}
+  httpGet: {path: /readyz, port: metrics{{ $scheme }}}
   periodSeconds: 5
   timeoutSeconds: 5
+{{- end }}
+
+{{- /* TLS of those pages, in three places of a pod: .Values.operator and its like. */}}
+{{- define "shuren.metricsTlsEnv" -}}
+{{- with .metricsTls }}
+{{- if .secretName }}
+- {name: SHUREN_METRICS_CERTIFICATE, value: /etc/shuren/metrics-tls/tls.crt}
+- {name: SHUREN_METRICS_KEY, value: /etc/shuren/metrics-tls/tls.key}
+{{- if .clientCertificates }}
+- {name: SHUREN_METRICS_CLIENT_CA, value: /etc/shuren/metrics-tls/ca.crt}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "shuren.metricsTlsMount" -}}
+{{- if .metricsTls.secretName }}
+- {name: metrics-tls, mountPath: /etc/shuren/metrics-tls, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "shuren.metricsTlsVolume" -}}
+{{- with .metricsTls.secretName }}
+- name: metrics-tls
+  secret: {secretName: {{ . | quote }}, defaultMode: 288}
+{{- end }}
 {{- end }}

@@ -46,35 +46,40 @@ def dns(
     A user and password for ZooKeeper come from SHUREN_ZOOKEEPER_USERNAME and SHUREN_ZOOKEEPER_PASSWORD, shown by
     SHUREN_ZOOKEEPER_SCHEME=digest (the default) or sasl (DIGEST-MD5); TLS to it
     from SHUREN_ZOOKEEPER_TLS=true, with SHUREN_ZOOKEEPER_CA, _CERTIFICATE, _KEY (PEM files, read for each connection) and _SERVER_NAME.
+
+    /metrics and the probes are served under TLS with SHUREN_METRICS_CERTIFICATE and SHUREN_METRICS_KEY (PEM files, read for each
+    connection); SHUREN_METRICS_CLIENT_CA: who reads /metrics must show a certificate of that authority.
     """
     import asyncio  # noqa: PLC0415 - what only this command needs
     import os  # noqa: PLC0415
 
     from shuren.cli.zookeeper import identity  # noqa: PLC0415
+    from shuren.clients import page_tls  # noqa: PLC0415
     from shuren.domain.errors import ShurenError  # noqa: PLC0415
     from shuren.edge import logs  # noqa: PLC0415
     from shuren.edge.dns.serve import Settings, serve  # noqa: PLC0415
 
     logs.set_up(logs.LogFormat(log_format.value), log_level.upper())
     us = identity()
-    settings = Settings(
-        hosts=zookeeper,
-        root=root,
-        zone=zone.strip("."),
-        address=address,
-        port=port,
-        servers=tuple((name.strip("."), where) for name, _, where in (given.partition("=") for given in server or ())),
-        ttl=ttl,
-        negative_ttl=negative_ttl,
-        state_dir=state_dir,
-        digest=us.digest,
-        tls=us.tls,
-        metrics_address=metrics_address,
-        metrics_port=metrics_port,
-        powerdns=powerdns,
-        powerdns_key=os.environ.get("SHUREN_POWERDNS_API_KEY", ""),
-    )
     try:
+        settings = Settings(
+            hosts=zookeeper,
+            root=root,
+            zone=zone.strip("."),
+            address=address,
+            port=port,
+            servers=tuple((name.strip("."), where) for name, _, where in (given.partition("=") for given in server or ())),
+            ttl=ttl,
+            negative_ttl=negative_ttl,
+            state_dir=state_dir,
+            digest=us.digest,
+            tls=us.tls,
+            metrics_address=metrics_address,
+            metrics_port=metrics_port,
+            metrics_tls=page_tls.from_environment(),
+            powerdns=powerdns,
+            powerdns_key=os.environ.get("SHUREN_POWERDNS_API_KEY", ""),
+        )
         asyncio.run(serve(settings))
     except ShurenError as error:
         typer.echo(f"shuren dns: {error}", err=True)

@@ -67,10 +67,14 @@ def lb(
     SHUREN_ZOOKEEPER_SCHEME=digest (the default) or sasl (DIGEST-MD5); TLS to it
     from SHUREN_ZOOKEEPER_TLS=true, with SHUREN_ZOOKEEPER_CA, _CERTIFICATE, _KEY (PEM files, read for each connection) and _SERVER_NAME.
     Access to the Secrets that hold certificates comes from KUBECONFIG, or from the pod's ServiceAccount.
+
+    /metrics and the probes are served under TLS with SHUREN_METRICS_CERTIFICATE and SHUREN_METRICS_KEY (PEM files, read for each
+    connection); SHUREN_METRICS_CLIENT_CA: who reads /metrics must show a certificate of that authority.
     """
     import asyncio  # noqa: PLC0415 - what only this command needs
 
     from shuren.cli.zookeeper import identity  # noqa: PLC0415
+    from shuren.clients import page_tls  # noqa: PLC0415
     from shuren.domain.errors import ShurenError  # noqa: PLC0415
     from shuren.domain.haproxy.claims import PortSet  # noqa: PLC0415
     from shuren.edge import logs  # noqa: PLC0415
@@ -105,14 +109,15 @@ def lb(
         counters_interval=counters_seconds,
         material_interval=certificates_seconds,
     )
-    connection = Connection(
-        hosts=zookeeper,
-        digest=us.digest,
-        tls=us.tls,
-        metrics_address=metrics_address,
-        metrics_port=metrics_port,
-    )
     try:
+        connection = Connection(
+            hosts=zookeeper,
+            digest=us.digest,
+            tls=us.tls,
+            metrics_address=metrics_address,
+            metrics_port=metrics_port,
+            metrics_tls=page_tls.from_environment(),
+        )
         asyncio.run(serve(settings, connection))
     except ShurenError as error:
         typer.echo(f"shuren lb: {error}", err=True)

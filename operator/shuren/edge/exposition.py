@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from shuren.clients.page_tls import PageTls
+
 Check = Callable[[], str]
 """Why not, in a sentence; empty when all is well."""
 
@@ -21,11 +23,14 @@ class Exposition:
     def __init__(self, *, registry: CollectorRegistry, alive: Check, ready: Check) -> None:
         self._registry = registry
         self._checks = {"/healthz": alive, "/readyz": ready}
+        self._tls: PageTls | None = None
         self._server: asyncio.Server | None = None
 
-    async def start(self, address: str, port: int) -> int:
-        """Serve. Gives the port, which is another for port 0."""
-        self._server = await asyncio.start_server(self._serve, address, port, limit=_MAX_HEAD)
+    async def start(self, address: str, port: int, tls: PageTls | None = None) -> int:
+        """Serve, plainly or under TLS. Gives the port, which is another for port 0."""
+        self._tls = tls
+        context = None if tls is None else tls.context()
+        self._server = await asyncio.start_server(self._serve, address, port, limit=_MAX_HEAD, ssl=context)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
@@ -38,7 +43,8 @@ class Exposition:
         try:
             async with asyncio.timeout(_SECONDS):
                 head = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n", 1)[0].split()
-                status, kind, body = self._answer(head[1].decode(errors="replace") if len(head) > 1 else "")
+                admitted = self._tls is None or self._tls.admits(writer.get_extra_info("peercert"))
+                status, kind, body = self._answer(head[1].decode(errors="replace") if len(head) > 1 else "", admitted=admitted)
                 lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", "Connection: close", "", ""]
                 writer.write("\r\n".join(lines).encode() + (b"" if head[0] == b"HEAD" else body))
                 await writer.drain()
@@ -49,8 +55,10 @@ class Exposition:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    def _answer(self, target: str) -> tuple[str, str, bytes]:
+    def _answer(self, target: str, *, admitted: bool) -> tuple[str, str, bytes]:
         path = target.partition("?")[0]
+        if path == "/metrics" and not admitted:
+            return "403 Forbidden", "text/plain", b"show a certificate of the authority in SHUREN_METRICS_CLIENT_CA\n"
         if path == "/metrics":
             return "200 OK", CONTENT_TYPE_LATEST, generate_latest(self._registry)
         check = self._checks.get(path)

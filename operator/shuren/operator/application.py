@@ -280,7 +280,7 @@ class Application:
         self.queue.pause()
         try:
             if self.settings.metrics_port:
-                await self.endpoints.start(self.settings.metrics_address, self.settings.metrics_port)
+                await self.endpoints.start(self.settings.metrics_address, self.settings.metrics_port, self.settings.metrics_tls)
         except Invalid:
             await self._shut_down(())
             raise

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from shuren.clients.page_tls import PageTls
 from shuren.domain.errors import Invalid
 
 Check = Callable[[], str]
@@ -24,10 +25,12 @@ class Endpoints:
         self._registry = registry
         self._alive = alive
         self._ready = ready
+        self._tls: PageTls | None = None
         self._runner: web.AppRunner | None = None
 
-    async def start(self, address: str, port: int) -> None:
-        """Serve on address and port. Invalid, naming the settings, when that is not possible."""
+    async def start(self, address: str, port: int, tls: PageTls | None = None) -> None:
+        """Serve on address and port, plainly or under TLS. Invalid, naming the settings, when that is not possible."""
+        self._tls = tls
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._answer(self._alive))
@@ -35,7 +38,8 @@ class Endpoints:
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, address, port).start()
+            context = None if tls is None else tls.context()
+            await web.TCPSite(self._runner, address, port, ssl_context=context).start()
         except OSError as error:
             raise Invalid(f"cannot serve /metrics on {address}:{port} (SHUREN_METRICS_ADDRESS, SHUREN_METRICS_PORT): {error}") from error
 
@@ -44,7 +48,9 @@ class Endpoints:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if self._tls is not None and not self._tls.admits(request.get_extra_info("peercert")):
+            return web.Response(status=403, text="show a certificate of the authority in SHUREN_METRICS_CLIENT_CA")
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @staticmethod

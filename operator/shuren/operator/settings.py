@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
+from shuren.clients import page_tls
+from shuren.clients.page_tls import PageTls
 from shuren.domain.errors import FieldError, Invalid
 
 E = TypeVar("E", bound=Enum)
@@ -42,6 +44,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()  # SHUREN_NAMESPACES: comma separated; empty: all
     metrics_port: int = 8080  # SHUREN_METRICS_PORT: /metrics, /healthz, /readyz; 0: none
     metrics_address: str = "0.0.0.0"  # SHUREN_METRICS_ADDRESS
+    metrics_tls: PageTls | None = None  # SHUREN_METRICS_CERTIFICATE, _KEY and _CLIENT_CA: PEM files; none: plain HTTP
     log_format: LogFormat = LogFormat.CONSOLE  # SHUREN_LOG_FORMAT
     log_level: str = "INFO"  # SHUREN_LOG_LEVEL
     workers: int = 1000  # SHUREN_WORKERS: passes at the same time; most wait for something outside, and what waits is written together
@@ -60,6 +63,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         namespaces=tuple(part.strip() for part in environ.get("SHUREN_NAMESPACES", "").split(",") if part.strip()),
         metrics_port=_whole(environ, "SHUREN_METRICS_PORT", default.metrics_port, least=0, most=65535),
         metrics_address=environ.get("SHUREN_METRICS_ADDRESS") or default.metrics_address,
+        metrics_tls=page_tls.from_environment(environ),
         log_format=_choice(environ, "SHUREN_LOG_FORMAT", default.log_format),
         log_level=_level(environ, default.log_level),
         workers=_whole(environ, "SHUREN_WORKERS", default.workers, least=1, most=10_000),

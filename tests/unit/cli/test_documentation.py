@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from shuren.cli.app import app
 from shuren.cli.exits import Exit
 
-TEXT = (Path(__file__).resolve().parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[3]
+TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 ELSEWHERE = {"sandbox", "operator", "demo", "lb", "dns", "version"}
 """Commands with documents of their own."""
 
@@ -34,6 +35,14 @@ def test_each_command_has_help_that_says_what_it_is_for() -> None:
         shown = CliRunner().invoke(app, [name, "--help"])
         assert shown.exit_code == 0, name
         assert len(shown.stdout.splitlines()) > 4, name
+
+
+def test_every_setting_of_the_operator_is_in_its_help() -> None:
+    rooms = (ROOT / "operator" / "shuren" / "operator" / "settings.py", ROOT / "operator" / "shuren" / "clients" / "page_tls.py")
+    read = {name for room in rooms for name in re.findall(r'"(SHUREN_[A-Z_]+)"', room.read_text(encoding="utf-8"))}
+    shown = CliRunner().invoke(app, ["operator", "--help"], env={"COLUMNS": "140"}).stdout
+    assert len(read) > 10
+    assert {name for name in read if name not in shown} == set()
 
 
 def test_the_version_waits_for_nothing() -> None:

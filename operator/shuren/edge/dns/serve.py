@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from shuren.clients import coredumps
+from shuren.clients.page_tls import PageTls
 from shuren.clients.powerdns import PowerDnsClient
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.tls import Tls
@@ -56,12 +58,14 @@ class Settings:
     tls: Tls | None = None
     metrics_address: str = "127.0.0.1"
     metrics_port: int = 0
+    metrics_tls: PageTls | None = None
     powerdns: str = ""
     powerdns_key: str = field(default="", repr=False)
 
 
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what is wrong with the settings or this host."""
+    coredumps.refuse()
     zookeeper = ZooKeeperClient(settings.hosts, digest=settings.digest, tls=settings.tls)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -123,7 +127,7 @@ async def _answer(  # noqa: PLR0917 - the parts of one process
     keeping = asyncio.create_task(kept.keep(answers, picture))
     try:
         if settings.metrics_port:
-            await exposition.start(settings.metrics_address, settings.metrics_port)
+            await exposition.start(settings.metrics_address, settings.metrics_port, settings.metrics_tls)
         done, _ = await asyncio.wait({following, keeping, ended}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             await task
@@ -164,7 +168,7 @@ async def _publish(  # noqa: PLR0917 - the parts of one process
     tasks.append(asyncio.create_task(_once_known(follower, picture, publisher)))
     try:
         if settings.metrics_port:
-            await exposition.start(settings.metrics_address, settings.metrics_port)
+            await exposition.start(settings.metrics_address, settings.metrics_port, settings.metrics_tls)
         done, _ = await asyncio.wait({*tasks, ended}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             await task

@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import shuren
+from shuren.clients import coredumps
 from shuren.clients.clock import SystemClock
 from shuren.clients.kubernetes.client import KubernetesClient
 from shuren.clients.kubernetes.config import from_environment
+from shuren.clients.page_tls import PageTls
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.tls import Tls
 from shuren.domain.errors import ShurenError, Unreachable
@@ -46,10 +48,12 @@ class Connection:
     session_timeout: float = 10.0
     metrics_address: str = "127.0.0.1"
     metrics_port: int = 0
+    metrics_tls: PageTls | None = None
 
 
 async def serve(settings: Settings, connection: Connection, environ: Mapping[str, str] = os.environ) -> None:
     """Run until SIGTERM or SIGINT. Invalid says what is wrong with the settings or this host."""
+    coredumps.refuse()
     settings.check()
     settings = replace(settings, host=settings.host or socket.gethostname())
     disk = StateDirectory(settings.state_dir)
@@ -86,7 +90,7 @@ async def serve(settings: Settings, connection: Connection, environ: Mapping[str
     gc.freeze()
     try:
         if connection.metrics_port:
-            await exposition.start(connection.metrics_address, connection.metrics_port)
+            await exposition.start(connection.metrics_address, connection.metrics_port, connection.metrics_tls)
         await _until_signal(agent, registrar, zookeeper, settings)
         if settings.stop_haproxy_on_exit:
             await _take_down(registrar, program, settings)
