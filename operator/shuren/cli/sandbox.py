@@ -117,8 +117,14 @@ def _program() -> str:
 
 @app.command()
 def env(state_dir: StateDirOption) -> None:
-    """Print `export …` for a shell: eval "$(shuren sandbox env)"."""
-    exports = Sandbox.at(state_dir).endpoints.exports(os.environ.get("PATH", ""))
+    """Print `export …` for a shell: eval "$(shuren sandbox env)".
+
+    PATH leads to kubectl and helm, and to this program where it is not found without.
+    """
+    path = os.environ.get("PATH", "")
+    if shutil.which("shuren") is None:
+        path = f"{path}:{Path(sys.executable).parent}" if path else str(Path(sys.executable).parent)
+    exports = Sandbox.at(state_dir).endpoints.exports(path)
     print("export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in exports.items()))
 
 

@@ -1,7 +1,8 @@
 """Every command block of the how-tos, and every sample: as a reader types them, one after the other in one sandbox with a load balancer.
 
 A block after a line with a file's name and a colon is that file; `sh` is run by a shell that stops at the first failure; `text` is what the
-run before it printed, line by line and in order, with `…` for what differs from time to time. A block after `<!-- not run: why -->` is not.
+run before it printed, line by line and in order, with `…` for what differs from time to time. The sandbox is the one that "Expose an
+app" brings up to follow along.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gitops_definitions import definitions
 from left_as_found import left_as_found
-from real_parts import owner, running
 from shard_members import registered
 from shuren.devenv.background import Sandbox
-from shuren.devenv.options import Options
 from shuren.devenv.parts import ZOOKEEPER_ROOT
+from shuren.devenv.progress import to_stderr
 
 pytestmark = pytest.mark.usefixtures("unmeasured_programs")
 
@@ -32,9 +33,8 @@ ROOT = Path(__file__).parents[3]
 HOWTOS = ROOT / "docs" / "howto"
 SAMPLES = ROOT / "manifests" / "samples"
 PAGES = sorted(HOWTOS.glob("*.md"))
-_BLOCK = re.compile(
-    r"(?:^`(?P<file>[\w./-]+)`:\n\n)?(?P<skip>^<!-- not run: .+ -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
-)
+FIRST = HOWTOS / "expose-an-app.md"
+_BLOCK = re.compile(r"(?:^`(?P<file>[\w./-]+)`:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +47,47 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    """In order, without those that are not run."""
-    found = _BLOCK.finditer(page.read_text())
-    return [Block(language=one["language"], text=one["text"], file=one["file"] or "") for one in found if one["skip"] is None]
+    """In order; the first page's first has been run when its others are."""
+    found = [Block(language=one["language"], text=one["text"], file=one["file"] or "") for one in _BLOCK.finditer(page.read_text())]
+    return found[1:] if page == FIRST else found
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    options = Options(state_dir=tmp_path_factory.mktemp("howtos"), operators=1, load_balancers=1, owner=owner())
-    with running(options) as sandbox:
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader stands who has set up a clone."""
+    folder = tmp_path_factory.mktemp("howtos")
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(clone: Path) -> Iterator[Sandbox]:
+    sandbox = Sandbox.at(clone / ".sandbox" / "mine")
+    first = _BLOCK.search(FIRST.read_text())
+    assert first is not None
+    try:
+        _run(f"{first['text']}\nenv -0 > variables", clone, dict(os.environ))
+        _gitops_tools(sandbox)
         yield sandbox
+    finally:
+        sandbox.down(to_stderr)
+
+
+@pytest.fixture(scope="module")
+def environment(clone: Path, place: Sandbox) -> dict[str, str]:
+    """A reader's shell after the first page's first block."""
+    assert place
+    lines = (clone / "variables").read_text().rstrip("\0").split("\0")
+    return dict(line.split("=", 1) for line in lines)
+
+
+def _gitops_tools(sandbox: Sandbox) -> None:
+    """What an installation of Argo CD and one of Flux bring that a reader of their pages touches: definitions, namespaces, settings."""
+    sandbox.kubectl("apply", "--server-side", "-f", str(definitions()))
+    sandbox.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
+    for namespace in ("argocd", "flux-system"):
+        sandbox.kubectl("create", "namespace", namespace)
+    sandbox.kubectl("-n", "argocd", "create", "configmap", "argocd-cm")
 
 
 def test_there_are_pages_and_each_runs_something() -> None:
@@ -66,16 +97,12 @@ def test_there_are_pages_and_each_runs_something() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_does_what_it_says(place: Sandbox, tmp_path: Path, page: Path) -> None:
-    (tmp_path / "manifests").symlink_to(ROOT / "manifests")  # a reader stands in a clone
+def test_a_page_does_what_it_says(place: Sandbox, environment: dict[str, str], tmp_path: Path, page: Path) -> None:
+    # a reader stands in a clone that is set up
+    (tmp_path / "manifests").symlink_to(ROOT / "manifests")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     with left_as_found(place):
-        _follow(page, tmp_path, _environment(place))
-
-
-def _environment(place: Sandbox) -> dict[str, str]:
-    environment = {**os.environ, **place.endpoints.exports(os.environ["PATH"])}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    return environment
+        _follow(page, tmp_path, environment)
 
 
 def _follow(page: Path, folder: Path, environment: dict[str, str]) -> None:
@@ -85,12 +112,17 @@ def _follow(page: Path, folder: Path, environment: dict[str, str]) -> None:
             (folder / block.file).parent.mkdir(exist_ok=True)
             (folder / block.file).write_text(block.text)
         elif block.language == "sh":
-            command = ["bash", "-euo", "pipefail", "-c", block.text]
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240)
-            assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}"
-            printed = done.stdout
+            printed = _run(block.text, folder, environment)
         elif block.language == "text":
             assert _shows(printed, block.text), f"printed:\n{printed}\nexpected:\n{block.text}"
+
+
+def _run(text: str, folder: Path, environment: dict[str, str]) -> str:
+    """What it prints, once it has ended well."""
+    command = ["bash", "-euo", "pipefail", "-c", text]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def _shows(printed: str, expected: str) -> bool:
@@ -127,12 +159,12 @@ false
 """
 
 
-def test_a_page_that_fails_leaves_nothing_to_the_next(place: Sandbox, tmp_path: Path) -> None:
+def test_a_page_that_fails_leaves_nothing_to_the_next(place: Sandbox, environment: dict[str, str], tmp_path: Path) -> None:
     """Neither what it made until then, nor an app that it sent to Marathon itself, nor what it changed of the cluster."""
     page = tmp_path / "page.md"
     page.write_text(_FAILS_HALF_WAY)
     with pytest.raises(AssertionError, match=r"paasapp\S+/half-way\s+mesoscluster\S+/sandbox\s+all there"), left_as_found(place):
-        _follow(page, tmp_path, _environment(place))
+        _follow(page, tmp_path, environment)
     assert place.kubectl("get", "configmap/half-way", "paasapp/half-way", "--ignore-not-found", "-o", "name") == ""
     assert place.kubectl("get", "mesoscluster", "-l", "half-way", "-o", "name") == ""
     with urllib.request.urlopen(f"{place.endpoints.marathon_url}/v2/apps", timeout=30) as answer:  # noqa: S310 - our own http URL
