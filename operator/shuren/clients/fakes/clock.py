@@ -36,11 +36,6 @@ class ManualClock:
         heapq.heappush(self._sleepers, (self._elapsed + seconds, self._count, waiter))
         await waiter
 
-    @property
-    def sleeping(self) -> int:
-        """How many tasks sleep now."""
-        return sum(1 for _, _, waiter in self._sleepers if not waiter.done())
-
     def jump(self, seconds: float) -> None:
         """Set the wall clock alone on or back, as a person or NTP does; nobody wakes."""
         self._start += timedelta(seconds=seconds)

@@ -130,10 +130,6 @@ class Mirror:
         """The running deployment that touches the app, if any."""
         return self._deployment_of.get(app_id)
 
-    def deployment_by_id(self, deployment_id: str) -> Deployment | None:
-        """A running deployment."""
-        return self._deployments.get(deployment_id)
-
     @property
     def deployment_count(self) -> int:
         """How many deployments run."""
