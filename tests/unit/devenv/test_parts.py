@@ -51,19 +51,32 @@ def test_rights_are_checked_and_requests_written_down(place: StateDir) -> None:
     assert policy["rules"][-1] == {"level": "Metadata"}
 
 
+def _home(part: parts.Part) -> Path:
+    assert part.cwd is not None
+    return part.cwd
+
+
 def test_a_single_zookeeper_knows_no_peers_and_an_ensemble_knows_all(place: StateDir) -> None:
     ports = [parts.ZooKeeperPorts(client=n, peer=n + 100, election=n + 200) for n in (1, 2, 3)]
     (single,) = parts.zookeepers(place, Path("/java"), Path("/z.jar"), ports[:1])
-    assert "server." not in Path(single.argv[-1]).read_text()
+    assert "server." not in (_home(single) / single.argv[-1]).read_text()
     ensemble = parts.zookeepers(place, Path("/java"), Path("/z.jar"), ports)
     for index, part in enumerate(ensemble, 1):
-        config = Path(part.argv[-1]).read_text()
+        config = (_home(part) / part.argv[-1]).read_text()
         assert [line for line in config.splitlines() if line.startswith("server.")] == [
             "server.1=127.0.0.1:101:201",
             "server.2=127.0.0.1:102:202",
             "server.3=127.0.0.1:103:203",
         ]
-        assert (Path(part.argv[-1]).parent / "data" / "myid").read_text() == f"{index}\n"
+        assert (_home(part) / "data" / "myid").read_text() == f"{index}\n"
+
+
+def test_a_zookeeper_finds_its_files_in_a_directory_of_any_name(tmp_path: Path) -> None:
+    """Java reads its configuration as Latin-1: the data of a sandbox in 沙箱 would lie elsewhere, and be left behind there."""
+    place = StateDir.at(tmp_path / "沙箱")
+    (part,) = parts.zookeepers(place, Path("/java"), Path("/z.jar"), [parts.ZooKeeperPorts(client=1, peer=2, election=3)])
+    told = [*part.argv, *(_home(part) / part.argv[-1]).read_text().splitlines()]
+    assert [line for line in told if not line.isascii()] == []
 
 
 def test_two_engines_share_their_state_and_know_each_other(place: StateDir) -> None:

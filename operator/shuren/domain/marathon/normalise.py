@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from shuren.domain.json import Document
 from shuren.domain.marathon.paths import absolute
@@ -75,7 +76,7 @@ _KNOWN = frozenset(
     }
 )
 _KNOWN_OF_CONTAINER = frozenset({"type", "docker", "volumes", "portMappings", "linuxInfo"})
-_EXTRACTED = (".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".zip", ".tar")
+_ARCHIVES = (".tar", ".gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".zip")
 _DEFAULT_INFO = MarathonInfo(version="1.11", framework_id=None, leader=None)
 _MARATHON_KINDS = frozenset({"HTTP", "HTTPS", "TCP"})
 _IP_PROTOCOLS = {"ipv4": "IPv4", "ipv6": "IPv6"}
@@ -334,7 +335,7 @@ def _executor_resources(app: Json, _: Json) -> None:
 def _fetch(app: Json, given: Json) -> None:
     items = given.get("fetch")
     if not items and given.get("uris"):  # an empty list beside uris counts for nothing
-        items = [{"uri": uri, "extract": str(uri).lower().endswith(_EXTRACTED)} for uri in given["uris"]]
+        items = [{"uri": uri, "extract": _unpacked(str(uri))} for uri in given["uris"]]
     if items is None:
         return
     app["fetch"] = [
@@ -342,6 +343,16 @@ def _fetch(app: Json, given: Json) -> None:
         | ({"destPath": i["destPath"]} if i.get("destPath") else {})
         for i in items
     ]
+
+
+def _unpacked(uri: str) -> bool:
+    """Whether Marathon takes it for an archive: by the end of its path, letter for letter, whatever follows that (FetchUri.isExtract)."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return False
+    has_path = not parts.scheme or uri[len(parts.scheme) + 1 :].startswith("/")
+    return has_path and unquote(parts.path).endswith(_ARCHIVES)
 
 
 def _sets(app: Json, _: Json) -> None:

@@ -94,10 +94,25 @@ def test_ports_become_definitions_without_names() -> None:
     assert _with(ports=[0, 81])["portDefinitions"] == [{"port": 0, "protocol": "tcp"}, {"port": 81, "protocol": "tcp"}]
 
 
-def test_uris_become_fetch_with_extract_by_extension() -> None:
-    fetch = _with(uris=["http://h/a.tar.gz", "http://h/a.jar"])["fetch"]
-    assert [(f["uri"], f["extract"]) for f in fetch] == [("http://h/a.tar.gz", True), ("http://h/a.jar", False)]
-    assert _with(fetch=[{"uri": "http://h/a.jar"}])["fetch"][0]["extract"] is True
+@pytest.mark.parametrize(
+    ("uri", "unpacked"),
+    [
+        ("http://h/a.tar.gz", True),
+        ("http://h/a.gz", True),
+        ("http://h/a.zip?token=1#x", True),
+        ("http://h/a%2Etgz", True),
+        ("a.txz", True),
+        ("http://h/a.jar", False),
+        ("http://h/a.ZIP", False),
+        ("http://h/get?file=a.tgz", False),
+        ("http://a.zip", False),
+        ("mailto:a.zip", False),
+        ("http://[h/a.zip", False),
+    ],
+)
+def test_uris_become_fetch_and_what_is_unpacked_is_told_by_the_end_of_the_path(uri: str, *, unpacked: bool) -> None:
+    assert [(f["uri"], f["extract"]) for f in _with(uris=[uri])["fetch"]] == [(uri, unpacked)]
+    assert _with(fetch=[{"uri": uri}])["fetch"][0]["extract"] is True
 
 
 def test_legacy_docker_network_and_mappings_move() -> None:

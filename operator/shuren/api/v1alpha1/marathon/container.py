@@ -194,9 +194,9 @@ class Seccomp(Node):
 
     rules = (
         Rule(
-            cel="!(has(self.profileName) && has(self.unconfined) && self.unconfined)",
-            holds=lambda s: not (s.profile_name is not None and s.unconfined),
-            message="profileName and unconfined: true exclude each other",
+            cel="has(self.profileName) != (has(self.unconfined) && self.unconfined)",
+            holds=lambda s: (s.profile_name is not None) != bool(s.unconfined),
+            message="give profileName, or unconfined: true, and not both",
             at="profileName",
         ),
     )
@@ -209,6 +209,15 @@ class Seccomp(Node):
 
 class IpcInfo(Node):
     """Shared memory of the container."""
+
+    rules = (
+        Rule(
+            cel="!has(self.shmSize) || self.mode.lowerAscii() != 'share_parent'",
+            holds=lambda i: i.shm_size is None or i.mode is not IpcMode.SHARE_PARENT,
+            message="a shared /dev/shm has the size that it has: remove shmSize, or set mode to PRIVATE",
+            at="shmSize",
+        ),
+    )
 
     mode: Annotated[IpcMode, Caseless(IpcMode)]
     """PRIVATE or SHARE_PARENT."""
