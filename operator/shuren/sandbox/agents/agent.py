@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from shuren.sandbox.agents.attributes import Attribute
+
 PortRange = tuple[int, int]
 DEFAULT_PORTS: tuple[PortRange, ...] = ((31_000, 32_000),)
 _DUST = 1e-6
@@ -69,7 +71,7 @@ class AgentSpec:
             hostname=hostname,
             resources=Resources(cpus=numbers["cpus"], mem=numbers["mem"], disk=numbers["disk"], gpus=int(numbers["gpus"])),
             ports=_ranges(raw.get("ports", "31000-32000")),
-            attributes={str(k): str(v) for k, v in dict(raw.get("attributes") or {}).items()},
+            attributes=_attributes(raw.get("attributes") or {}),
             region=raw.get("region"),
             zone=raw.get("zone"),
             role=str(raw.get("role", "*")),
@@ -89,6 +91,16 @@ class AgentSpec:
             if (value := getattr(self, name)) is not None:
                 body[name] = value
         return body
+
+
+def _attributes(value: Mapping[str, Any]) -> dict[str, str]:
+    found = {str(name): str(text) for name, text in dict(value).items()}
+    for name, text in found.items():
+        try:
+            Attribute.parse(text)
+        except ValueError as error:
+            raise ValueError(f"attributes.{name}: {error}") from None
+    return found
 
 
 def _ranges(value: object) -> tuple[PortRange, ...]:

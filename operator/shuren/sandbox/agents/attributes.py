@@ -1,4 +1,4 @@
-"""Attributes of agents as Mesos reads them from text: a number is a scalar, `[1-3,5-6]` are ranges, `{a,b}` is a set, all else is text."""
+"""Attributes of agents as Mesos reads them from text: a number is a scalar, `[1-3,5-6]` are ranges, all else is text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 Json = dict[str, Any]
-Value = float | str | tuple[tuple[int, int], ...] | frozenset[str]
+Value = float | str | tuple[tuple[int, int], ...]
 _SCALAR = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _RANGE = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*", re.ASCII)
 _PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
@@ -26,7 +26,7 @@ class Attribute:
     @classmethod
     @lru_cache(maxsize=4096)
     def parse(cls, text: str) -> Attribute:
-        """Reads the text of an attribute. What is no proper range or set counts as text."""
+        """Reads the text of an attribute. What are no proper ranges counts as text. ValueError for a set, at which a real agent ends."""
         stripped = text.strip()
         if _SCALAR.fullmatch(stripped):
             return cls(text=text, value=float(stripped))
@@ -35,7 +35,7 @@ class Attribute:
             if all(found):
                 return cls(text=text, value=tuple(sorted((int(m[1]), int(m[2])) for m in found if m is not None)))
         if stripped.startswith("{") and stripped.endswith("}"):
-            return cls(text=text, value=frozenset(filter(None, (part.strip() for part in stripped[1:-1].split(",")))))
+            raise ValueError(f"{text!r} is a set, which an attribute of Mesos cannot be")
         return cls(text=text, value=text)
 
     def shown(self) -> str:
@@ -45,8 +45,6 @@ class Attribute:
                 return number(self.value)
             case tuple():
                 return f"[{','.join(f'{low}-{high}' for low, high in self.value)}]"
-            case frozenset():
-                return f"{{{','.join(sorted(self.value))}}}"
             case _:
                 return self.value
 
@@ -61,8 +59,6 @@ class Attribute:
                 return {"name": name, "type": "SCALAR", "scalar": {"value": self.value}}
             case tuple():
                 return {"name": name, "type": "RANGES", "ranges": {"range": [{"begin": low, "end": high} for low, high in self.value]}}
-            case frozenset():
-                return {"name": name, "type": "SET", "set": {"item": sorted(self.value)}}
             case _:
                 return {"name": name, "type": "TEXT", "text": {"value": self.value}}
 
@@ -73,8 +69,6 @@ class Attribute:
                 return {"name": name, "scalar": self.value}
             case tuple():
                 return {"name": name, "ranges": [{"begin": low, "end": high} for low, high in self.value]}
-            case frozenset():
-                return {"name": name, "set": sorted(self.value)}
             case _:
                 return {"name": name, "text": self.value}
 

@@ -5,12 +5,13 @@ A standby's master redirects to nobody: both engines read the same leader, so it
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from shuren.sandbox.engine.live import NotLeader
-from shuren.sandbox.mesos import files, state
+from shuren.sandbox.mesos import files, state, v1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 TASKS_LIMIT = 100
+_CALLS = frozenset(
+    {
+        "GET_HEALTH", "GET_FLAGS", "GET_VERSION", "GET_METRICS", "GET_LOGGING_LEVEL", "SET_LOGGING_LEVEL", "LIST_FILES",
+        "READ_FILE", "GET_STATE", "GET_AGENTS", "GET_FRAMEWORKS", "GET_EXECUTORS", "GET_OPERATIONS", "GET_TASKS", "GET_ROLES",
+        "GET_WEIGHTS", "UPDATE_WEIGHTS", "GET_MASTER", "SUBSCRIBE", "RESERVE_RESOURCES", "UNRESERVE_RESOURCES", "CREATE_VOLUMES",
+        "DESTROY_VOLUMES", "GROW_VOLUME", "SHRINK_VOLUME", "GET_MAINTENANCE_STATUS", "GET_MAINTENANCE_SCHEDULE",
+        "UPDATE_MAINTENANCE_SCHEDULE", "START_MAINTENANCE", "STOP_MAINTENANCE", "DRAIN_AGENT", "DEACTIVATE_AGENT",
+        "REACTIVATE_AGENT", "GET_QUOTA", "UPDATE_QUOTA", "SET_QUOTA", "REMOVE_QUOTA", "TEARDOWN", "MARK_AGENT_GONE",
+    }
+)  # fmt: skip
+"""What Mesos 1.11 knows; anything else is no type for it."""
+_NEED_MORE = frozenset({"GET_METRICS", "LIST_FILES", "READ_FILE", "TEARDOWN"})
+"""Calls that carry an object of their own name, of those that only read and those that tests ask for."""
 MAX_AGENT_SITES = 64
 """With more agents than this only the paths `/slave(<n>)/…` on the master serve them."""
 
@@ -70,12 +84,12 @@ class Mesos:
             number, _, path = path[len("/slave(") :].partition(")")
             agent = next((a for a in world.agents if str(a.index + 1) == number), None)
             if agent is None:
-                return web.Response(status=404)
+                return files.not_found()
         if path.startswith("/files/"):
             return await files.answer(world.directory / "agents", request)
         if path in {"/api/v1", "/master/api/v1"}:
             return await self._operator_call(world, request)
-        path = path.removeprefix("/master").removesuffix(".json")
+        path = path.removeprefix("/master")
         return self._of_agent(world, agent, path) if agent is not None else self._of_master(world, path, request.query)
 
     def _of_agent(self, world: World, agent: Agent, path: str) -> web.Response:
@@ -83,16 +97,12 @@ class Mesos:
             case "/health":
                 return web.Response()
             case "/state" | "/slave/state":
-                body = state.agent_json(agent, self._pid(agent))
-                body["frameworks"] = [state.agent_framework(world, agent)]
-                body["completed_frameworks"] = []
-                body["master_hostname"] = self._host
-                return web.json_response(body)
+                return web.json_response(state.own_json(world, agent, self._pid(agent), master=self._host))
             case "/metrics/snapshot":
                 live, _, _ = state.split_tasks(world, agent.id)
                 return web.json_response({"slave/registered": 1.0, "slave/tasks_running": float(len(live))})
             case _:
-                return web.Response(status=404)
+                return files.not_found()
 
     def _of_master(self, world: World, path: str, query: Mapping[str, str]) -> web.Response:
         pids = {a.id: self._pid(a) for a in world.agents}
@@ -106,11 +116,13 @@ class Mesos:
                 return web.json_response(state.state_summary(world, address=address, marathon=self._engine.address, pids=pids))
             case "/slaves":
                 chosen = [a for a in state.reachable(world) if query.get("slave_id") in {None, a.id}]
-                return web.json_response({"slaves": [state.agent_json(a, pids[a.id]) for a in chosen], "recovered_slaves": []})
+                agents = [state.full_agent_json(a, pids[a.id], world.settings.mesos_role) for a in chosen]
+                return web.json_response({"slaves": agents, "recovered_slaves": []})
             case "/tasks":
                 return web.json_response({"tasks": _page([task for part in state.split_tasks(world) for task in part], query)})
             case "/frameworks":
-                return web.json_response({"frameworks": [state.framework_json(world, self._engine.address)], "completed_frameworks": []})
+                there = [state.framework_json(world, self._engine.address)]
+                return web.json_response({"frameworks": there, "completed_frameworks": [], "unregistered_frameworks": []})
             case "/metrics/snapshot":
                 return web.json_response(state.master_metrics(world))
             case "/version":
@@ -118,7 +130,7 @@ class Mesos:
             case "/redirect":
                 return web.Response(status=307, headers={"Location": f"//{address}"})
             case _:
-                return web.Response(status=404)
+                return files.not_found()
 
     async def _operator_call(self, world: World, request: web.Request) -> web.Response:
         """One call of the v1 operator API, in JSON."""
@@ -126,13 +138,18 @@ class Mesos:
         if refused is not None:
             return refused
         try:
-            call = (await request.json())["type"]
-        except (ValueError, KeyError, TypeError):
-            return web.Response(status=400, text="Failed to parse body into Call protobuf")
-        body = self._called(world, call)
-        if body is None:
+            body = json.loads(await request.read())
+        except ValueError as error:
+            return web.Response(status=400, text=f"Failed to parse body into JSON: {error}")
+        call = body.get("type") if isinstance(body, dict) else None
+        if not isinstance(call, str) or call not in _CALLS:
+            return web.Response(status=400, text="Failed to validate master::Call: Expecting 'type' to be present")
+        if call in _NEED_MORE and call.lower() not in body:
+            return web.Response(status=400, text=f"Failed to validate master::Call: Expecting '{call.lower()}' to be present")
+        answer = self._called(world, call)
+        if answer is None:
             return web.Response(status=501, text=f"{call} is not served here")
-        return web.json_response({"type": call, call.lower(): body})
+        return web.json_response({"type": call, call.lower(): answer})
 
     def _called(self, world: World, call: object) -> Json | None:
         answers: dict[object, Callable[[], Json]] = {
@@ -140,10 +157,10 @@ class Mesos:
             "GET_VERSION": lambda: {"version_info": {"version": state.VERSION}},
             "GET_FLAGS": lambda: {"flags": [{"name": "cluster", "value": state.CLUSTER}]},
             "GET_METRICS": lambda: {"metrics": [{"name": k, "value": v} for k, v in state.master_metrics(world).items()]},
-            "GET_MASTER": lambda: self._master(world),
+            "GET_MASTER": lambda: v1.master(world, f"{self._host}:{self._port}"),
             "GET_AGENTS": lambda: self._agents(world),
             "GET_FRAMEWORKS": lambda: self._frameworks(world),
-            "GET_EXECUTORS": dict,
+            "GET_EXECUTORS": lambda: {"executors": []},
             "GET_TASKS": lambda: self._tasks(world),
             "GET_STATE": lambda: self._state(world),
         }
@@ -152,23 +169,19 @@ class Mesos:
 
     def _state(self, world: World) -> Json:
         parts = {"get_tasks": self._tasks(world), "get_agents": self._agents(world), "get_frameworks": self._frameworks(world)}
-        return {**parts, "get_executors": {}}
-
-    def _master(self, world: World) -> Json:
-        info = {"id": world.agents.prefix, "hostname": self._host, "port": self._port, "pid": f"master@{self._host}:{self._port}"}
-        return {"master_info": {**info, "version": state.VERSION}, "start_time": world.since, "elected_time": world.since}
+        return {**parts, "get_executors": {"executors": []}}
 
     def _agents(self, world: World) -> Json:
-        return {"agents": [state.v1_agent(a, self._pid(a)) for a in state.reachable(world)]}
+        role = world.settings.mesos_role
+        return {"agents": [v1.agent(a, self._pid(a), role) for a in state.reachable(world)], "recovered_agents": []}
 
     def _tasks(self, world: World) -> Json:
         live, unreachable, done = state.split_tasks(world)
         named = {"tasks": live, "unreachable_tasks": unreachable, "completed_tasks": done}
-        return {name: [state.v1_task(t) for t in chosen] for name, chosen in named.items() if chosen}
+        return {name: [v1.task(t) for t in chosen] for name, chosen in named.items()}
 
     def _frameworks(self, world: World) -> Json:
-        info = {"id": {"value": world.framework_id}, "name": "marathon", "user": "root", "roles": [world.settings.mesos_role]}
-        return {"frameworks": [{"framework_info": info, "active": True, "connected": True, "recovered": False}]}
+        return {"frameworks": [v1.framework(world, self._engine.address)], "completed_frameworks": []}
 
 
 def _page(tasks: list[Json], query: Mapping[str, str]) -> list[Json]:
@@ -188,13 +201,13 @@ def _whole(text: str | None, default: int) -> int:
 def _refusal(request: web.Request) -> web.Response | None:
     """What the operator API says to a wrong method or media type; None when all is well."""
     if request.method != "POST":
-        return web.Response(status=405, headers={"Allow": "POST"}, text=f"Expecting one of {{ 'POST' }}, but received '{request.method}'")
-    kind = request.headers.get("Content-Type")
-    if kind is None:
+        text = f"405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{request.method}'."
+        return web.Response(status=405, headers={"Allow": "POST"}, text=text)
+    if request.headers.get("Content-Type") is None:
         return web.Response(status=400, text="Expecting 'Content-Type' to be present")
     if request.content_type != JSON:
-        return web.Response(status=415, text=f"Expecting 'Content-Type' of {JSON}, but received '{kind}'")
+        return web.Response(status=415, text=f"Expecting 'Content-Type' of {JSON} or application/x-protobuf")
     accept = request.headers.get("Accept", "*/*")
     if not any(wanted in accept for wanted in (JSON, "application/*", "*/*")):
-        return web.Response(status=406, text=f"Expecting 'Accept' to allow {JSON}")
+        return web.Response(status=406, text=f"Expecting 'Accept' to allow 'application/x-protobuf' or '{JSON}'")
     return None

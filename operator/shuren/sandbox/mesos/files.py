@@ -20,6 +20,10 @@ class OutsideError(Exception):
     """A path that is no sandbox, or leads out of one."""
 
 
+class BadNumberError(Exception):
+    """An offset or length that is none, in Mesos' words."""
+
+
 def resolve(root: Path, path: str) -> Path:
     """The real file behind a path; it must lie below the agents' directory."""
     wanted = (root / path).resolve() if not path.startswith("/") else type(root)(path).resolve()
@@ -57,8 +61,10 @@ def _name(number: int, *, group: bool) -> str:
 
 
 def read(root: Path, path: str, *, offset: int, length: int) -> dict[str, Any]:
-    """A piece of a file. Offset -1 asks for the size only, told as the offset."""
+    """A piece of a file. Offset -1 asks for the size only, told as the offset. IsADirectoryError and FileNotFoundError for what is none."""
     file = resolve(root, path)
+    if file.is_dir():
+        raise IsADirectoryError(path)
     if not file.is_file():
         raise FileNotFoundError(path)
     if offset < 0:
@@ -69,27 +75,43 @@ def read(root: Path, path: str, *, offset: int, length: int) -> dict[str, Any]:
     return {"data": data.decode(errors="replace"), "offset": offset}
 
 
+def not_found() -> web.Response:
+    """404 of a path that nobody serves."""
+    return web.Response(status=404, text="404 Not Found.")
+
+
+def _number(request: web.Request, name: str) -> int:
+    text = request.query.get(name, "-1")
+    try:
+        return int(text)
+    except ValueError:
+        raise BadNumberError(f"Failed to parse {name}: Failed to convert '{text}' to number.\n") from None
+
+
 async def answer(root: Path, request: web.Request) -> web.StreamResponse:
     """One request to `/files/...`."""
-    action = request.path.rstrip("/").rpartition("/")[2].removesuffix(".json")
+    action = request.path.rstrip("/").rpartition("/")[2]
+    if action not in ("browse", "read", "download"):
+        return not_found()
     path = request.query.get("path", "")
     if not path:
         return web.Response(status=400, text="Expecting 'path=value' in query.\n")
     try:
-        match action:
-            case "browse":
-                return web.json_response(browse(root, path))
-            case "read":
-                offset, length = int(request.query.get("offset", -1)), int(request.query.get("length", -1))
-                return web.json_response(read(root, path, offset=offset, length=length))
-            case "download":
-                file = resolve(root, path)
-                if not file.is_file():
-                    raise FileNotFoundError(path)  # noqa: TRY301 - answered below like every missing file
-                return web.FileResponse(file, headers={"Content-Disposition": f'attachment; filename="{file.name}"'})
-            case _:
-                return web.Response(status=404)
+        if action == "browse":
+            return web.json_response(browse(root, path))
+        if action == "read":
+            offset, length = _number(request, "offset"), _number(request, "length")
+            return web.json_response(read(root, path, offset=offset, length=length))
+        file = resolve(root, path)
+        if file.is_dir():
+            return web.Response(status=400, text="Cannot download a directory.\n")
+        if not file.is_file():
+            return not_found()
+        name = {"Content-Disposition": f"attachment; filename={file.name}", "Content-Type": "application/octet-stream"}
+        return web.FileResponse(file, headers=name)
     except (FileNotFoundError, OutsideError):
-        return web.Response(status=404, text="Requested path does not exist.\n")
-    except ValueError:
-        return web.Response(status=400, text="Failed to parse offset or length.\n")
+        return not_found() if action == "download" else web.Response(status=404)
+    except IsADirectoryError:
+        return web.Response(status=400, text="Cannot read a directory.\n")
+    except BadNumberError as error:
+        return web.Response(status=400, text=str(error))

@@ -11,6 +11,7 @@ from shuren.sandbox.engine.completed import EndedTask
 from shuren.sandbox.engine.ids import APP_CONTAINER, task_id, task_name
 from shuren.sandbox.engine.matching import demand_of
 from shuren.sandbox.engine.model import TERMINAL, Condition, Instance
+from shuren.sandbox.mesos.resources import NOTHING, shown, single, typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,39 +24,82 @@ VERSION = "1.11.0"
 CLUSTER = "sandbox"
 
 
-def _ranges(agent: Agent) -> str:
-    return "[" + ", ".join(f"{a}-{b}" for a, b in agent.spec.ports) + "]"
-
-
-def _used_ports(agent: Agent) -> str:
-    return "[" + ", ".join(f"{p}-{p}" for p in sorted(agent.used_ports)) + "]"
+AGENT_CAPABILITIES = (
+    "MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT", "RESOURCE_PROVIDER", "RESIZE_VOLUME", "AGENT_OPERATION_FEEDBACK",
+    "AGENT_DRAINING", "TASK_RESOURCE_LIMITS",
+)  # fmt: skip
+MASTER_CAPABILITIES = ("AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2")
 
 
 def agent_json(agent: Agent, pid: str) -> Json:
-    """One agent as in `/slaves`."""
+    """One agent as in `/state`."""
+    total = shown(agent.total.json(), agent.spec.ports)
+    mine = agent.spec.role == "*"
     body: Json = {
         "id": agent.id,
         "hostname": agent.hostname,
         "port": int(pid.rpartition(":")[2]),
+        "attributes": _attributes(agent),
         "pid": pid,
-        "attributes": {name: Attribute.parse(text).old() for name, text in agent.spec.attributes.items()},
         "registered_time": agent.registered_at,
-        "resources": {**agent.total.json(), "ports": _ranges(agent)},
-        "used_resources": {**agent.used.json(), **({"ports": _used_ports(agent)} if agent.used_ports else {})},
-        "offered_resources": {"cpus": 0.0, "mem": 0.0, "disk": 0.0, "gpus": 0.0},
-        "reserved_resources": {},
-        "unreserved_resources": {**agent.total.json(), "ports": _ranges(agent)},
+        "resources": total,
+        "used_resources": shown(agent.used.json(), single(agent.used_ports)),
+        "offered_resources": {**NOTHING},
+        "reserved_resources": {} if mine else {agent.spec.role: total},
+        "unreserved_resources": total if mine else {**NOTHING},
         "active": agent.state is AgentState.ACTIVE,
         "deactivated": False,
         "version": VERSION,
-        "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"],
-        "reserved_resources_full": {},
-        "used_resources_full": [],
-        "offered_resources_full": [],
+        "capabilities": list(AGENT_CAPABILITIES),
     }
     if agent.spec.region or agent.spec.zone:
-        body["domain"] = {"fault_domain": {"region": {"name": agent.spec.region or ""}, "zone": {"name": agent.spec.zone or ""}}}
+        body["domain"] = domain(agent)
     return body
+
+
+def full_agent_json(agent: Agent, pid: str, role: str) -> Json:
+    """One agent as in `/slaves`, with its resources in detail. `role` is what they are allocated to."""
+    total = typed(agent.total.json(), agent.spec.ports, role=agent.spec.role)
+    mine = agent.spec.role == "*"
+    return {
+        **agent_json(agent, pid),
+        "reserved_resources_full": {} if mine else {agent.spec.role: total},
+        "unreserved_resources_full": total if mine else [],
+        "used_resources_full": typed(agent.used.json(), single(agent.used_ports), role=agent.spec.role, allocation=role),
+        "offered_resources_full": [],
+    }
+
+
+def own_json(world: World, agent: Agent, pid: str, *, master: str) -> Json:
+    """One agent as it shows itself."""
+    there = full_agent_json(agent, pid, world.settings.mesos_role)
+    allocated = there["used_resources"]
+    mine = agent.spec.role == "*"
+    kept = ("id", "pid", "hostname", "capabilities", "resources", "reserved_resources", "unreserved_resources", "reserved_resources_full")
+    return {
+        "version": VERSION,
+        "start_time": agent.registered_at,
+        **{name: there[name] for name in kept},
+        "unreserved_resources_full": there["unreserved_resources_full"],
+        "reserved_resources_allocated": {} if mine else {agent.spec.role: allocated},
+        "unreserved_resources_allocated": allocated if mine else {**NOTHING},
+        "resource_providers": [],
+        "attributes": there["attributes"],
+        **({"domain": there["domain"]} if "domain" in there else {}),
+        "master_hostname": master,
+        "flags": {"work_dir": str(world.directory / "agents" / agent.id)},
+        "frameworks": [agent_framework(world, agent)],
+        "completed_frameworks": [],
+    }
+
+
+def _attributes(agent: Agent) -> Json:
+    return {name: Attribute.parse(text).old() for name, text in agent.spec.attributes.items()}
+
+
+def domain(agent: Agent) -> Json:
+    """Region and zone."""
+    return {"fault_domain": {"region": {"name": agent.spec.region or ""}, "zone": {"name": agent.spec.zone or ""}}}
 
 
 def _present(instance: Instance) -> Iterator[EndedTask]:
@@ -67,19 +111,24 @@ def _present(instance: Instance) -> Iterator[EndedTask]:
         yield EndedTask.of(instance, task_id(instance.id, name, instance.attempt), state, instance.since)
 
 
+def container_of(task: EndedTask) -> str:
+    """The id of a task's container: Mesos makes one up, here it is that of the instance."""
+    return task.instance_id.rpartition("instance-")[2]
+
+
 def task_json(world: World, task: EndedTask, *, healthy: bool | None = None) -> Json:
     """One task as in `/state`, whether it has ended or not."""
     resources = demand_of(task.definition).resources.json()
-    ports = "[" + ", ".join(f"{p}-{p}" for p in task.ports) + "]"
+    network = {"network_infos": [{"ip_addresses": [{"protocol": "IPv4", "ip_address": task.ip}]}]}
+    container: Json = {"container_id": {"value": container_of(task)}, **network}
     statuses: list[Json] = []
     if task.started_at is not None:
-        network = {"network_infos": [{"ip_addresses": [{"protocol": "IPv4", "ip_address": task.ip}]}]}
-        running: Json = {"state": "TASK_RUNNING", "timestamp": task.started_at, "container_status": network}
+        running: Json = {"state": "TASK_RUNNING", "timestamp": task.started_at, "container_status": container}
         if healthy is not None:
             running["healthy"] = healthy
         statuses.append(running)
     if task.state != "TASK_RUNNING":
-        statuses.append({"state": task.state, "timestamp": task.ended_at})
+        statuses.append({"state": task.state, "timestamp": task.ended_at, "container_status": container})
     name = task_name(task.app_id)
     return {
         "id": task.task_id,
@@ -88,7 +137,7 @@ def task_json(world: World, task: EndedTask, *, healthy: bool | None = None) -> 
         "executor_id": "" if task.task_id.rsplit(".", 2)[-2] == APP_CONTAINER else task.instance_id,
         "slave_id": task.agent_id,
         "state": task.state,
-        "resources": {**resources, **({"ports": ports} if task.ports else {})},
+        "resources": shown(resources, single(task.ports)),
         "role": task.role,
         "statuses": statuses,
         "labels": [{"key": k, "value": v} for k, v in task.definition.get("labels", {}).items()],
@@ -114,16 +163,16 @@ def split_tasks(world: World, agent_id: str | None = None) -> tuple[list[Json], 
 def framework_json(world: World, address: str) -> Json:
     """Marathon as Mesos sees it."""
     live, unreachable, done = split_tasks(world)
-    total: Json = {"cpus": 0.0, "mem": 0.0, "disk": 0.0, "gpus": 0.0}
-    for agent in world.agents:
-        for name, value in agent.used.json().items():
-            total[name] = round(total[name] + value, 3)
+    used = _used(world)
+    features = world.settings.features
+    optional = (("GPU_RESOURCES", "gpu_resources"), ("TASK_KILLING_STATE", "task_killing"))
     return {
         "id": world.framework_id,
         "name": "marathon",
-        "pid": f"scheduler@{address}",
-        "used_resources": total,
-        "offered_resources": {"cpus": 0.0, "mem": 0.0, "disk": 0.0, "gpus": 0.0},
+        "pid": f"scheduler-{world.framework_id}@{address}",
+        "used_resources": used,
+        "offered_resources": {**NOTHING},
+        "capabilities": [*_CAPABILITIES, *(name for name, feature in optional if feature in features)],
         "hostname": address.rpartition(":")[0],
         "webui_url": f"http://{address}",
         "active": True,
@@ -132,17 +181,30 @@ def framework_json(world: World, address: str) -> Json:
         "user": "root",
         "failover_timeout": 604800.0,
         "checkpoint": True,
-        "role": world.settings.mesos_role,
-        "roles": [world.settings.mesos_role],
-        "capabilities": ["PARTITION_AWARE", "TASK_KILLING_STATE", "REGION_AWARE"],
         "registered_time": world.since,
-        "resources": total,
+        "unregistered_time": 0.0,
+        "resources": used,
+        "roles": [world.settings.mesos_role],
         "tasks": live,
         "unreachable_tasks": unreachable,
         "completed_tasks": done,
         "offers": [],
         "executors": [],
+        "offer_constraints": {},
     }
+
+
+_CAPABILITIES = ("PARTITION_AWARE", "REGION_AWARE", "MULTI_ROLE")
+"""Of the framework that Marathon 1.11 is."""
+
+
+def _used(world: World) -> Json:
+    """What all tasks together take."""
+    total = dict(NOTHING)
+    for agent in world.agents:
+        for name, value in agent.used.json().items():
+            total[name] = round(total[name] + value, 3)
+    return shown(total, single({port for agent in world.agents for port in agent.used_ports}))
 
 
 def agent_framework(world: World, agent: Agent) -> Json:
@@ -154,10 +216,11 @@ def agent_framework(world: World, agent: Agent) -> Json:
             "id": task.task_id,
             "name": f"Command Executor (Task: {task.task_id})",
             "source": task.task_id,
-            "container": task.instance_id.rpartition("instance-")[2],
+            "container": container_of(task),
             "directory": str(world.sandbox_of(agent.id, task.instance_id, task.task_id)),
             "resources": body["resources"],
             "role": task.role,
+            "labels": body["labels"],
             "tasks": [body] if live else [],
             "queued_tasks": [],
             "completed_tasks": [] if live else [body],
@@ -167,7 +230,11 @@ def agent_framework(world: World, agent: Agent) -> Json:
     return {
         "id": world.framework_id,
         "name": "marathon",
+        "user": "root",
+        "failover_timeout": 604800.0,
+        "checkpoint": True,
         "hostname": agent.hostname,
+        "roles": [world.settings.mesos_role],
         "executors": [executor(task, live=True, healthy=instance.healthy) for instance in instances for task in _present(instance)],
         "completed_executors": [executor(task, live=False) for task in world.completed.on_agent(agent.id)],
     }
@@ -192,7 +259,7 @@ def _master(world: World, address: str) -> Json:
         "leader": pid,
         "leader_info": {"id": world.agents.prefix, "pid": pid, "port": int(address.rpartition(":")[2]), "hostname": host},
         "cluster": CLUSTER,
-        "capabilities": ["AGENT_UPDATE", "AGENT_DRAINING"],
+        "capabilities": list(MASTER_CAPABILITIES),
         "start_time": world.since,
         "elected_time": world.since,
     }
@@ -296,56 +363,3 @@ def master_metrics(world: World) -> dict[str, float]:
 
 def _lower(state: str) -> str:
     return state.lower().replace("task_", "tasks_", 1)
-
-
-def v1_agent(agent: Agent, pid: str) -> Json:
-    """One agent as in `GET_AGENTS`."""
-
-    def scalars(values: dict[str, float]) -> list[Json]:
-        return [{"name": n, "type": "SCALAR", "scalar": {"value": v}, "role": agent.spec.role} for n, v in values.items()]
-
-    ports: Json = {
-        "name": "ports",
-        "type": "RANGES",
-        "role": "*",
-        "ranges": {"range": [{"begin": a, "end": b} for a, b in agent.spec.ports]},
-    }
-    info: Json = {
-        "id": {"value": agent.id},
-        "hostname": agent.hostname,
-        "port": int(pid.rpartition(":")[2]),
-        "resources": [*scalars(agent.total.json()), ports],
-        "attributes": [Attribute.parse(text).typed(name) for name, text in agent.spec.attributes.items()],
-    }
-    if agent.spec.region or agent.spec.zone:
-        info["domain"] = {"fault_domain": {"region": {"name": agent.spec.region or ""}, "zone": {"name": agent.spec.zone or ""}}}
-    return {
-        "agent_info": info,
-        "active": agent.state is AgentState.ACTIVE,
-        "deactivated": False,
-        "version": VERSION,
-        "pid": pid,
-        "registered_time": {"nanoseconds": int(agent.registered_at * 1e9)},
-        "total_resources": [*scalars(agent.total.json()), ports],
-        "allocated_resources": scalars(agent.used.json()),
-        "offered_resources": [],
-        "capabilities": [{"type": "MULTI_ROLE"}],
-    }
-
-
-def v1_task(task: Json) -> Json:
-    """One task as in `GET_TASKS`."""
-    return {
-        "name": task["name"],
-        "task_id": {"value": task["id"]},
-        "framework_id": {"value": task["framework_id"]},
-        "agent_id": {"value": task["slave_id"]},
-        "state": task["state"],
-        "resources": [
-            {"name": n, "type": "SCALAR", "scalar": {"value": v}, "role": task["role"]}
-            for n, v in task["resources"].items()
-            if isinstance(v, (int, float))
-        ],
-        "statuses": [{"task_id": {"value": task["id"]}, "state": s["state"], "timestamp": s["timestamp"]} for s in task["statuses"]],
-        "labels": {"labels": task["labels"]},
-    }

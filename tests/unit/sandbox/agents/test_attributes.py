@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from shuren.sandbox.agents.agent import AgentSpec
 from shuren.sandbox.agents.attributes import Attribute, number, wanted
 
 
@@ -13,7 +14,6 @@ from shuren.sandbox.agents.attributes import Attribute, number, wanted
         ("r1", "r1", {"type": "TEXT", "text": {"value": "r1"}}),
         ("1.2.3", "1.2.3", {"type": "TEXT", "text": {"value": "1.2.3"}}),
         ("[5-6, 1-3]", "[1-3,5-6]", {"type": "RANGES", "ranges": {"range": [{"begin": 1, "end": 3}, {"begin": 5, "end": 6}]}}),
-        ("{b, a}", "{a,b}", {"type": "SET", "set": {"item": ["a", "b"]}}),
         ("[a", "[a", {"type": "TEXT", "text": {"value": "[a"}}),
     ],
 )
@@ -25,12 +25,16 @@ def test_texts_have_types(text: str, shown: str, typed: dict[str, object]) -> No
 
 def test_offers_and_old_endpoints_show_values() -> None:
     assert [Attribute.parse(text).old() for text in ("2", "r1", "[1-2]")] == [2.0, "r1", "[1-2]"]
-    assert [Attribute.parse(text).offered("x") for text in ("2", "r1", "{a}", "[1-2]")] == [
+    assert [Attribute.parse(text).offered("x") for text in ("2", "r1", "[1-2]")] == [
         {"name": "x", "scalar": 2.0},
         {"name": "x", "text": "r1"},
-        {"name": "x", "set": ["a"]},
         {"name": "x", "ranges": [{"begin": 1, "end": 2}]},
     ]
+
+
+def test_sets_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"attributes.x: '\{a,b\}' is a set"):
+        AgentSpec.parse({"hostname": "127.0.0.2", "attributes": {"x": "{a,b}"}})
 
 
 @pytest.mark.parametrize(
