@@ -170,8 +170,8 @@ def _one_per_agent(app: _App) -> tuple[str, str] | None:
     """The field and the reason by which an agent takes at most one instance, if so."""
     for index, constraint in enumerate(app.given.get("constraints") or ()):
         words = [str(word) for word in constraint] if isinstance(constraint, (list, tuple)) else []
-        if words[:2] in (["hostname", "UNIQUE"], ["@hostname", "UNIQUE"]):
-            return f"spec.constraints[{index}]", "hostname UNIQUE puts one instance on an agent"
+        if words[:1] in (["hostname"], ["@hostname"]) and words[1:] in (["UNIQUE"], ["MAX_PER", "1"]):
+            return f"spec.constraints[{index}]", f"hostname {' '.join(words[1:])} puts one instance on an agent"
     if app.host_mode and app.held["requirePorts"]:
         for index, port in enumerate(_objects(app.held.get("portDefinitions"))):
             if port.get("port"):

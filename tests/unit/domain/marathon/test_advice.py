@@ -33,6 +33,7 @@ def _advise(agents: int | None = None, total: Amounts | None = None, **fields: A
         ),
         ({"constraints": _UNIQUE}, 2, "NoRoomForExtraInstance", "spec.upgradeStrategy.minimumHealthCapacity"),
         ({"constraints": [["x", "LIKE", "y"], ["@hostname", "UNIQUE"]]}, 1, "MoreInstancesThanAgents", "spec.constraints[1]"),
+        ({"constraints": [["hostname", "MAX_PER", "1"]]}, 1, "MoreInstancesThanAgents", "spec.constraints[0]"),
         ({"requirePorts": True, "portDefinitions": [{"port": 80}]}, 1, "MoreInstancesThanAgents", "spec.portDefinitions[0].port"),
         (
             {"networks": [{"mode": "container/bridge"}], "container": _MAPPED},
@@ -99,6 +100,7 @@ def test_traps(fields: dict[str, Any], agents: int | None, reason: str, path: st
         ({"constraints": _UNIQUE}, None),
         ({"constraints": _UNIQUE, "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}}, 2),
         ({"constraints": [["rack", "UNIQUE"]]}, 1),
+        ({"constraints": [["hostname", "MAX_PER", "2"]]}, 1),
         ({"healthChecks": [{"protocol": "MESOS_HTTP", "delaySeconds": 60}]}, None),
         ({"healthChecks": [{"protocol": "MESOS_HTTP", "portIndex": 9}]}, None),
         ({"healthChecks": [{"port": 80, "portIndex": 9}]}, None),
