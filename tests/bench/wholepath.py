@@ -81,13 +81,13 @@ class _Heard:
                 await self.news.wait()
             return min(found)
 
-    async def of_new_task(self, app_id: str, known: set[str]) -> tuple[str, float]:
-        """Which task of the app runs that was not known, and since when."""
+    async def of_new_task(self, app_id: str, since: float) -> tuple[str, float]:
+        """Which task of the app has begun to run since then, and when."""
         prefix = app_id.strip("/").replace("/", "_")
         async with asyncio.timeout(_LATEST):
             while True:
                 for (task, status), at in self.at.items():
-                    if status == "TASK_RUNNING" and task not in known and task.startswith(f"{prefix}."):
+                    if status == "TASK_RUNNING" and at > since and task.startswith(f"{prefix}."):
                         return task, at
                 self.news.clear()
                 await self.news.wait()
@@ -167,7 +167,7 @@ async def _changes(world: World, balancer: Balancer, heard: _Heard, *, services:
             answer.raise_for_status()
         began = await heard.first((tasks[0], "TASK_KILLING"), (tasks[0], "TASK_KILLED"))
         gone.append(await _shown(balancer, backend, tasks[0], serves=False) - began)
-        fresh, began = await heard.of_new_task(app_id, set(tasks))
+        fresh, began = await heard.of_new_task(app_id, began)
         came.append(await _shown(balancer, backend, fresh, serves=True) - began)
         await asyncio.sleep(_APART)
     return [1000 * value for value in gone], [1000 * value for value in came]

@@ -75,7 +75,7 @@ _STALLED_AFTER = 60.0
 _FIRST_PICTURE = 5.0
 """Seconds after which a new leader looks at apps whose cluster has not been read."""
 _BURST = 0.01
-"""Seconds for which changes of tasks are gathered before a service is looked at: a roll-out changes many at once."""
+"""Seconds for which changes of tasks are gathered before a map is looked at: a roll-out changes many at once."""
 
 _PER_SECOND = 200.0
 """Apps whose status is written in a second because their cluster went away or came back."""
@@ -377,8 +377,8 @@ class Application:
                 claim = found.claims.get(app_id)
                 if claim is not None:
                     owners.append(ObjectKey(kind=PAAS_APPS.kind, namespace=claim.namespace, name=claim.name))
+        self._follow(cluster, app_ids)  # first: traffic waits for it
         self._signal(key for key in triggers.on_apps(self.store, cluster, app_ids, owners) if key in self.store)
-        self._follow(cluster, app_ids)
 
     def apps_claimed(self, cluster: str, app_ids: frozenset[str]) -> None:
         """See the estate's Listener."""
@@ -390,7 +390,8 @@ class Application:
 
     def _follow(self, cluster: str, app_ids: frozenset[str]) -> None:
         """Services and maps look at the tasks and claims of their apps."""
-        for key in service_triggers.on_apps(self.store, cluster, app_ids) | map_triggers.on_apps(self.store, cluster, app_ids):
+        self._signal(service_triggers.on_apps(self.store, cluster, app_ids))
+        for key in map_triggers.on_apps(self.store, cluster, app_ids):
             self.queue.add(key, priority=Priority.EXTERNAL, after=_BURST)
 
     def all_changed(self, cluster: str) -> None:

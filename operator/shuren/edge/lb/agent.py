@@ -224,6 +224,7 @@ class Agent:
             group.create_task(self._passes())
 
     async def _passes(self) -> None:
+        ended = float("-inf")
         try:
             while True:
                 try:
@@ -232,9 +233,11 @@ class Agent:
                 except TimeoutError:
                     pass
                 else:
-                    await asyncio.sleep(self.settings.coalesce)
+                    # what comes alone is carried at once; of what comes in a row several at a time
+                    await asyncio.sleep(max(0.0, ended + self.settings.coalesce - self._clock.monotonic()))
                 self._woken.clear()
                 await self._pass()
+                ended = self._clock.monotonic()
         finally:
             self._unwatch()
 
