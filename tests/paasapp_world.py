@@ -22,7 +22,7 @@ from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.fakes.crash import Crash, CrashPoint, Moment
 from shuren.clients.fakes.kubernetes import FakeKubernetes
 from shuren.clients.fakes.marathon_world import MarathonWorld
-from shuren.controllers.paasapp import triggers
+from shuren.controllers.paasapp import status, triggers
 from shuren.controllers.paasapp.controller import PaasAppController
 from shuren.domain import claims
 from shuren.domain.app.progress import Split, split
@@ -108,6 +108,7 @@ class Process:
             traffic=balanced,
             crowded=lambda: world.crowded,
         )
+        self.controller.begin(trusting=True)
 
     async def start(self) -> None:
         for cluster in self.clusters.values():
@@ -158,7 +159,20 @@ class Process:
             self.due[key] = self.world.clock.monotonic() + after
         return after
 
+    def _compare(self, key: ObjectKey) -> None:
+        """The short look of a new leader and the full one agree, whenever the short one is content."""
+        item = self.store.get(key)
+        if item is None or self.store.behind(key) or not self.controller._gatherer.at_rest(key, item):
+            return
+        seen, plan = self.controller.plan(key, item)
+        if any(condition.reason == "NotUnderstood" for condition in plan.conditions or ()):
+            return  # a definition that has become nonsense under the same version: nothing is done about it in either case
+        assert (plan.actions, plan.requeue_after) == ((), None), f"{key} is not at rest: {plan}"
+        assert status.document(seen.snapshot, plan) in (None, item["status"])
+        self.world.at_rest += 1
+
     async def _outcome(self, key: ObjectKey) -> float | None:
+        self._compare(key)
         try:
             outcome = await self.controller.reconcile(key)
         except Fenced:
@@ -246,6 +260,8 @@ class World:
         self.recorder = Recorder()
         self.changes: list[str] = []
         """What was counted as changed outside, by operation."""
+        self.at_rest = 0
+        """Passes of which the short look says that there is nothing to do."""
         self.adviser: Callable[[Any, Any], tuple[Problem, ...]] = lambda _definition, _cluster: ()
         self.sites = {name: Site(name, self.clock) for name in sites}
         self.draining: dict[str, frozenset[str]] = {}

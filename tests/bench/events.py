@@ -13,10 +13,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from statistics import median
 
+import shuren
 from bench import objects, worlds
 from bench.programs import Program, program
 from bench.report import Row
 from bench.worlds import KOPF, NATIVE, Api
+from shuren.operator.application import VERSION_ANNOTATION
 
 _TARGET_MS = 0.10
 
@@ -60,11 +62,16 @@ async def run(directory: Path, *, apps: int, repeats: int) -> list[Row]:
 
 
 def foreign_lease(holder: str = "another-replica") -> objects.Object:
-    """The operator's Lease, held by another replica for as long as the bench takes; free when there is no holder."""
+    """The operator's Lease, held by another replica of this release for as long as the bench takes; free when there is no holder."""
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": "shuren-operator", "namespace": "shuren-system", "uid": objects.uid_of("lease")},
+        "metadata": {
+            "name": "shuren-operator",
+            "namespace": "shuren-system",
+            "uid": objects.uid_of("lease"),
+            "annotations": {VERSION_ANNOTATION: shuren.__version__},
+        },
         "spec": {
             "holderIdentity": holder,
             "leaseDurationSeconds": 100_000,

@@ -194,6 +194,23 @@ class Application:
             events=self.recorder,
             signal=self._signal,
         )
+        self.apps = PaasAppController(
+            kubernetes=self.kubernetes,
+            store=self.store,
+            clusters=clusters,
+            references=self.references,
+            leadership=self.election,
+            clock=self.clock,
+            signal=self._signal,
+            events=self.recorder,
+            changed=self.metrics.change,
+            gates=AllGates(self.services.gates, self.shard_maps.gates),
+            traffic=self.services.gates,
+            crowded=lambda: self.queue.urgent > 0,
+            adviser=lambda definition, view: [
+                Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents, total=view.total)
+            ],
+        )
         return {
             MESOS_CLUSTERS.kind: MesosClusterController(
                 kubernetes=self.kubernetes,
@@ -204,23 +221,7 @@ class Application:
                 leadership=self.election,
                 clock=self.clock,
             ),
-            PAAS_APPS.kind: PaasAppController(
-                kubernetes=self.kubernetes,
-                store=self.store,
-                clusters=clusters,
-                references=self.references,
-                leadership=self.election,
-                clock=self.clock,
-                signal=self._signal,
-                events=self.recorder,
-                changed=self.metrics.change,
-                gates=AllGates(self.services.gates, self.shard_maps.gates),
-                traffic=self.services.gates,
-                crowded=lambda: self.queue.urgent > 0,
-                adviser=lambda definition, view: [
-                    Problem(reason=found.reason, message=str(found)) for found in advise(definition, agents=view.agents, total=view.total)
-                ],
-            ),
+            PAAS_APPS.kind: self.apps,
             PAAS_SERVICES.kind: self.services,
             SHARD_MAPS.kind: self.shard_maps,
         }
@@ -318,6 +319,7 @@ class Application:
     def _start_leading(self) -> None:
         self.services.gates.forget()
         self.shard_maps.forget()
+        self.apps.begin(trusting=self.election.found.get(VERSION_ANNOTATION) == shuren.__version__)
         self.estate.start_leading()
         # a pass before its cluster is read finds nothing out; when it is, all of its apps are signalled
         unread = frozenset().union(*(triggers.on_cluster(self.store, key.name) for key in self.store.keys(MESOS_CLUSTERS.kind)))

@@ -69,6 +69,8 @@ class Election:
         self._on_start = on_start
         self._on_stop = on_stop
         self._notes = dict(notes or {})
+        self.found: Mapping[str, str] = {}
+        """The annotations that whoever led before has left on the lease; empty when there was none."""
         self._renewed_at: float | None = None
         self._term = 0
         self._seen: _Seen | None = None
@@ -135,6 +137,7 @@ class Election:
         if lease is None:
             body = self._body(None, transitions=0)
             await self._kubernetes.create(LEASES, self._namespace, body)
+            self.found = {}
             self._win(started)
             return
         self._look(lease)
@@ -143,6 +146,7 @@ class Election:
         spec = lease.get("spec", {})
         transitions = int(spec.get("leaseTransitions") or 0) + (1 if spec.get("holderIdentity") != self._identity else 0)
         await self._kubernetes.replace(LEASES, self._namespace, self._name, self._body(lease, transitions=transitions))
+        self.found = dict(lease.get("metadata", {}).get("annotations") or {})
         self._win(started)
 
     async def _renew(self) -> None:

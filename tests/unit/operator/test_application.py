@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+import shuren
 from shuren.clients.clock import SystemClock
 from shuren.clients.fakes.clock import ManualClock
 from shuren.clients.kubernetes.config import Access
 from shuren.domain.errors import Invalid, ShurenError
 from shuren.domain.identity import ObjectKey
 from shuren.operator import run
-from shuren.operator.application import Application, Surroundings
+from shuren.operator.application import VERSION_ANNOTATION, Application, Surroundings
 from shuren.operator.kopf_source import KopfSource
 from shuren.operator.native_source import NativeSource
 from shuren.operator.settings import EventSourceKind, Settings
@@ -126,6 +127,14 @@ async def test_a_new_leader_passes_everything_those_without_status_first() -> No
         put(application, CLUSTER, status={})
         application._start_leading()
         assert waiting(application) == {"web": Priority.RESYNC, "other": Priority.USER, "bj1": Priority.RESYNC}
+
+
+@pytest.mark.parametrize(("version", "trusted"), [(shuren.__version__, True), ("0.0.0-other", False), (None, False)])
+async def test_a_new_leader_trusts_statuses_of_its_own_release_only(version: str | None, trusted: bool) -> None:  # noqa: FBT001 - a table
+    async with made() as application:
+        application.election.found = {} if version is None else {VERSION_ANNOTATION: version}
+        application._start_leading()
+        assert application.apps._trusting is trusted
 
 
 async def test_a_new_leader_does_not_pass_apps_whose_cluster_it_has_not_read_yet() -> None:

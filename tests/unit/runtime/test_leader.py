@@ -89,6 +89,22 @@ async def test_released_leases_are_taken_at_once(kubernetes: FakeKubernetes, clo
     await a.election.release()
 
 
+async def test_whoever_wins_knows_what_the_leader_before_has_noted(kubernetes: FakeKubernetes, clock: ManualClock) -> None:
+    def candidate(identity: str, version: str) -> Election:
+        return Election(kubernetes=kubernetes, clock=clock, namespace="system", name="lease", identity=identity, notes={"version": version})
+
+    first, second = candidate("a", "1"), candidate("b", "2")
+    await first.step()
+    assert first.found == {}
+    await first.release()
+    await second.step()
+    assert second.held()
+    assert second.found == {"version": "1"}
+    await second.release()
+    await first.step()
+    assert first.found == {"version": "2"}
+
+
 async def test_an_unreachable_api_server_ends_leadership_in_time_and_it_comes_back(kubernetes: FakeKubernetes, clock: ManualClock) -> None:
     a = Candidate(kubernetes, clock, "a")
     await a.election.step()

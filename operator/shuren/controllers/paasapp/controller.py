@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from shuren.controllers.identity import app_id_of, cluster_of
 from shuren.controllers.paasapp import history, status, triggers
 from shuren.controllers.paasapp.apply import Applied, Applier
 from shuren.controllers.paasapp.gather import Adviser, Gatherer, Seen
@@ -71,6 +72,9 @@ class PaasAppController:
         self._changed = changed
         self._crowded = crowded
         self._memory: dict[ObjectKey, tuple[str, Memory]] = {}
+        self._trusting = False
+        self._looked: set[ObjectKey] = set()
+        """What had its first pass since `begin`, while that counts."""
         self._clusters = clusters
         self._written: dict[tuple[str, str], float] = {}
         """When each app was last written that the picture may not show yet; what it shows is forgotten now and then."""
@@ -116,6 +120,13 @@ class PaasAppController:
         there = self._clusters.get(cluster)
         return there is None or (there.view.synced and there.shows(app_id, since))
 
+    def begin(self, *, trusting: bool) -> None:
+        """This process begins to lead. `trusting`: statuses were written by this very release, so that an app that is as its status says
+        needs no full look the first time.
+        """
+        self._trusting = trusting
+        self._looked.clear()
+
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """One pass; see the port."""
         item = self._store.get(key)
@@ -126,6 +137,8 @@ class PaasAppController:
             return Outcome(requeue_after=_BEHIND)
         if self._not_shown_yet(key):
             return Outcome(requeue_after=SETTLE)
+        if self._as_it_was(key, item):
+            return Outcome()
         seen, plan = self.plan(key, item)
         if plan.actions:
             log.info("%s", plan)
@@ -140,6 +153,18 @@ class PaasAppController:
             self._memory[key] = (seen.snapshot.resource.uid, applied.memory)
         self._tell_gates(key, seen.snapshot, seen.reading.cluster)
         return await self._finish(seen, replace(plan, memory=applied.memory), applied)
+
+    def _as_it_was(self, key: ObjectKey, item: Object) -> bool:
+        """Whether a new leader finds the app as its status says."""
+        if not self._trusting or key in self._looked:
+            return False
+        self._looked.add(key)
+        if key in self._memory or not self._gatherer.at_rest(key, item):
+            return False
+        spec = item["spec"]
+        self._gates.passed(cluster_of(spec), app_id_of(key.namespace, key.name, spec))
+        self._traffic.settled(key)
+        return True
 
     def _not_shown_yet(self, key: ObjectKey) -> bool:
         """Whether nothing can be decided yet for a cheap reason: the resource is as it was when this process wrote its app, and the picture
@@ -178,6 +203,7 @@ class PaasAppController:
     def _forget(self, key: ObjectKey) -> None:
         self._memory.pop(key, None)
         self._unshown.pop(key, None)
+        self._looked.discard(key)
         self._traffic.settled(key)
         self._references.require(key, frozenset())
 

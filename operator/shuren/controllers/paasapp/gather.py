@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shuren.controllers.identity import app_id_of, cluster_of
 from shuren.controllers.paasapp import reading
 from shuren.controllers.paasapp.history import History
 from shuren.controllers.paasapp.reading import Reading
@@ -16,6 +17,7 @@ from shuren.controllers.paasapp.world import Cluster, Clusters, GateKeeper, NoGa
 from shuren.domain.app import pair, revisions
 from shuren.domain.app.dependencies import circle
 from shuren.domain.app.render import Recipe, Rendered, missing, render
+from shuren.domain.app.settled import Sight, settled
 from shuren.domain.app.snapshot import (
     PENDING,
     Beside,
@@ -95,7 +97,7 @@ class Gatherer:
         view = self._view(read.cluster, cluster, read.app_id, edited=edited)
         problem, waiting, rendered = self._render(read)
         if problem is None and cluster is not None:
-            problem = self._tenancy_problem(read, cluster, named)
+            problem = self._tenancy_problem(read.resource.key, cluster, read.cluster, named)
         beside = self._beside(read, cluster, other)
         if beside is not None and cluster is not None:
             view = self._view(read.cluster, cluster, other, edited=edited) if view.synced else view
@@ -123,7 +125,7 @@ class Gatherer:
             elsewhere=self._elsewhere(read, other),
             deletion_wait=cluster.deletion_wait if cluster is not None else 0.0,
             hurried=hurried,
-            namespace_going="deletionTimestamp" in self._namespace(key.namespace).get("metadata", {}),
+            namespace_going=self._namespace_goes(key.namespace),
             gates=self._gates.look(read.cluster, read.app_id, key, limit=read.rollout.drain),
             beside=beside,
             carriers=self._traffic.carriers(read.cluster, (read.app_id, other), key) if beside is not None else (),
@@ -132,6 +134,27 @@ class Gatherer:
             monotonic=self._clock.monotonic(),
         )
         return Seen(snapshot=snapshot, item=item, reading=read, rendered=rendered)
+
+    def at_rest(self, key: ObjectKey, item: Object) -> bool:
+        """Whether a full look would find nothing to do and nothing to tell, as far as that can be seen at little cost."""
+        spec, uid = item.get("spec") or {}, item["metadata"]["uid"]
+        name, app_id = cluster_of(spec), app_id_of(key.namespace, key.name, spec)
+        cluster = self._clusters.get(name)
+        if cluster is None or self._namespace_goes(key.namespace) or self._tenancy_problem(key, cluster, name, app_id) is not None:
+            return False
+        claims = [(n, claim) for n in self._clusters.names() if (c := self._clusters.get(n)) is not None for claim in c.claims_of(uid)]
+        return cluster.shows(app_id, self._written(name, app_id)) and settled(
+            Sight(
+                item=item,
+                app_id=app_id,
+                cluster=cluster.view,
+                claims=claims,
+                app=cluster.app(app_id),
+                waits=cluster.queue_item(app_id) is not None or cluster.deployment(app_id) is not None,
+                revisions=self._history.of(uid),
+                gates=self._gates.look(name, app_id, key, limit=0.0),
+            )
+        )
 
     # ------------------------------------------------------------------------------------------------ the two ids
 
@@ -163,7 +186,7 @@ class Gatherer:
             deployment=cluster.deployment(app_id),
             queue=cluster.queue_item(app_id),
             gates=self._gates.look(read.cluster, app_id, read.resource.key, limit=read.rollout.drain),
-            problem=self._tenancy_problem(read, cluster, app_id),
+            problem=self._tenancy_problem(read.resource.key, cluster, read.cluster, app_id),
         )
 
     # ------------------------------------------------------------------------------------------------ clusters
@@ -282,10 +305,9 @@ class Gatherer:
             warnings=read.warnings,
         )
 
-    def _tenancy_problem(self, read: Reading, cluster: Cluster, app_id: str) -> Problem | None:
-        key = read.resource.key
+    def _tenancy_problem(self, key: ObjectKey, cluster: Cluster, name: str, app_id: str) -> Problem | None:
         labels = dict(self._namespace(key.namespace).get("metadata", {}).get("labels") or {})
-        refused = refusal(cluster.tenancy, Namespace(name=key.namespace, labels=labels), app_id, cluster=read.cluster)
+        refused = refusal(cluster.tenancy, Namespace(name=key.namespace, labels=labels), app_id, cluster=name)
         return Problem(reason="NotAllowed", message=refused) if refused is not None else None
 
     # ------------------------------------------------------------------------------------------------ other resources
@@ -293,6 +315,9 @@ class Gatherer:
     def _namespace(self, name: str) -> Object:
         """A namespace as far as it is known; empty when it is not."""
         return self._store.get(ObjectKey(kind=NAMESPACES.kind, namespace="", name=name)) or {}
+
+    def _namespace_goes(self, name: str) -> bool:
+        return "deletionTimestamp" in self._namespace(name).get("metadata", {})
 
     def _item(self, namespace: str, name: str) -> Object | None:
         return self._store.get(ObjectKey(kind=PAAS_APPS.kind, namespace=namespace, name=name))

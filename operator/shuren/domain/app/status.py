@@ -185,7 +185,7 @@ def _of_marathon(s: Snapshot, finding: Finding) -> dict[str, JsonValue]:
         now = replace(now, updated=standing(tried, desired=wanted).updated)
     return {
         "instances": app.instances,
-        "counts": _counts(now),
+        "counts": counts(now),
         "ready": f"{now.ready}/{now.desired}",
         "marathon": marathon,
         "lastTaskFailure": _failure(s, tried or app),
@@ -211,7 +211,8 @@ def _as_last_known(s: Snapshot, now: Standing) -> Standing:
     return replace(now, healthy=now.healthy + max(0, min(unknown, known - now.healthy)))
 
 
-def _counts(now: Standing) -> dict[str, JsonValue]:
+def counts(now: Standing) -> dict[str, JsonValue]:
+    """Instances by what they do."""
     return {
         "desired": now.desired,
         "staged": now.staged,
