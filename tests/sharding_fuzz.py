@@ -10,6 +10,7 @@ import importlib.util
 import random
 import sys
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Never
@@ -57,6 +58,29 @@ def _arguments(chance: random.Random) -> dict[str, Any]:
     }
 
 
+def _refused(call: Callable[..., object], *arguments: tuple[object, ...]) -> None:
+    for bad in arguments:
+        try:
+            call(*bad)
+        except (TypeError, OverflowError):
+            continue
+        raise AssertionError(bad)
+
+
+def _functions(module: ModuleType, chance: random.Random) -> None:
+    for length in range(200):
+        module.xxh64(chance.randbytes(length), chance.getrandbits(64))
+    _refused(module.xxh64, (), (b"a", -1), (b"a", 1 << 64), ("a",), (b"a", "b"), (b"a", 1, 2))
+    for length in (0, 1, 2, 3, 8_191, 8_192, 8_193, 20_000):
+        data = chance.randbytes(length)
+        numbers = {int.from_bytes(data[at : at + 2], sys.byteorder) for at in range(0, length - 1, 2)}
+        # from an odd address, too
+        for view in (data, memoryview(b"x" + data)[1:]):
+            for number in (*chance.sample(sorted(numbers), min(len(numbers), 5)), 0, 1, 65_535, 65_536, -1):
+                assert module.holds16(view, number) is (number in numbers)
+    _refused(module.holds16, (), (b"a",), ("a", 1), (b"a", 1 << 40), (b"a", "b"))
+
+
 def work(module: ModuleType, seed: int, rounds: int = 300) -> int:
     """How many look-ups were made of hostile arguments. Only refusals that are documented may come out."""
     chance = random.Random(seed)  # noqa: S311 - a repeatable fuzz
@@ -74,14 +98,7 @@ def work(module: ModuleType, seed: int, rounds: int = 300) -> int:
                     ask(key)
                 except (TypeError, UnicodeEncodeError, KeyError):
                     continue
-    for length in range(200):
-        module.xxh64(chance.randbytes(length), chance.getrandbits(64))
-    for bad in ((), (b"a", -1), (b"a", 1 << 64), ("a",), (b"a", "b"), (b"a", 1, 2)):
-        try:
-            module.xxh64(*bad)
-        except (TypeError, OverflowError):
-            continue
-        raise AssertionError(bad)
+    _functions(module, chance)
     gc.collect()
     return made
 

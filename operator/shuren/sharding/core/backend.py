@@ -16,7 +16,7 @@ from shuren.sharding.core.errors import Unusable
 from shuren.sharding.core.xxh64 import xxh64
 
 Hash64: TypeAlias = Callable[[bytes, int], int]
-_INTERFACE = 1
+_INTERFACE = 2
 """Of accel/native.c."""
 
 

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from shuren.sharding.core.backend import native
 from shuren.sharding.core.errors import Mismatch, Unusable
 from shuren.sharding.core.member import Member
 from shuren.sharding.core.table import NOBODY, ShardTable, find16, little_endian
@@ -59,9 +60,10 @@ def applied(old: ShardTable, delta: Delta, members: tuple[Member, ...]) -> Shard
             f"a delta from generation {delta.from_generation} ({delta.shards} shards of {delta.replicas}) does not fit "
             f"generation {old.generation} ({old.shards} of {old.replicas})"
         )
-    numbers = {m.number for m in members} | {NOBODY}
+    numbers = {m.number for m in members}
+    numbers.add(NOBODY)
     # a member that left must not be left in any shard; who stays needs no look at all of them
-    gone = {m.number for m in old.members} - numbers
+    gone = {m.number for m in old.members} - numbers if members is not old.members else set()
     owners, epochs = array("H"), array("I")
     owners.frombytes(old.owners.cast("B"))
     epochs.frombytes(old.epochs.cast("B"))
@@ -73,10 +75,9 @@ def applied(old: ShardTable, delta: Delta, members: tuple[Member, ...]) -> Shard
         if slot >= len(epochs):
             raise Mismatch(f"the delta has an epoch for shard {slot} of {len(epochs)}")
         epochs[slot] = epoch
-    for slot in {index % old.shards for index, _ in delta.owners}:
-        row = owners[slot :: old.shards]
-        if len({*row}) != len(row) and any(row.count(number) > 1 for number in row if number != NOBODY):
-            raise Mismatch(f"the delta gives shard {slot} to one member twice")
+    for index, number in delta.owners:
+        if number != NOBODY and owners[index % old.shards :: old.shards].count(number) > 1:
+            raise Mismatch(f"the delta gives shard {index % old.shards} to one member twice")
     left = _left_with(owners, gone)
     if left is not None:
         raise Mismatch(f"shards stay with number {left}, which is no member any more")
@@ -96,6 +97,9 @@ def _left_with(owners: array[int], gone: set[int]) -> int | None:
     """A number of `gone` that still owns something. Few are looked for one by one, which is quicker than to look at every owner."""
     if len(gone) > _FEW:
         return min(gone.intersection(owners), default=None)
+    module = native()
+    if module is not None:
+        return next((number for number in sorted(gone) if module.holds16(owners, number)), None)
     data = memoryview(little_endian(memoryview(owners))) if sys.byteorder == "big" else memoryview(owners).cast("B")
     return next((number for number in sorted(gone) if next(find16(data, number), None) is not None), None)
 

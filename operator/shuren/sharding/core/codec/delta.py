@@ -10,6 +10,8 @@ A place is replica * shards + shard; the first one passed over is 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import add
 
 from shuren.sharding.core.codec.wire import NodeKind, Reader, Writer
 from shuren.sharding.core.delta import Delta
@@ -50,14 +52,15 @@ def decode(data: bytes) -> Delta:
     owners = _read(body, shards * replicas, MAX_NUMBER + 1)
     epochs = _read(body, shards, MAX_EPOCH)
     body.end()
+    numbers = [value - 1 if value else NOBODY for value in owners[1]]
     return Delta(
         shards=shards,
         replicas=replicas,
         from_generation=before,
         generation=generation,
         term=term,
-        owners=tuple([(index, value - 1 if value else NOBODY) for index, value in owners]),
-        epochs=tuple(epochs),
+        owners=tuple(zip(owners[0], numbers, strict=True)),
+        epochs=tuple(zip(*epochs, strict=True)),
     )
 
 
@@ -70,16 +73,13 @@ def _write(body: Writer, changes: Sequence[tuple[int, int]]) -> None:
         following = index + 1
 
 
-def _read(body: Reader, places: int, most: int) -> list[tuple[int, int]]:
+def _read(body: Reader, places: int, most: int) -> tuple[list[int], list[int]]:
+    """Places in ascending order, and what each changes to."""
     numbers = body.varints(2 * body.varint(places))
-    changes = []
-    following = 0
-    for passed, value in zip(numbers[::2], numbers[1::2], strict=True):
-        index = following + passed
-        if index >= places:
-            raise body.wrong(f"place {index} of {places}")
-        if value > most:
-            raise body.wrong(f"{value} is more than {most}")
-        changes.append((index, value))
-        following = index + 1
-    return changes
+    values = numbers[1::2]
+    indexes = list(map(add, accumulate(numbers[::2]), range(len(values))))
+    if indexes and indexes[-1] >= places:
+        raise body.wrong(f"place {indexes[-1]} of {places}")
+    if values and max(values) > most:
+        raise body.wrong(f"{max(values)} is more than {most}")
+    return indexes, values
