@@ -44,6 +44,11 @@ from bench import bench_planner, fastring_peer
 from bench.turns import one_by_one, rates
 from sharding_tables import members_of
 from shardmap_large import large
+from shuren.domain.shards.load import LoadPolicy, balance
+from shuren.domain.shards.members import Member as Planned
+from shuren.domain.shards.members import Wanted
+from shuren.domain.shards.planner import plan
+from shuren.domain.shards.shares import shares
 from shuren.sharding.core import Algorithm, Backend, Member, Ring, Router, ShardTable, Slots, available, make_table, router_of_members
 from shuren.sharding.core.codec import publication
 from zookeeper_process import JAR, zookeeper_server
@@ -352,6 +357,27 @@ def planned() -> list[Row]:
     return rows
 
 
+def by_load() -> list[Row]:
+    """A round of a map that is balanced by load, at the same size: when a part of the members is hot, and when a rack is lost meanwhile."""
+    members = tuple(Planned(id=n, name=f"m{n}", rack=f"r{n % 20}", host=f"h{n}") for n in range(1_000))
+    wanted = Wanted(slots=SHARDS, replicas=3, members=members)
+    table = plan(wanted).table
+    fewer = Wanted(slots=SHARDS, replicas=3, members=tuple(m for m in members if m.rack != "r7"))
+    hot = [4.0 if primary < len(members) // 20 else 1.0 for primary in table.primaries]
+    rows = []
+    for what, left in (("5 % of members four times as hot", wanted), ("the same, and a rack lost", fewer)):
+        share = shares(left, reach=max(table.holders))
+        found = balance(table, hot, share)
+        best, middle = _milliseconds(lambda share=share: balance(table, hot, share), 3)  # type: ignore[misc]
+        title = f"by load: {what}"
+        rows += [
+            Row(what=f"{title}, round planned", measured=best, median=middle, unit="ms"),
+            Row(what=f"{title}, hottest after / share", measured=found.hottest[1], unit="×", limit=LoadPolicy().until),
+            Row(what=f"{title}, churn / all shards", measured=found.churn / SHARDS, unit="×", limit=LoadPolicy().budget),
+        ]
+    return rows
+
+
 # ------------------------------------------------------------------------------------------------------------------------ publication
 
 
@@ -421,7 +447,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wanted.peers:
         sys.path.append(str(wanted.peers))
     rows = [row for count in (10, 100, 1_000) for row in lookups(count)] + against_fastring(wanted.peers)
-    rows += other_algorithms(100) + tables() + quality(100) + quality(1_000) + million() + planned() + published()
+    rows += other_algorithms(100) + tables() + quality(100) + quality(1_000) + million() + planned() + by_load() + published()
     document: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "load": [round(v, 2) for v in os.getloadavg()]},
         "backends": [backend.value for backend in available()],

@@ -11,9 +11,9 @@ A member's load is that of the shards that it leads. Handing a shard to a standb
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import nsmallest
+from heapq import heapify, heappop, heappush
 
 from shuren.domain.shards.assignment import VACANT, Assignment
 from shuren.domain.shards.shares import Finding, Shares
@@ -126,6 +126,39 @@ def balance(
     )
 
 
+class _Ranking:
+    """Members in the order of a rank that changes as a round goes on: the first at any time, without a look at all of them."""
+
+    def __init__(self, rank: Callable[[int], tuple[float, int]], members: Iterable[int]) -> None:
+        self._rank = rank
+        self._heap = [(rank(member), member) for member in members]
+        heapify(self._heap)
+        self._left_out: set[int] = set()
+
+    def changed(self, member: int) -> None:
+        """Its rank is another one. What stands there of its former ranks is passed over."""
+        heappush(self._heap, (self._rank(member), member))
+
+    def leave_out(self, member: int) -> None:
+        """From now on."""
+        self._left_out.add(member)
+
+    def first(self, count: int, fits: Callable[[int], bool] = lambda _: True) -> list[int]:
+        """The first ones that fit."""
+        found, passed = list[int](), list[tuple[tuple[float, int], int]]()
+        while self._heap and len(found) < count:
+            entry = heappop(self._heap)
+            rank, member = entry
+            if member in self._left_out or rank != self._rank(member) or (passed and passed[-1] == entry):
+                continue
+            passed.append(entry)
+            if fits(member):
+                found.append(member)
+        for entry in passed:
+            heappush(self._heap, entry)
+        return found
+
+
 class _Round:
     """A table under way."""
 
@@ -144,10 +177,19 @@ class _Round:
         for member in self.holders:
             if member != VACANT:
                 self._room[member] -= 1
+        self._hot = _Ranking(lambda member: (-self._ratio(member), 0), units)
+        self._cool = _Ranking(lambda member: (self._ratio(member), 0), units)
+        self._open = _Ranking(lambda member: (self._ratio(member), -self._room[member]), units)
+        """The coolest first, of them those with most room."""
         self.shifts: list[Shift] = []
         self.churn = 0.0
         self._stuck: dict[int, int] = {}
         """Members that nothing can be taken from, and their heaviest shard."""
+
+    def _changed(self, *members: int) -> None:
+        for ranking in (self._hot, self._cool, self._open):
+            for member in members:
+                ranking.changed(member)
 
     def _lead(self, slot: int, member: int) -> None:
         self._led[member].add(slot)
@@ -178,6 +220,7 @@ class _Round:
                     place = self.holders.index(heir, base)
                     self.holders[base], self.holders[place] = heir, VACANT
                     self._lead(slot, heir)
+                    self._changed(heir)
             for place in range(base, base + self._replicas):
                 if self.holders[place] == VACANT:
                     member = self._coolest(slot)
@@ -187,12 +230,13 @@ class _Round:
                         count += 1
                         if place == base:
                             self._lead(slot, member)
+                        self._changed(member)
         return count
 
     def _coolest(self, slot: int) -> int:
-        fitting = [m for m in self._load if self._may_hold(m, slot, instead_of=VACANT)]
-        crowded = fitting or [m for m in self._load if self._may_hold(m, slot, instead_of=VACANT, crowded=True)]
-        return min(crowded, key=lambda m: (self._ratio(m), -self._room[m], m), default=VACANT)
+        fitting = self._open.first(1, lambda m: self._may_hold(m, slot, instead_of=VACANT))
+        crowded = fitting or self._open.first(1, lambda m: self._may_hold(m, slot, instead_of=VACANT, crowded=True))
+        return crowded[0] if crowded else VACANT
 
     def _may_hold(self, member: int, slot: int, *, instead_of: int, crowded: bool = False) -> bool:
         """Whether a member may hold the slot in another's place: it meets nothing there more often than it may."""
@@ -210,11 +254,12 @@ class _Round:
         """Take from the hottest member until nobody is above the band's lower edge, the budget is spent, or nothing helps any more."""
         budget, moved = max(1.0, self._policy.budget * len(self._weights)), set[int]()
         while True:
-            hot = max((m for m in self._load if m not in self._stuck), key=lambda m: (self._ratio(m), -m), default=VACANT)
+            hot = next(iter(self._hot.first(1)), VACANT)
             if hot == VACANT or self._ratio(hot) <= self._policy.until:
                 return
             best = max(self._choices(hot, moved), key=lambda one: one[0], default=None)
             if best is None:
+                self._hot.leave_out(hot)
                 self._stuck[hot] = max(self._led[hot], key=lambda slot: (self._weights[slot], -slot), default=VACANT)
                 continue
             _, cost, shift = best
@@ -229,7 +274,7 @@ class _Round:
         slots = sorted((s for s in self._led[hot] if s not in moved and self._weights[s] > 0), key=lambda s: (self._weights[s], s))
         surplus = self._load[hot] - self._fair[hot]
         near = bisect_left(slots, surplus, key=lambda s: self._weights[s])
-        cool = nsmallest(_RECEIVERS_TRIED, self._load, key=lambda m: (self._ratio(m), m))
+        cool = self._cool.first(_RECEIVERS_TRIED)
         for slot in slots[max(0, near - _SHARDS_TRIED // 2) : near + _SHARDS_TRIED // 2]:
             row, weight = self._row(slot), self._weights[slot]
             for member in dict.fromkeys((*row[1:], *cool)):
@@ -255,6 +300,7 @@ class _Round:
         self._led[shift.giver].discard(shift.slot)
         self._load[shift.giver] -= self._weights[shift.slot]
         self._lead(shift.slot, shift.receiver)
+        self._changed(shift.giver, shift.receiver)
         self.shifts.append(shift)
 
     def findings(self) -> Iterable[Finding]:
