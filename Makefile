@@ -214,7 +214,7 @@ PEERS_OF_SHARDING := .peers/ortools .peers/python3.13/fastring
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --target .peers --only-binary ortools,numpy,pandas ortools==9.15.6755 ketama==0.1.1 \
 	  || { rm -rf $@; echo "bench: OR-tools and ketama are not to be had here: they are left out"; }
 .peers/python3.13/fastring:
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --target .peers/python3.13 --python-version 3.13 --only-binary :all: --no-deps \
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --target .peers/python3.13 --python-version 3.13 --ignore-requires-python --only-binary :all: --no-deps \
 	  fastring==0.2.1 || { rm -rf $@; echo "bench: fastring is not to be had here: it is left out"; }
 bench: setup askers $(if $(filter-out 0,$(or $(PEERS),1)),$(if $(or $(if $(B),,all),$(filter sharding planner,$(B))),$(PEERS_OF_SHARDING)))
 	@missed=0; \
