@@ -113,6 +113,8 @@ def _print_plan(found: Mapping[str, Any], *, wide: bool) -> None:
         say(problem, "red")
     if not found["shards"]:
         say("no shard would move" if not found["problems"] else "nothing would move before this is mended")
+        for sentence in found["advice"]:
+            say(sentence, "yellow")
         return
     fewest = "the fewest possible" if found["moves"] == found["lowerBound"] else f"at least {found['lowerBound']} are needed"
     say(f"{found['moves']} replicas would be copied, {fewest}; {len(found['shards'])} shards change")
@@ -155,7 +157,7 @@ def _planned(snapshot: MapSnapshot, published: ShardTable) -> dict[str, Any]:
     before = explained.rows_of(published)
     after = goal.table if goal is not None else before
     names = {m.number: m.id for m in published.members} | {m.id: m.name for m in (goal.wanted.members if goal is not None else ())}
-    changed = changes(before, after) if (after.slots, after.replicas) == (before.slots, before.replicas) else ()
+    changed = changes(before, after) if after.slots == before.slots else ()
     return {
         "map": snapshot.path,
         "moves": counts.moves if counts is not None else 0,
@@ -166,7 +168,10 @@ def _planned(snapshot: MapSnapshot, published: ShardTable) -> dict[str, Any]:
             {"id": one.id, "before": one.before, "after": one.after, "leadsBefore": one.leads_before, "leadsAfter": one.leads_after}
             for one in explained.loads(before, after, names)
         ],
-        "advice": [message for _, message in decided.memory.findings],
+        "advice": [
+            *(f"{note}; that copies nothing" for reason, note in decided.news if reason == "Repartitioned"),
+            *(message for _, message in decided.memory.findings),
+        ],
         "problems": _problems(decided),
     }
 

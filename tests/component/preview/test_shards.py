@@ -54,6 +54,17 @@ async def test_members_that_come_move_as_many_as_was_foreseen_and_no_more(hosts:
     assert (done["planned"], done["lowerBound"]) == (found.moves, found.bound)
 
 
+async def test_more_replicas_are_foreseen_too() -> None:
+    world = await mapped()
+    world.apply(replicas=2)
+    found = await forecast(world)
+    assert found.changes
+    assert (found.moves, found.bound) == (16, 16)
+    await world.settle()
+    done = world.status()["moves"]
+    assert (done["planned"], done["lowerBound"], done["done"]) == (16, 16, 16)
+
+
 async def test_an_app_that_shrinks_is_foreseen_to_move_what_goes() -> None:
     world = await mapped()
     found = await forecast(world, instances=2)

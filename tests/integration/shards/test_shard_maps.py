@@ -204,6 +204,15 @@ def _ask_the_command_line(sandbox: Sandbox, namespace: str) -> None:
     grown = shuren(sandbox, namespace, "plan", "-f", "-", stdin=json.dumps(larger))
     assert (grown["moves"], grown["lowerBound"]) == (16, 16)
     assert {m["after"] for m in grown["members"]} == {16}
+    body = sandbox.get("-n", namespace, "shardmap", "store")
+    wanted = {"apiVersion": body["apiVersion"], "kind": "ShardMap", "metadata": {"name": "store"}}
+    copied = shuren(sandbox, namespace, "plan", "-f", "-", stdin=json.dumps(wanted | {"spec": body["spec"] | {"replicas": 2}}))
+    assert (copied["moves"], copied["lowerBound"], len(copied["shards"])) == (64, 64, 64)
+    assert {m["after"] - m["before"] for m in copied["members"]} <= {21, 22}
+    both = [*body["spec"]["partitionings"], {"name": "twice", "shards": 128}]
+    halved = shuren(sandbox, namespace, "plan", "-f", "-", stdin=json.dumps(wanted | {"spec": body["spec"] | {"partitionings": both}}))
+    assert (halved["moves"], halved["shards"]) == (0, [])
+    assert halved["advice"][0] == "the map is split: 128 shards of partitioning twice; that copies nothing"
 
 
 def test_a_map_by_load_relieves_who_is_asked_most_gets_copies_and_is_split(operated: Sandbox, operated_namespace: str) -> None:
