@@ -14,11 +14,13 @@ import aiohttp
 from engine_process import free_port
 from shuren.sandbox.agents.registry import numbered
 from shuren.sandbox.contract import Settings
+from shuren.sandbox.engine.clock import Clock
 from shuren.sandbox.engine.live import Engine
 from shuren.sandbox.http.app import build_app
 from shuren.sandbox.http.call import StreamTiming
 from shuren.sandbox.http.connection import listening
 from shuren.sandbox.mesos.app import serve_mesos
+from shuren.sandbox.runners.port import Runner
 from shuren.sandbox.runners.simulated import SimulatedRunner
 
 
@@ -30,11 +32,13 @@ class Served:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def of(cls, directory: Path, *, agents: int = 2, streams: StreamTiming | None = None) -> AsyncIterator[Served]:
+    async def of(
+        cls, directory: Path, *, agents: int = 2, streams: StreamTiming | None = None, runner: Callable[[Clock], Runner] = SimulatedRunner
+    ) -> AsyncIterator[Served]:
         port, mesos_port = free_port(), free_port()
         address = f"127.0.0.1:{port}"
         engine = Engine(
-            directory=directory, address=address, settings=Settings(), runner=SimulatedRunner, agents=numbered(agents),
+            directory=directory, address=address, settings=Settings(), runner=runner, agents=numbered(agents),
             mesos_url=f"http://127.0.0.1:{mesos_port}/",
         )  # fmt: skip
         app = build_app(engine, address=address, streams=streams)

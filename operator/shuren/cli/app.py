@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import shuren
-from shuren.cli import actions, backup, demo, dns, doctor, exporting, importing, lb, operator, plan, sandbox, shards, status, tasks
+from shuren.cli import actions, backup, demo, dns, doctor, execute, exporting, importing, lb, operator, plan, sandbox, shards, status, tasks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,7 +21,7 @@ app.command("demo")(demo.demo)
 app.command("lb")(lb.lb)
 app.command("dns")(dns.dns)
 app.command("plan")(plan.plan)
-app.command("exec")(tasks.exec_)
+app.command("exec")(execute.exec_)
 app.command("import")(importing.import_)
 for command in (
     status.status,

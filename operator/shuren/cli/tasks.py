@@ -1,4 +1,4 @@
-"""`shuren logs`, `exec`, `top`: tasks themselves."""
+"""`shuren logs`, `top`: tasks themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuren.cli import options
-from shuren.cli.exits import Failed, fail, run
+from shuren.cli.exits import Failed, run
 from shuren.cli.output import Format, structured, table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shuren.domain.marathon.state import ActualApp, Task
     from shuren.runtime.store import Store
 
-    _Found = tuple[str, list[tuple[str, str]]]
+    Found = tuple[str, list[tuple[str, str]]]
 
 Json = dict[str, Any]
 _PAUSE = 1.0
@@ -68,13 +68,8 @@ async def _logs(where: Where, target: str, *, follow: bool, tail: int, files: Se
         store, _ = await read_kubernetes(connection, namespaces={connection.namespace})
         keys = [key for key in store.keys(PAAS_APPS.kind) if key.namespace == connection.namespace]
         async with connected(connection, store, clusters=clusters_of(store, keys), given={}) as world:
-            found = _tasks_of(target, store, world, keys, previous=previous)
-            if not found:
-                raise Failed(f"{target} has no task{' that failed' if previous else ''}; shuren why {target} says why")
-            name, tasks = found
-            sandboxes = world.reached[name].parts.sandboxes
-            if sandboxes is None:
-                raise Failed(f"MesosCluster {name} names no Mesos masters (spec.mesos.masters), so its agents cannot be asked; name them")
+            name, tasks = tasks_of(target, store, world, keys, previous=previous)
+            sandboxes = sandboxes_of(world, name)
             sources = [
                 _Source(task=task, sandbox=sandbox, file=file)
                 for task, agent in tasks
@@ -84,8 +79,23 @@ async def _logs(where: Where, target: str, *, follow: bool, tail: int, files: Se
             await _print(sandboxes, sources, follow=follow, tail=tail)
 
 
-def _tasks_of(target: str, store: Store, world: LiveWorld, keys: Iterable[ObjectKey], *, previous: bool) -> _Found | None:
-    """The cluster, and (task, agent) of what was asked for."""
+def sandboxes_of(world: LiveWorld, cluster: str) -> Sandboxes:
+    """Whom to ask for what tasks of a cluster have. Failed when its resource does not say."""
+    sandboxes = world.reached[cluster].parts.sandboxes
+    if sandboxes is None:
+        raise Failed(f"MesosCluster {cluster} names no Mesos masters (spec.mesos.masters), so its agents cannot be asked; name them")
+    return sandboxes
+
+
+def tasks_of(target: str, store: Store, world: LiveWorld, keys: Iterable[ObjectKey], *, previous: bool = False) -> Found:
+    """The cluster, and (task, agent) of what was asked for, by the name of a PaasApp or the id of a task; Failed when there is none."""
+    found = _tasks_of(target, store, world, keys, previous=previous)
+    if not found:
+        raise Failed(f"{target} has no task{' that failed' if previous else ''}; shuren why {target} says why")
+    return found
+
+
+def _tasks_of(target: str, store: Store, world: LiveWorld, keys: Iterable[ObjectKey], *, previous: bool) -> Found | None:
     from shuren.controllers.identity import app_id_of, cluster_of  # noqa: PLC0415
 
     name = target.rpartition("/")[2] if not target.startswith("/") else target
@@ -150,22 +160,6 @@ def _say(source: _Source, lines: Iterable[str], *, many: bool) -> None:
     head = f"{source.task} {source.file} | " if many else "" if source.file == "stdout" else f"{source.file} | "
     for line in lines:
         print(f"{head}{line}", flush=True)
-
-
-# ---------------------------------------------------------------------------------------------------- exec
-
-
-def exec_(
-    target: Annotated[str, typer.Argument(metavar="APP|TASK", help="A PaasApp or a task.")],
-    command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND…]", help="What to run there.")] = None,
-) -> None:
-    """Not possible through Mesos' and Marathon's HTTP API as this product uses it; says what to do instead."""
-    words = " ".join(command or ["sh"])
-    raise fail(
-        f"a command cannot be run beside {target}: Marathon has no such call, and Mesos' own one works only for its universal containers "
-        f"and needs rights on every agent. shuren status {target} names task and agent: use `mesos task exec TASK {words}`, or "
-        "`docker exec` on that agent; files are read with shuren logs --file"
-    )
 
 
 # ---------------------------------------------------------------------------------------------------- top

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ssl
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+
+import httpx
 
 from shuren.clients.http import Observe, transport
 from shuren.clients.marathon import client as marathon_client
 from shuren.clients.mesos.client import MesosClient
 from shuren.clients.mesos.sandboxes import Sandboxes
+from shuren.clients.mesos.sessions import Sessions
 from shuren.clients.passwords import no_password
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.clients.zookeeper.fenced import FencedRoot
@@ -23,11 +28,15 @@ _CONNECTIONS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Clients that have not said a word yet: `zookeeper.connect` begins its session. `mesos` is None when `spec.mesos` is absent."""
+    """Clients that have not said a word yet: `zookeeper.connect` begins its session. Those of Mesos are None when `spec.mesos` is absent.
+
+    `sessions` makes a client for commands beside tasks, which whoever asks for it closes.
+    """
 
     marathon: marathon_client.MarathonClient
     mesos: MesosClient | None
     sandboxes: Sandboxes | None
+    sessions: Callable[[], Sessions] | None
     zookeeper: ZooKeeperClient
     root: FencedRoot
 
@@ -63,7 +72,7 @@ def parts_of(settings: ClusterSettings, credentials: Credentials, *, observe: Ob
         tls=Tls(context=zookeeper_tls, server_name=zookeeper_name) if zookeeper_tls is not None else None,
         observe=observe,
     )
-    mesos = sandboxes = None
+    mesos = sandboxes = sessions = None
     if settings.mesos is not None:
         mesos_tls = _context(settings.mesos.tls, credentials.mesos_tls, where="spec.mesos.tls")
         mesos_name = settings.mesos.tls.server_name if settings.mesos.tls is not None else None
@@ -71,9 +80,15 @@ def parts_of(settings: ClusterSettings, credentials: Credentials, *, observe: Ob
         login = (credentials.mesos.username, credentials.mesos.password) if credentials.mesos is not None else None
         to_agents = transport(target="mesos", observe=observe, tls=mesos_tls, connections=_CONNECTIONS)
         sandboxes = Sandboxes(settings.mesos.masters, login=login, secure=mesos_tls is not None, transport=to_agents)
+        sessions = partial(_sessions, login, mesos_tls)
         mesos = MesosClient(settings.mesos.masters, login=login, transport=to_mesos)
     root = FencedRoot(zookeeper, settings.zookeeper.root, dns_zone=settings.dns_zone)
-    return Parts(marathon=marathon, mesos=mesos, sandboxes=sandboxes, zookeeper=zookeeper, root=root)
+    return Parts(marathon=marathon, mesos=mesos, sandboxes=sandboxes, sessions=sessions, zookeeper=zookeeper, root=root)
+
+
+def _sessions(login: tuple[str, str] | None, tls: ssl.SSLContext | None) -> Sessions:
+    # input is a stream, which our own transport does not send
+    return Sessions(login=login, transport=httpx.AsyncHTTPTransport(verify=tls if tls is not None else True, trust_env=False))
 
 
 def marathon_credentials(credentials: Credentials) -> marathon_client.Credentials:

@@ -7,7 +7,7 @@ ended until the agent collects them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -22,10 +22,16 @@ PIECE = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Sandbox:
-    """Where a task's files lie: base URL of the agent, and the directory there."""
+    """Where a task's files lie: base URL of the agent, and the directory there.
+
+    `container` is the id of the task's container as Mesos writes it (`{"value": …}`, with `parent` in a pod), empty when the agent does not
+    tell. `process` is the agent's name within its address: its own endpoints lie below that, files do not.
+    """
 
     agent: str
     directory: str
+    process: str = "slave(1)"
+    container: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 class Sandboxes:
@@ -55,15 +61,18 @@ class Sandboxes:
 
     async def find(self, task: str, *, agent: str) -> Sandbox:
         """The sandbox of a task; `agent` is Mesos' id of its agent."""
-        where = await self._agent(agent)
-        state = await self._json(where, "/state", {})
+        where, process = await self._agent(agent)
+        state = await self._json(where, f"/{process}/state", {})
         for executor in _executors(state):
             tasks = [*(executor.get("tasks") or ()), *(executor.get("completed_tasks") or ()), *(executor.get("queued_tasks") or ())]
-            if any(one.get("id") == task for one in tasks) or executor.get("id") == task:
-                return Sandbox(agent=where, directory=str(executor["directory"]))
+            found = next((one for one in tasks if one.get("id") == task), None)
+            if found is not None or executor.get("id") == task:
+                container = _container(found or {}, executor)
+                return Sandbox(agent=where, process=process, directory=str(executor["directory"]), container=container)
         raise Gone(f"agent {where} knows no task {task} any more; its sandbox was collected")
 
-    async def _agent(self, agent: str) -> str:
+    async def _agent(self, agent: str) -> tuple[str, str]:
+        """Base URL and process of an agent, whose pid is `slave(1)@10.0.0.1:5051`."""
         last: Unreachable | Denied = Unreachable("no Mesos master is configured (spec.mesos.masters of the MesosCluster)")
         for master in self._masters:
             try:
@@ -73,7 +82,8 @@ class Sandboxes:
                 continue
             for item in body.get("slaves") or ():
                 if item.get("id") == agent:
-                    return f"{self._scheme}://{str(item.get('pid') or '').partition('@')[2]}"
+                    process, _, place = str(item.get("pid") or "").partition("@")
+                    return f"{self._scheme}://{place}", process
             raise Gone(f"Mesos knows no agent {agent} any more")
         raise last
 
@@ -106,6 +116,14 @@ class Sandboxes:
             return answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise Unreachable(f"{base} answers {path} with {answer.status_code} and no JSON") from error
+
+
+def _container(task: Mapping[str, Any], executor: Mapping[str, Any]) -> Mapping[str, Any]:
+    for status in reversed(task.get("statuses") or ()):
+        container = (status.get("container_status") or {}).get("container_id")
+        if isinstance(container, dict) and container.get("value"):
+            return container
+    return {"value": str(executor["container"])} if executor.get("container") else {}
 
 
 def _executors(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -12,6 +12,8 @@ from aiohttp import web
 
 from shuren.sandbox.engine.live import NotLeader
 from shuren.sandbox.mesos import files, state, v1
+from shuren.sandbox.mesos.nested import Nested
+from shuren.sandbox.mesos.recordio import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from shuren.sandbox.contract import Json
     from shuren.sandbox.engine.live import Engine
     from shuren.sandbox.engine.world import World
+    from shuren.sandbox.runners.port import Room
 
 JSON = "application/json"
 TASKS_LIMIT = 100
@@ -34,6 +37,14 @@ _CALLS = frozenset(
     }
 )  # fmt: skip
 """What Mesos 1.11 knows; anything else is no type for it."""
+_AGENT_CALLS = frozenset(
+    {
+        "GET_CONTAINERS", "LAUNCH_CONTAINER", "WAIT_CONTAINER", "KILL_CONTAINER", "REMOVE_CONTAINER", "LAUNCH_NESTED_CONTAINER",
+        "WAIT_NESTED_CONTAINER", "KILL_NESTED_CONTAINER", "REMOVE_NESTED_CONTAINER", "LAUNCH_NESTED_CONTAINER_SESSION",
+        "ATTACH_CONTAINER_INPUT", "ATTACH_CONTAINER_OUTPUT",
+    }
+)  # fmt: skip
+"""What agents know about containers, and masters do not."""
 _NEED_MORE = frozenset({"GET_METRICS", "LIST_FILES", "READ_FILE", "TEARDOWN"})
 """Calls that carry an object of their own name, of those that only read and those that tests ask for."""
 MAX_AGENT_SITES = 64
@@ -43,7 +54,8 @@ MAX_AGENT_SITES = 64
 async def serve_mesos(engine: Engine, host: str, port: int) -> web.AppRunner:
     """Starts serving. The runner's `cleanup` ends it."""
     mesos = Mesos(engine, host, port)
-    runner = web.AppRunner(mesos.app(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
+    # a session ends with the connection that asked for it
+    runner = web.AppRunner(mesos.app(), access_log=None, handle_signals=False, shutdown_timeout=0.5, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     if engine.is_leader() and len(engine.leading.world.agents) <= MAX_AGENT_SITES:
@@ -62,11 +74,17 @@ class Mesos:
     def __init__(self, engine: Engine, host: str, port: int) -> None:
         self._engine, self._host, self._port = engine, host, port
         self.sites: set[str] = set()
+        self._nested = Nested()
 
     def app(self) -> web.Application:
         app = web.Application()
+        app.on_shutdown.append(self._close)
         app.router.add_route("*", "/{path:.*}", self._answer)
         return app
+
+    async def _close(self, app: web.Application) -> None:
+        del app
+        self._nested.close()
 
     def _pid(self, agent: Agent) -> str:
         host = agent.hostname if agent.hostname in self.sites else self._host
@@ -88,7 +106,7 @@ class Mesos:
         if path.startswith("/files/"):
             return await files.answer(world.directory / "agents", request)
         if path in {"/api/v1", "/master/api/v1"}:
-            return await self._operator_call(world, request)
+            return await self._operator_call(world, request, agent)
         path = path.removeprefix("/master")
         return self._of_agent(world, agent, path) if agent is not None else self._of_master(world, path, request.query)
 
@@ -99,8 +117,7 @@ class Mesos:
             case "/state" | "/slave/state":
                 return web.json_response(state.own_json(world, agent, self._pid(agent), master=self._host))
             case "/metrics/snapshot":
-                live, _, _ = state.split_tasks(world, agent.id)
-                return web.json_response({"slave/registered": 1.0, "slave/tasks_running": float(len(live))})
+                return web.json_response(state.agent_metrics(world, agent))
             case _:
                 return files.not_found()
 
@@ -132,16 +149,20 @@ class Mesos:
             case _:
                 return files.not_found()
 
-    async def _operator_call(self, world: World, request: web.Request) -> web.Response:
+    async def _operator_call(self, world: World, request: web.Request, agent: Agent | None) -> web.StreamResponse:
         """One call of the v1 operator API, in JSON."""
-        refused = _refusal(request)
+        refused = _refusal(request, streams=agent is not None)
         if refused is not None:
             return refused
+        if agent is not None and request.content_type == MEDIA_TYPE:
+            return await self._nested.attach_input(request)
         try:
             body = json.loads(await request.read())
         except ValueError as error:
             return web.Response(status=400, text=f"Failed to parse body into JSON: {error}")
         call = body.get("type") if isinstance(body, dict) else None
+        if agent is not None and isinstance(call, str) and call in _AGENT_CALLS:
+            return await self._agent_call(world, request, agent, body)
         if not isinstance(call, str) or call not in _CALLS:
             return web.Response(status=400, text="Failed to validate master::Call: Expecting 'type' to be present")
         if call in _NEED_MORE and call.lower() not in body:
@@ -150,6 +171,22 @@ class Mesos:
         if answer is None:
             return web.Response(status=501, text=f"{call} is not served here")
         return web.json_response({"type": call, call.lower(): answer})
+
+    async def _agent_call(self, world: World, request: web.Request, agent: Agent, call: Json) -> web.StreamResponse:
+        """A call that agents have beside those of masters: about containers, all of which are tasks'."""
+
+        def room(container: str) -> Room | None:
+            return world.runner.room(state.running_in(world, agent, container))
+
+        match call["type"]:
+            case "LAUNCH_NESTED_CONTAINER_SESSION":
+                return await self._nested.launch(request, call, room)
+            case "WAIT_NESTED_CONTAINER" | "WAIT_CONTAINER":
+                return await self._nested.wait(call)
+            case "KILL_NESTED_CONTAINER" | "KILL_CONTAINER":
+                return self._nested.kill(call)
+            case other:
+                return web.Response(status=501, text=f"{other} is not served here")
 
     def _called(self, world: World, call: object) -> Json | None:
         answers: dict[object, Callable[[], Json]] = {
@@ -198,16 +235,17 @@ def _whole(text: str | None, default: int) -> int:
     return int(text) if text is not None and text.isdecimal() else default
 
 
-def _refusal(request: web.Request) -> web.Response | None:
-    """What the operator API says to a wrong method or media type; None when all is well."""
+def _refusal(request: web.Request, *, streams: bool) -> web.Response | None:
+    """What the operator API says to a wrong method or media type; None when all is well. `streams`: RecordIO is spoken too."""
     if request.method != "POST":
         text = f"405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{request.method}'."
         return web.Response(status=405, headers={"Allow": "POST"}, text=text)
     if request.headers.get("Content-Type") is None:
         return web.Response(status=400, text="Expecting 'Content-Type' to be present")
-    if request.content_type != JSON:
+    known = (JSON, MEDIA_TYPE) if streams else (JSON,)
+    if request.content_type not in known:
         return web.Response(status=415, text=f"Expecting 'Content-Type' of {JSON} or application/x-protobuf")
     accept = request.headers.get("Accept", "*/*")
-    if not any(wanted in accept for wanted in (JSON, "application/*", "*/*")):
+    if not any(wanted in accept for wanted in (*known, "application/*", "*/*")):
         return web.Response(status=406, text=f"Expecting 'Accept' to allow 'application/x-protobuf' or '{JSON}'")
     return None

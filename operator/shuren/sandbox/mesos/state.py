@@ -111,16 +111,33 @@ def _present(instance: Instance) -> Iterator[EndedTask]:
         yield EndedTask.of(instance, task_id(instance.id, name, instance.attempt), state, instance.since)
 
 
-def container_of(task: EndedTask) -> str:
-    """The id of a task's container: Mesos makes one up, here it is that of the instance."""
+def container_of(task: EndedTask) -> Json:
+    """The id of a task's container, which Mesos makes up: here that of the instance, and for a pod one within that."""
+    executor: Json = {"value": _executor_of(task)}
+    name = task.task_id.rsplit(".", 2)[-2]
+    return executor if name == APP_CONTAINER else {"value": name, "parent": executor}
+
+
+def _executor_of(task: EndedTask) -> str:
+    """The container of its executor."""
     return task.instance_id.rpartition("instance-")[2]
+
+
+def running_in(world: World, agent: Agent, container: str) -> str:
+    """The task that runs in a container of that name on an agent. KeyError when none does."""
+    for instance in world.instances.on_agent(agent.id):
+        for task in _present(instance):
+            found = container_of(task)
+            if ".".join(one["value"] for one in (found.get("parent"), found) if one) == container:
+                return task.task_id
+    raise KeyError(container)
 
 
 def task_json(world: World, task: EndedTask, *, healthy: bool | None = None) -> Json:
     """One task as in `/state`, whether it has ended or not."""
     resources = demand_of(task.definition).resources.json()
     network = {"network_infos": [{"ip_addresses": [{"protocol": "IPv4", "ip_address": task.ip}]}]}
-    container: Json = {"container_id": {"value": container_of(task)}, **network}
+    container: Json = {"container_id": container_of(task), **network}
     statuses: list[Json] = []
     if task.started_at is not None:
         running: Json = {"state": "TASK_RUNNING", "timestamp": task.started_at, "container_status": container}
@@ -216,7 +233,7 @@ def agent_framework(world: World, agent: Agent) -> Json:
             "id": task.task_id,
             "name": f"Command Executor (Task: {task.task_id})",
             "source": task.task_id,
-            "container": container_of(task),
+            "container": _executor_of(task),
             "directory": str(world.sandbox_of(agent.id, task.instance_id, task.task_id)),
             "resources": body["resources"],
             "role": task.role,
@@ -359,6 +376,12 @@ def master_metrics(world: World) -> dict[str, float]:
         "system/mem_free_bytes": memory * os.sysconf("SC_AVPHYS_PAGES"),
     }
     return body
+
+
+def agent_metrics(world: World, agent: Agent) -> dict[str, float]:
+    """`/metrics/snapshot` of an agent."""
+    live, _, _ = split_tasks(world, agent.id)
+    return {"slave/registered": 1.0, "slave/tasks_running": float(len(live))}
 
 
 def _lower(state: str) -> str:

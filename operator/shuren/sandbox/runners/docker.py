@@ -19,7 +19,7 @@ import aiohttp
 from shuren.sandbox.engine.environment import network_mode
 from shuren.sandbox.runners.docker_request import container_address, container_name, container_request, further_networks, split_image
 from shuren.sandbox.runners.fetch import FetchError, fetch_all
-from shuren.sandbox.runners.port import Launch, Report, TaskStatus, Verdict
+from shuren.sandbox.runners.port import Launch, Report, Room, TaskStatus, Verdict
 from shuren.sandbox.runners.probing import Prober, bindable
 
 if TYPE_CHECKING:
@@ -257,6 +257,10 @@ class DockerRunner:
             done(*await self._prober.ready(url, timeout=timeout))
 
         self._job(run())
+
+    def room(self, task_id: str) -> Room | None:
+        del task_id
+        return None  # as in Mesos, where Docker's containers take no nested ones
 
     def settled(self, task_id: str) -> bool:
         del task_id

@@ -36,6 +36,16 @@ class TaskStatus:
     ip: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Where a command beside a running task is run: the task's directory, environment and user. With the process `pid` it all ends."""
+
+    directory: Path
+    environment: Mapping[str, str]
+    user: str | None
+    pid: int
+
+
 Report = Callable[[TaskStatus], None]
 Verdict = Callable[[bool, str | None], None]
 """Called with whether a probe succeeded and, if not, why."""
@@ -69,6 +79,9 @@ class Runner(Protocol):
 
     def fetch(self, task_id: str, url: str, *, timeout: float, done: Callable[[int, str, str], None]) -> None:
         """GETs an URL for a readiness check: status (0 when there was no answer), content type, body (the cause when there was none)."""
+
+    def room(self, task_id: str) -> Room | None:
+        """Where commands beside it are run; None when it has no process, or where this runner has no such place."""
 
     def settled(self, task_id: str) -> bool:
         """True when a probe's verdict cannot change by itself, so that it need not be repeated (simulation)."""

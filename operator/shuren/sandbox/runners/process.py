@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shuren.sandbox.runners.fetch import FetchError, fetch_all
-from shuren.sandbox.runners.port import Launch, Report, TaskStatus, Verdict
+from shuren.sandbox.runners.port import Launch, Report, Room, TaskStatus, Verdict
 from shuren.sandbox.runners.probing import Prober, bindable
 
 if TYPE_CHECKING:
@@ -132,13 +132,11 @@ class ProcessRunner:
     def _spawn(self, task: _Task, command: list[str]) -> None:
         launch = task.launch
         directory = str(launch.directory)
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        environment = {"PATH": os.environ.get("PATH", os.defpath), **kept, "HOME": directory, "PWD": directory, **launch.environment}
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         task.pid = os.posix_spawn(
             "/bin/sh",
             ["/bin/sh", "-c", _KEEPER, "task", directory, str(launch.directory / _MARK), *command],
-            environment,
+            _environment(launch),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(launch.directory / "stdout"), flags, 0o644),
@@ -283,6 +281,13 @@ class ProcessRunner:
 
         self._spawn_job(run())
 
+    def room(self, task_id: str) -> Room | None:
+        task = self._tasks.get(task_id)
+        if task is None or task.pid is None or task.ended:
+            return None
+        launch = task.launch
+        return Room(directory=launch.directory, environment=_environment(launch), user=launch.definition.get("user"), pid=task.pid)
+
     def settled(self, task_id: str) -> bool:
         del task_id
         return False
@@ -308,6 +313,12 @@ class ProcessRunner:
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
         await self._prober.close()
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    directory = str(launch.directory)
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return {"PATH": os.environ.get("PATH", os.defpath), **kept, "HOME": directory, "PWD": directory, **launch.environment}
 
 
 def command_of(definition: Json) -> list[str]:

@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shuren.sandbox.runners.port import Launch, Report, TaskStatus, Verdict
+from shuren.sandbox.runners.port import Launch, Report, Room, TaskStatus, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -177,6 +177,10 @@ class SimulatedRunner:
             return
         ready = self._clock.now() - task.running_since >= task.behaviour.ready_after
         done(200 if ready else 503, "text/plain", "ready" if ready else "not ready")
+
+    def room(self, task_id: str) -> Room | None:
+        del task_id
+        return None
 
     def settled(self, task_id: str) -> bool:
         task = self._tasks.get(task_id)
