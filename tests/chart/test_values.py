@@ -13,6 +13,7 @@ from shuren.api import chartgen
 from shuren.api.chartvalues import read_values, schema
 from shuren.api.crdgen import write
 
+ON = {"enabled": True, "zookeeper": {"hosts": "zk:2181", "root": "/shuren"}}
 WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"replicas": 3}, ("replicas",)),
     ({"operator": {"replica": 3}}, ("operator", "replica")),
@@ -36,6 +37,40 @@ WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"loadBalancer": {"service": {"ports": [{"name": "http"}]}}}, ("loadBalancer", "service", "ports", "port")),
     ({"loadBalancer": {"secrets": [{"namespace": "shop"}]}}, ("loadBalancer", "secrets", "names")),
     ({"dns": {"zookeeper": {"root": "shuren"}}}, ("dns", "zookeeper", "root")),
+    ({"image": {"repository": ""}}, ("image", "repository")),
+    ({"image": {"repository": "shuren:0.1.0"}}, ("image", "repository")),
+    ({"image": {"tag": "with space"}}, ("image", "tag")),
+    ({"image": {"pullSecrets": [""]}}, ("image", "pullSecrets")),
+    ({"commonLabels": {"app.kubernetes.io/name": "other"}}, ("commonLabels", "app.kubernetes.io~1name")),
+    ({"commonLabels": {"two words": "x"}}, ("commonLabels", "two words")),
+    ({"operator": {"podLabels": {"app.kubernetes.io/component": "x"}}}, ("operator", "podLabels", "app.kubernetes.io~1component")),
+    ({"operator": {"podLabels": {"team": "two words"}}}, ("operator", "podLabels", "team")),
+    ({"operator": {"resources": {"request": {}}}}, ("operator", "resources", "request")),
+    ({"operator": {"affinity": {"nodeAfinity": {}}}}, ("operator", "affinity", "nodeAfinity")),
+    ({"operator": {"tolerations": [{"key": "infra", "effect": "Never"}]}}, ("operator", "tolerations", "effect", "NoSchedule")),
+    ({"operator": {"extraEnv": [{"value": "x"}]}}, ("operator", "extraEnv", "name")),
+    ({"operator": {"extraEnv": [{"name": "A", "valuefrom": {}}]}}, ("operator", "extraEnv", "valuefrom")),
+    ({"operator": {"extraVolumeMounts": [{"name": "trust"}]}}, ("operator", "extraVolumeMounts", "mountPath")),
+    ({"operator": {"extraVolumes": [{"configMap": {}}]}}, ("operator", "extraVolumes", "name")),
+    ({"operator": {"topologySpreadConstraints": [{"maxSkew": 1}]}}, ("operator", "topologySpreadConstraints", "topologyKey")),
+    ({"serviceAccount": {"name": "Bad Name"}}, ("serviceAccount", "name")),
+    ({"rbac": {"secrets": {"namespaces": ["Shop"]}}}, ("rbac", "secrets", "namespaces")),
+    ({"networkPolicy": {"mesos": {"cidrs": ["10.0.0.1"]}}}, ("networkPolicy", "mesos", "cidrs")),
+    ({"networkPolicy": {"metricsFrom": [{"podSelektor": {}}]}}, ("networkPolicy", "metricsFrom", "podSelektor")),
+    ({"loadBalancer": {"group": "Edge LB"}}, ("loadBalancer", "group")),
+    ({"loadBalancer": {"ports": "http"}}, ("loadBalancer", "ports")),
+    ({"loadBalancer": {"zookeeper": {"hosts": "zk-1:2181 zk-2:2181"}}}, ("loadBalancer", "zookeeper", "hosts")),
+    ({"dns": {"zone": "bad zone"}}, ("dns", "zone")),
+    ({"dns": {"service": {"clusterIP": "abc"}}}, ("dns", "service", "clusterIP")),
+    ({"rbac": {"secrets": {"names": [{"namespace": "a", "secrets": [x]} for x in "bc"]}}}, ("rbac.secrets.names", "namespace a", "twice")),
+    (
+        {"loadBalancer": {**ON, "secrets": [{"namespace": "a", "names": [x]} for x in "bc"]}},
+        ("loadBalancer.secrets", "namespace a", "twice"),
+    ),
+    (
+        {"loadBalancer": {**ON, "service": {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 80}]}}},
+        ("loadBalancer.service.ports", "port 80", "twice"),
+    ),
 ]
 
 
@@ -75,3 +110,15 @@ def test_a_stale_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     file = CHARTS / "shuren" / "Chart.yaml"
     assert write({file: file.read_text(encoding="utf-8") + "# by hand\n"}, check=True) == 1
     assert "charts/shuren/Chart.yaml: out of date" in capsys.readouterr().err
+
+
+def test_names_that_yaml_would_read_as_something_else_stay_texts(helm: Helm) -> None:
+    values = {
+        "watch": {"namespaces": ["1234"]},
+        "rbac": {"secrets": {"namespaces": ["1234"], "names": [{"namespace": "true", "secrets": ["1"]}]}},
+        "serviceAccount": {"name": "5678"},
+    }
+    rendered = helm.render(values)
+    assert {body["metadata"]["namespace"] for body in rendered.bodies if body["kind"] == "Role"} >= {"1234", "true"}
+    assert rendered.one("Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "5678"
+    assert rendered.one("ServiceAccount")["metadata"]["name"] == "5678"

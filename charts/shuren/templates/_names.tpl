@@ -129,3 +129,17 @@ readinessProbe:
   secret: {secretName: {{ . | quote }}, defaultMode: 288}
 {{- end }}
 {{- end }}
+
+{{- /* Refuses a list in which two entries have one name: ("rbac.secrets.names" "namespace" list). */}}
+{{- define "shuren.once" -}}
+{{- $key := index . 0 }}
+{{- $field := index . 1 }}
+{{- $seen := list }}
+{{- range index . 2 }}
+{{- $one := get . $field | toString }}
+{{- if has $one $seen }}
+{{- fail (printf "%s: the %s %s stands there twice" $key $field $one) }}
+{{- end }}
+{{- $seen = append $seen $one }}
+{{- end }}
+{{- end }}

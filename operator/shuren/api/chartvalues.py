@@ -1,7 +1,7 @@
 """Reads a chart's values.yaml with its comments, and makes its schema and the table of its README from them.
 
 In the comment above a key, lines from `--` on describe it and `@schema {…}` adds to what follows from its default: a map with keys takes
-these and no others, an empty map takes any, a list takes strings.
+these and no others, an empty map takes any, a list takes strings. `{"like": …}` among it names an entry of `chartkinds.LIKE`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+
+from shuren.api.chartkinds import LIKE
 
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _SCHEMA = "@schema "
@@ -88,7 +90,8 @@ def _schema(value: Value) -> dict[str, Any]:
     found: dict[str, Any] = {"description": value.description, "type": _TYPES[type(value.default)]}
     if isinstance(value.default, list):
         found["items"] = {"type": "string"}
-    return {**found, **value.extra}
+    extra = dict(value.extra)
+    return {**found, **LIKE[extra.pop("like")], **extra} if "like" in extra else {**found, **extra}
 
 
 def readme(name: str, description: str, values: tuple[Value, ...], head: str) -> str:
