@@ -92,7 +92,7 @@ class Process:
         self.due: dict[ObjectKey, float] = {}
         self._seen_values: dict[ObjectKey, str] = {}
         self._seen_apps: dict[str, dict[str, object]] = {}
-        balanced = BalancedGates(world) if world.balanced else None
+        self.gates = balanced = BalancedGates(world) if world.balanced else None
         self.controller = PaasAppController(
             kubernetes=world.kubernetes,
             store=self.store,
@@ -439,6 +439,10 @@ class World:
             self.random.shuffle(keys)
         return keys
 
+    async def passing(self, process: Process, key: ObjectKey) -> None:
+        """One pass of a round."""
+        await process.pass_over(key)
+
     async def round(self, *, tick: bool = True, everything: bool = False) -> float | None:
         """A pass over each resource that something was heard of or whose time has come (or over `everything`), then one step of Marathon.
 
@@ -453,7 +457,7 @@ class World:
                 continue
             process = self.process or await self.start()
             try:
-                await process.pass_over(key)
+                await self.passing(process, key)
             except Crash:
                 self.crash = None
                 await self.start()

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 
 from lead import Lead
 from paasapp_cluster import LiveCluster
-from paasapp_world import WATCHED, BalancedGates, World, key_of
+from paasapp_world import WATCHED, BalancedGates, Process, World, key_of
 from shuren.controllers.preview import LookedUp, Onlooker, Preview
-from shuren.domain.app.plan import CancelDeployment, DeleteApp, Drain, KillTasks, PutApp, RestartApp, RestoreVersion, ScaleApp
+from shuren.domain.app.plan import Action, CancelDeployment, DeleteApp, Drain, KillTasks, PutApp, RestartApp, RestoreVersion, ScaleApp
 from shuren.domain.app.snapshot import ClusterView, Snapshot
 from shuren.domain.identity import ObjectKey
-from shuren.domain.preview.apps import AppForecast
 from shuren.domain.preview.whole import WholePlan
 from shuren.domain.service.observe import Agent
 from shuren.domain.service.plan import Publish
@@ -88,7 +87,12 @@ class LookedClusters:
 
 
 class Told(BalancedGates):
-    """Load balancers as somebody sees them who tells them nothing."""
+    """Load balancers as somebody sees them who tells them nothing: how far they are with draining they tell everybody."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        if world.process is not None and world.process.gates is not None:
+            self.since = copy.deepcopy(world.process.gates.since)
 
     def drain(self, cluster: str, app_id: str, task_ids: frozenset[str]) -> None:
         raise AssertionError((cluster, app_id, task_ids))
@@ -101,7 +105,7 @@ def _never() -> Lead:
 
 
 def _preview(world: World) -> Preview:
-    store = Store()
+    store, told = Store(), Told(world) if world.balanced else None
     preview = Preview(
         kubernetes=world.kubernetes,
         store=store,
@@ -109,7 +113,8 @@ def _preview(world: World) -> Preview:
         references=LookedUp(world.kubernetes),
         clock=world.clock,
         adviser=world.adviser,
-        gates=[Told(world)] if world.balanced else [],
+        gates=[told] if told is not None else [],
+        traffic=told,
     )
     for resource in WATCHED:
         for item in world.kubernetes.all(resource):
@@ -144,7 +149,7 @@ class Happened:
 
 def foreseen(found: WholePlan) -> tuple[tuple[str, str], ...]:
     """What a plan says that Marathon will be asked for."""
-    return tuple(call for _, forecast in found.apps for call in calls_of(forecast))
+    return tuple(call for _, forecast in found.apps for call in calls_of(forecast.actions))
 
 
 def to_be_drained(found: WholePlan) -> frozenset[str]:
@@ -152,10 +157,11 @@ def to_be_drained(found: WholePlan) -> frozenset[str]:
     return frozenset(task for _, forecast in found.apps for a in forecast.actions if isinstance(a, Drain) for task in a.task_ids)
 
 
-def calls_of(forecast: AppForecast) -> tuple[tuple[str, str], ...]:
+def calls_of(actions: Iterable[Action]) -> tuple[tuple[str, str], ...]:
+    """What Marathon is asked for by these actions, as (call, app)."""
     return tuple(
         (CALLS[type(a)], a.app_id)
-        for a in forecast.actions
+        for a in actions
         if isinstance(a, (PutApp, ScaleApp, KillTasks, RestartApp, RestoreVersion, CancelDeployment, DeleteApp))
     )
 
@@ -172,19 +178,52 @@ def running(world: World) -> frozenset[tuple[str, str]]:
     )
 
 
-async def happens(world: World) -> Happened:
-    """Let everything settle, and say what happened."""
-    before, drained = running(world), world.drained
-    done = {name: len(site.marathon.calls) for name, site in world.sites.items()}
-    await world.settle()
-    after = running(world)
-    calls = tuple(
+def taken(world: World) -> Mapping[str, int]:
+    """How many calls each Marathon has had."""
+    return {name: len(site.marathon.calls) for name, site in world.sites.items()}
+
+
+def asked_since(world: World, done: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
+    """Calls that each has had since then and taken, as (call, app)."""
+    return tuple(
         ("patch_apps" if call.name == "patch_app" else call.name, app_id)
         for name, site in world.sites.items()
         for call in site.marathon.calls[done[name] :]
         if call.error is None
         for app_id in call.app_ids
     )
+
+
+class Judged(World):
+    """Before each pass somebody else makes a plan, from nothing but what lies outside: what the pass asks of Marathon is what that said."""
+
+    def __init__(self, *, sites: tuple[str, ...] = ("bj1",)) -> None:
+        super().__init__(sites=sites)
+        self.judged = 0
+        """Passes that asked for something."""
+
+    async def passing(self, process: Process, key: ObjectKey) -> None:
+        process.sync()
+        found = await plan(self, [key]) if self.resource(key.name, key.namespace) is not None else None
+        done = taken(self)
+        await super().passing(process, key)
+        asked = asked_since(self, done)
+        if asked:
+            assert found is not None
+            foretold = tuple(call for _, forecast in found.apps for call in calls_of(forecast.now.actions))
+            # for how long nothing has moved, only the process has seen
+            given_up = {call for call, _ in asked} <= {CALLS[RestoreVersion], CALLS[CancelDeployment]}
+            assert asked == foretold or given_up, f"{asked}, and the plan said {foretold}"
+            self.judged += asked == foretold
+
+
+async def happens(world: World) -> Happened:
+    """Let everything settle, and say what happened."""
+    before, drained = running(world), world.drained
+    done = taken(world)
+    await world.settle()
+    after = running(world)
+    calls = asked_since(world, done)
     return Happened(calls=calls, gone=_ids(before - after), kept=_ids(before & after), drained=world.drained - drained, tasks=len(after))
 
 

@@ -149,20 +149,21 @@ async def _plan(files: list[str], drain: list[str], name: str, where: Where) -> 
 
 def _planned(snapshot: MapSnapshot, published: ShardTable) -> dict[str, Any]:
     from shuren.domain.shardmap import explain as explained  # noqa: PLC0415
-    from shuren.domain.shardmap.decide import decide  # noqa: PLC0415
+    from shuren.domain.shardmap.preview import ahead  # noqa: PLC0415
     from shuren.domain.shards.assignment import changes  # noqa: PLC0415
 
-    decided = decide(snapshot)
-    goal, counts = decided.memory.goal, decided.memory.planned
+    counts = ahead(snapshot)
+    decided = counts.decided
+    goal = decided.memory.goal
     before = explained.rows_of(published)
     after = goal.table if goal is not None else before
     names = {m.number: m.id for m in published.members} | {m.id: m.name for m in (goal.wanted.members if goal is not None else ())}
     changed = changes(before, after) if after.slots == before.slots else ()
     return {
         "map": snapshot.path,
-        "moves": counts.moves if counts is not None else 0,
-        "lowerBound": counts.bound if counts is not None else 0,
-        "proven": counts.proven if counts is not None else True,
+        "moves": counts.moves,
+        "lowerBound": counts.bound,
+        "proven": counts.proven,
         "shards": [{"shard": c.slot, "change": explained.sentence(c, names)} for c in changed],
         "members": [
             {"id": one.id, "before": one.before, "after": one.after, "leadsBefore": one.leads_before, "leadsAfter": one.leads_after}

@@ -117,7 +117,7 @@ class Seen:
 class Preview:
     """See the module. `store` holds the world's resources, with those that are to be applied laid over them.
 
-    `gates` hold tasks back besides services and shard maps.
+    `gates` hold tasks back besides services and shard maps. `traffic` says how traffic is split, services unless somebody else does.
     """
 
     def __init__(
@@ -130,6 +130,7 @@ class Preview:
         clock: Clock,
         adviser: Adviser = lambda _definition, _cluster: (),
         gates: Collection[app_world.GateKeeper] = (),
+        traffic: app_world.Traffic | None = None,
     ) -> None:
         self._store = store
         self._clusters = clusters
@@ -145,7 +146,7 @@ class Preview:
             clock=clock,
             adviser=adviser,
             gates=AllGates(self._services.gates, self._maps.gates, *gates),
-            traffic=self._services.gates,
+            traffic=traffic or self._services.gates,
         )
 
     def maps_of(self, keys: Iterable[ObjectKey]) -> frozenset[ObjectKey]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from paasapp_scenarios import STORIES, Story, prepare
+import gated_scenarios
+from paasapp_scenarios import STORIES, Story, prepare, tell
 from paasapp_world import World
-from preview_room import foreseen, happens, plan, to_be_drained
+from preview_room import Judged, foreseen, happens, plan, to_be_drained
 
 FAILING = {"roll back", "roll back and correct", "fail and pause"}
 """Stories in which a new revision does badly, which no plan foresees."""
@@ -61,3 +62,45 @@ async def test_once_it_has_happened_nothing_more_is_planned(story: Story) -> Non
     found = await plan(world)
     assert foreseen(found) == ()
     assert not found.changes
+
+
+class JudgedBalanced(Judged):
+    """The same with every app behind a load balancer."""
+
+    balanced = True
+
+
+async def settle(world: World) -> None:
+    await world.settle()
+
+
+@pytest.mark.parametrize("kind", [Judged, JudgedBalanced])
+@pytest.mark.parametrize("story", STORIES, ids=lambda s: s.name)
+async def test_each_pass_does_what_a_plan_says_right_before_it(story: Story, kind: type[Judged]) -> None:
+    world = kind(sites=story.sites)
+    await tell(story, world, settle=settle)
+    assert story.expect(world)
+    assert world.judged >= (0 if "identical" in story.name else 1)
+
+
+@pytest.mark.parametrize("story", gated_scenarios.STORIES, ids=lambda s: s.name)
+async def test_each_pass_of_a_gated_roll_out_does_what_a_plan_says_right_before_it(story: Story) -> None:
+    """What its later steps will be depends on how the new version does, so each is planned when its time has come."""
+    world = JudgedBalanced(sites=story.sites)
+    await tell(story, world, settle=settle)
+    assert story.expect(world)
+    assert world.judged > 2
+    assert foreseen(await plan(world)) == ()
+
+
+@pytest.mark.parametrize("steps", [gated_scenarios.CANARY, None], ids=["canary", "blue-green"])
+async def test_the_begin_of_a_gated_roll_out_is_foreseen_and_said_to_be_no_more(steps: object) -> None:
+    world = gated_scenarios.Balanced()
+    gated_scenarios.apply(steps=steps)(world)
+    await world.settle()
+    gated_scenarios.apply("sleep 7", steps=steps)(world)
+    found = await plan(world)
+    ((_, forecast),) = found.apps
+    assert "what follows depends on how the new version does beside the old one" in forecast.open_end
+    happened = await happens(world)
+    assert happened.calls[: len(foreseen(found))] == foreseen(found) == (("put_apps", gated_scenarios.ALT),)

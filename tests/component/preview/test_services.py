@@ -17,6 +17,7 @@ from shuren.domain.preview.balancers import Carrying
 from shuren.domain.preview.services import ServiceForecast
 from shuren.domain.service.snapshot import Published
 from shuren.domain.service.values import ServiceName
+from shuren.edge.dns.world import Picture
 
 WEB = ServiceName(namespace="shop", name="web")
 LISTENER = {"name": "http", "protocol": "HTTP", "port": 80, "hosts": ["a.example.org"]}
@@ -58,6 +59,7 @@ CHANGES: dict[str, Any] = {
     "nothing": lambda world: world.app("web"),
     "a task more": lambda world: world.site.run("/shop/web", 3),
     "a task less": lambda world: world.site.run("/shop/web", 1),
+    "no task left": lambda world: world.site.run("/shop/web", 0),
     "a route": lambda world: world.apply(**balanced()),
     "other hosts": lambda world: world.apply(**balanced(hosts=["b.example.org"])),
     "another group": lambda world: world.apply(loadBalancer={"group": "inner", "listeners": [LISTENER]}),
@@ -143,3 +145,29 @@ async def test_names_follow_endpoints() -> None:
     assert found["web.shop.mesos.test", "A"] == (("10.0.0.1", "10.0.0.2"), ("10.0.0.1",))
     assert any(kind == "SRV" for _, kind in found)
     assert names.foresee([after], [after], zone="mesos.test") == ()
+
+
+def answered(picture: Picture, found: Published) -> dict[tuple[str, str], int]:
+    """How many addresses and places a name server has for each name, once it has read this."""
+    picture.names = {WEB: found.names} if found.names is not None else {}
+    picture.put_endpoints(WEB, found.endpoints)
+    zone = picture.zone()
+    return {(name, kind.value): len(data) for name, kinds in zone.names.items() for kind, data in kinds.items() if data}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_name_servers_answer_as_was_foreseen(change: str) -> None:
+    world = await started()
+    server = Picture()
+    before = answered(server, published(world))
+    CHANGES[change](world)
+    found = await forecast(world)
+    told = {(c.name.removesuffix(".mesos.test"), c.type): c for c in names.foresee([found.before], [found.after], zone="mesos.test")}
+    await world.settle()
+    after = answered(server, published(world))
+    for key in before.keys() | after.keys() | told.keys():
+        if key in told:
+            assert (len(told[key].before), len(told[key].after)) == (before.get(key, 0), after.get(key, 0)), key
+        else:
+            assert before.get(key, 0) == after.get(key, 0), key
+    assert bool(told) == (change in {"a task more", "a task less", "names", "addresses", "deleted"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from shuren.domain.explain.links import Link, Verdict, first_broken
 from shuren.domain.identity import ObjectKey
 from shuren.domain.preview import shards
 from shuren.domain.preview.shards import ShardForecast
+from shuren.sharding.core.table import ShardTable
 
 HOSTS = ("n1", "n2", "n3")
 
@@ -69,6 +71,72 @@ async def test_an_app_that_shrinks_is_foreseen_to_move_what_goes() -> None:
     world = await mapped()
     found = await forecast(world, instances=2)
     assert found.moves == found.bound == world.held()["n3"]
+
+
+STATIC = [{"id": host, "rack": f"r{host[-1]}"} for host in HOSTS]
+
+
+def static(world: World, *, shards: int = 16, **members: Any) -> None:
+    world.apply(shards=shards, members={"static": STATIC, **members}, turndownPolicy="Immediate")
+
+
+async def listed() -> World:
+    """A map whose members stand in its spec."""
+    world = World()
+    world.site.join(*HOSTS, "n4")
+    static(world)
+    await world.settle()
+    return world
+
+
+def owners(table: ShardTable) -> list[set[str]]:
+    """Who has each shard."""
+    found = [[table.member(number) for number in table.owners_of(shard)] for shard in range(table.shards)]
+    return [{member.id for member in row if member is not None} for row in found]
+
+
+def copied(before: ShardTable, after: ShardTable) -> int:
+    """Replicas that somebody has now who did not have them."""
+    return sum(len(now - was) for was, now in zip(owners(before), owners(after), strict=True))
+
+
+CHANGES: dict[str, Callable[[World], None]] = {
+    "a member more": lambda world: static(world, static=[*STATIC, {"id": "n4", "rack": "r4"}]),
+    "a member less": lambda world: static(world, static=STATIC[:2]),
+    "a member is drained": lambda world: static(world, drain=["n2"]),
+    "another weight": lambda world: static(world, static=[{**STATIC[0], "weight": 300}, *STATIC[1:]]),
+    "one goes and another comes": lambda world: static(world, static=[*STATIC[1:], {"id": "n4", "rack": "r4"}]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_a_change_of_the_spec_moves_was_foreseen(change: str) -> None:
+    world = await listed()
+    before = world.table()
+    CHANGES[change](world)
+    found = await forecast(world)
+    assert found.changes
+    assert (found.moves, found.problem) == (found.bound, "")
+    await world.settle(patience=600.0)
+    after = world.table()
+    assert copied(before, after) == found.moves > 0
+    # somebody who comes now, and remembers no plan, sees nothing to do
+    await world.end()
+    await world.settle()
+    assert not (await forecast(world)).changes
+
+
+async def test_a_split_copies_nothing_and_is_foreseen_so() -> None:
+    world = await listed()
+    before = world.table()
+    partitionings = [{"name": "p1", "shards": 16}, {"name": "p2", "shards": 32}]
+    world.apply(members={"static": STATIC}, turndownPolicy="Immediate", partitionings=partitionings)
+    found = await forecast(world)
+    assert (found.moves, found.changes, found.problem) == (0, True, "")
+    await world.settle(patience=600.0)
+    after = world.table()
+    assert after.shards == 2 * before.shards
+    assert owners(after) == [row for row in owners(before) for _ in range(2)]
 
 
 # ---------------------------------------------------------------------------------------------------- why

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shuren.domain.dns.zone import Data, RecordType, Zone, build, ready
 from shuren.domain.service.snapshot import Published
+from shuren.domain.service.values import Endpoint, ServiceName
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -20,8 +21,10 @@ class NameChange:
 
 
 def foresee(before: Iterable[Published], after: Iterable[Published], *, zone: str) -> tuple[NameChange, ...]:
-    """From what is published now to what will be."""
-    old, new = _zone(before), _zone(after)
+    """From what is published now to what will be. A service without any ready endpoint keeps its last good answers."""
+    before = tuple(before)
+    good = {p.names.service: _answered(p, ()) for p in before if p.names is not None}
+    old, new = _zone(before, {}), _zone(after, good)
     found: list[NameChange] = []
     for name in sorted(old.names.keys() | new.names.keys()):
         for kind in RecordType:
@@ -31,9 +34,13 @@ def foresee(before: Iterable[Published], after: Iterable[Published], *, zone: st
     return tuple(found)
 
 
-def _zone(published: Iterable[Published]) -> Zone:
-    there = [(p.names, ready(p.endpoints.endpoints if p.endpoints is not None else ())) for p in published if p.names is not None]
+def _zone(published: Iterable[Published], last_good: Mapping[ServiceName, tuple[Endpoint, ...]]) -> Zone:
+    there = [(p.names, _answered(p, last_good.get(p.names.service, ()))) for p in published if p.names is not None]
     return build(there)
+
+
+def _answered(published: Published, last_good: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    return ready(published.endpoints.endpoints, last_good) if published.endpoints is not None else ()
 
 
 def _texts(zone: Zone, name: str, kind: RecordType, suffix: str) -> tuple[str, ...]:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from shuren.domain.conditions import Condition, ConditionType, Truth
-from shuren.domain.shardmap.decide import decide
 from shuren.domain.shardmap.plan import AddFinalizer, MapPlan, RemoveFinalizer
-from shuren.domain.shardmap.preview import source_of
+from shuren.domain.shardmap.preview import ahead, source_of
 from shuren.domain.shardmap.snapshot import MapSnapshot
 
 
@@ -34,18 +33,13 @@ class ShardForecast:
 
 def foresee(snapshot: MapSnapshot, now: MapPlan, *, instances: int | None, weights: Mapping[str, int]) -> ShardForecast:
     """`instances` is what the app of the members will have, None when that does not change."""
-    decided = now
+    later = snapshot
     if instances is not None and snapshot.seen is not None:
         source, seen = source_of(snapshot.seen, static=(), weights=weights, instances=instances)
-        decided = decide(replace(snapshot, source=source, seen=seen))
-    planned = decided.memory.planned
+        later = replace(snapshot, source=source, seen=seen)
+    found = ahead(later)
     return ShardForecast(
-        snapshot=snapshot,
-        now=now,
-        moves=planned.moves if planned is not None else 0,
-        bound=planned.bound if planned is not None else 0,
-        proven=planned.proven if planned is not None else True,
-        problem=_problem(decided),
+        snapshot=snapshot, now=now, moves=found.moves, bound=found.bound, proven=found.proven, problem=_problem(found.decided)
     )
 
 
