@@ -26,13 +26,15 @@ def empty_list() -> Answer:
 
 
 @contextmanager
-def answering(say: Say) -> Iterator[str]:
-    """Serve until the end of the block; gives the URL."""
+def answering(say: Say, *, bodies: list[tuple[str, bytes]] | None = None) -> Iterator[str]:
+    """Serve until the end of the block; gives the URL. `bodies` gets method and body of every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            self.rfile.read(length)
+            body_given = self.rfile.read(length)
+            if bodies is not None:
+                bodies.append((self.command, body_given))
             code, body = say(self.command, self.path.partition("?")[0])
             data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             with suppress(ConnectionError):  # whoever asked may have gone: one refusal is enough to give up

@@ -150,6 +150,41 @@ def test_a_failed_roll_out_is_degraded_once_and_until_it_is_corrected(tenant: Te
     assert set(argo) <= {"Progressing", "Degraded", "Healthy"}
 
 
+def test_a_gated_roll_out_never_looks_failed_but_when_it_is_broken_off(tenant: Tenant) -> None:
+    def gated(version: str) -> Body:
+        return web(version, rollout={"strategy": "Gated", "steps": [{"weight": 0, "scale": 100, "pause": True}]})
+
+    def phase() -> str:
+        return str(tenant.status("web").get("rollout", {}).get("phase", ""))
+
+    def commanded(word: str, *, by: str) -> None:
+        tenant.kubectl("annotate", "paasapp/web", f"paas.shurenyun.com/rollout-{word}={by}")
+
+    tenant.run("web", gated("1"))
+    with recording(tenant) as versions:
+        tenant.apply("web", gated("2"))
+        tenant.until(lambda: phase() == "Paused", about="web")
+        commanded("promote", by="a")
+        tenant.until(lambda: phase() == "Completed" and tenant._written_down("web"), about="web")
+        tenant.wait("web")
+        promoted = len(versions)
+        tenant.apply("web", gated("3"))
+        tenant.until(lambda: phase() == "Paused", about="web")
+        paused = len(versions)
+        commanded("abort", by="b")
+        tenant.wait("web", "Stalled")
+        tenant.until(lambda: phase() == "Aborted", about="web")
+    kstatus, argo = verdicts(versions[:promoted])
+    assert (kstatus[-2:], argo[-2:]) == (["InProgress", "Current"], ["Progressing", "Healthy"])
+    assert set(kstatus) <= {"InProgress", "Current"}
+    assert set(argo) <= {"Progressing", "Healthy"}
+    assert set(flux(versions[:promoted])) == {"InProgress", "Current"}
+    assert "Degraded" not in verdicts(versions[:paused])[1]
+    kstatus, argo = verdicts(versions[paused:])
+    assert (kstatus[-1], argo[-1]) == ("Failed", "Degraded")
+    assert (kstatus.count("Failed"), argo.count("Degraded")) == (1, 1), (kstatus, argo)
+
+
 def test_suspended_is_suspended_and_goes_on_where_it_was(tenant: Tenant) -> None:
     tenant.run("calm", sleeper())
     with recording(tenant) as versions:
@@ -264,6 +299,10 @@ def test_a_status_of_another_generation_says_nothing() -> None:
     assert verdicts([body]) == (["InProgress"], ["Progressing"])
     body["status"]["observedGeneration"] = 2
     assert verdicts([body]) == (["Failed"], ["Degraded"])
+    # as docs/gitops.md says of what no operator has seen
+    del body["status"]
+    assert ask("kstatus", [body])[0]["status"] == "Current"
+    assert ask("argo", [body], "health", str(ARGO / "health.lua"))[0]["status"] == "Progressing"
 
 
 # ---------------------------------------------------------------------------------------------------- actions

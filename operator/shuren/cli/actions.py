@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 App = Annotated[str, typer.Argument(metavar="NAME", help="A PaasApp.")]
-AppOrService = Annotated[str, typer.Argument(metavar="NAME", help="web, papp/web or psvc/web.")]
+Suspendable = Annotated[str, typer.Argument(metavar="NAME", help="web, papp/web, psvc/web or shm/web.")]
 _SUSPENDER = "shuren-suspend"
 _ROLLOUT = "paas.shurenyun.com/rollout-"
 _PREFIX = "paas.shurenyun.com/"
@@ -43,11 +43,13 @@ def restart(name: App, *, kubeconfig: options.Kubeconfig = "", context: options.
 
 
 async def _restart(where: Where, name: str) -> str:
+    from shuren.cli.release import need_no_older_operator  # noqa: PLC0415
     from shuren.cli.session import session  # noqa: PLC0415
     from shuren.domain.app.snapshot import RESTART  # noqa: PLC0415
 
     async with session(where) as connection:
         resource, item = await _app(connection, name)
+        await need_no_older_operator(connection)
         # Marathon's own version, so that no second clock matters; before it was ever created there is nothing to restart
         version = ((item.get("status") or {}).get("marathon") or {}).get("version")
         if not version:
@@ -77,6 +79,7 @@ def rollback(
 
 
 async def _rollback(where: Where, name: str, *, to: int, undo: bool) -> str:
+    from shuren.cli.release import need_no_older_operator  # noqa: PLC0415
     from shuren.cli.session import session  # noqa: PLC0415
     from shuren.controllers.paasapp.history import revision_of  # noqa: PLC0415
     from shuren.domain.app.rollback import chosen  # noqa: PLC0415
@@ -86,6 +89,7 @@ async def _rollback(where: Where, name: str, *, to: int, undo: bool) -> str:
 
     async with session(where) as connection:
         _, item = await _app(connection, name)
+        await need_no_older_operator(connection)
         namespace = item["metadata"]["namespace"]
         selector = f"{OWNER_LABEL}={item['metadata']['uid']}"
         page = await connection.kubernetes.list(CONTROLLER_REVISIONS, namespace=namespace, label_selector=selector)
@@ -112,37 +116,39 @@ async def _rollback(where: Where, name: str, *, to: int, undo: bool) -> str:
 
 
 def suspend(
-    name: AppOrService, *, kubeconfig: options.Kubeconfig = "", context: options.Context = "", namespace: options.Namespace = ""
+    name: Suspendable, *, kubeconfig: options.Kubeconfig = "", context: options.Context = "", namespace: options.Namespace = ""
 ) -> None:
     """Let the operator change nothing outside for this resource until `resume`."""
     say(run(_suspend(_where(kubeconfig, context, namespace), name, on=True)))
 
 
 def resume(
-    name: AppOrService, *, kubeconfig: options.Kubeconfig = "", context: options.Context = "", namespace: options.Namespace = ""
+    name: Suspendable, *, kubeconfig: options.Kubeconfig = "", context: options.Context = "", namespace: options.Namespace = ""
 ) -> None:
     """Let the operator go on with a suspended resource, and with a paused roll-out."""
     say(run(_suspend(_where(kubeconfig, context, namespace), name, on=False)))
 
 
 async def _suspend(where: Where, name: str, *, on: bool) -> str:
+    from shuren.cli.release import need_no_older_operator  # noqa: PLC0415
     from shuren.cli.session import named, session  # noqa: PLC0415
     from shuren.clients.kubernetes.client import api_version  # noqa: PLC0415
     from shuren.domain.errors import Conflict  # noqa: PLC0415
-    from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_SERVICES  # noqa: PLC0415
+    from shuren.ports.kubernetes import MESOS_CLUSTERS, PAAS_APPS  # noqa: PLC0415
 
     resource, plain = named(name)
     if resource is MESOS_CLUSTERS:
         raise Failed("a MesosCluster cannot be suspended; suspend what lives on it")
     async with session(where) as connection:
         item = await connection.need(resource, plain)
+        await need_no_older_operator(connection)
         metadata = {"name": plain, "namespace": item["metadata"]["namespace"]}
-        spec: Json = {"suspend": True} if resource is PAAS_SERVICES else {"management": {"suspend": True}}
+        spec: Json = {"management": {"suspend": True}} if resource is PAAS_APPS else {"suspend": True}
         body = {"apiVersion": api_version(resource), "kind": resource.kind, "metadata": metadata, **({"spec": spec} if on else {})}
         try:
             after = await connection.kubernetes.apply(resource, metadata["namespace"], plain, body, manager=_SUSPENDER)
         except Conflict as error:
-            field = "spec.suspend" if resource is PAAS_SERVICES else "spec.management.suspend"
+            field = "spec.management.suspend" if resource is PAAS_APPS else "spec.suspend"
             raise Failed(f"{field} of {name} is stated by somebody else, who would change it back: change it in Git ({error})") from error
         if not on:
             return await _resumed(connection, resource, plain, after)
@@ -186,11 +192,13 @@ def pause(name: App, *, kubeconfig: options.Kubeconfig = "", context: options.Co
 
 
 async def _command(where: Where, name: str, word: str) -> str:
+    from shuren.cli.release import need_no_older_operator  # noqa: PLC0415
     from shuren.cli.session import session  # noqa: PLC0415
     from shuren.domain.app import progress  # noqa: PLC0415
 
     async with session(where) as connection:
         resource, item = await _app(connection, name)
+        await need_no_older_operator(connection)
         under_way = progress.read(item.get("status") or {})
         if under_way is None or under_way.stage.over:
             strategy = ((item.get("spec") or {}).get("rollout") or {}).get("strategy", "Rolling")

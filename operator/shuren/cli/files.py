@@ -15,25 +15,27 @@ from shuren.ports.kubernetes import Object
 _ENDINGS = {".yaml", ".yml", ".json"}
 
 
-def read(files: Sequence[str], kustomize: Sequence[str]) -> list[Object]:
-    """All objects, in order. Failed names the file, and the document in it, that is no resource."""
+def read(files: Sequence[str], kustomize: Sequence[str], *, recursive: bool = False) -> list[Object]:
+    """All objects, in order. Failed names the file, and the document in it, that is no resource. `recursive`: folders in folders too."""
     found: list[Object] = []
     for name in files:
-        for path, text in _texts(name):
+        for path, text in _texts(name, recursive=recursive):
             found += _objects(text, path)
     for folder in kustomize:
         found += _objects(_kustomized(folder), folder)
     return found
 
 
-def _texts(name: str) -> Iterator[tuple[str, str]]:
+def _texts(name: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
     if name == "-":
         yield "standard input", sys.stdin.read()
         return
     path = Path(name)
-    chosen = sorted(p for p in path.rglob("*") if p.suffix in _ENDINGS and p.is_file()) if path.is_dir() else [path]
+    inside = path.rglob("*") if recursive else path.glob("*")
+    chosen = sorted(p for p in inside if p.suffix in _ENDINGS and p.is_file()) if path.is_dir() else [path]
     if not chosen:
-        raise Failed(f"{name}: there is no file that ends in .yaml, .yml or .json")
+        deeper = "" if recursive else "; -R looks into folders in it too"
+        raise Failed(f"{name}: there is no file that ends in .yaml, .yml or .json{deeper}")
     for one in chosen:
         try:
             yield str(one), one.read_text(encoding="utf-8")

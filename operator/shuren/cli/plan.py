@@ -22,6 +22,7 @@ def plan(
     *,
     file: Annotated[list[str] | None, typer.Option("--filename", "-f", help="File or folder, - for standard input; repeatable.")] = None,
     kustomize: Annotated[list[str] | None, typer.Option("--kustomize", "-k", help="Folder with a kustomization; repeatable.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Folders given with -f: those in them too.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Of resources as they are stored: what the operator is about to do.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 when anything will change, for CI.")] = False,
     kubeconfig: options.Kubeconfig = "",
@@ -43,7 +44,7 @@ def plan(
     from shuren.cli.session import Where  # noqa: PLC0415
 
     where = Where(kubeconfig=kubeconfig, context=context, namespace=namespace, everywhere=everywhere)
-    found = run(_plan(file or [], kustomize or [], name or [], where))
+    found = run(_plan(file or [], kustomize or [], name or [], where, recursive=recursive))
     if not structured(document(found), output):
         for text, style in lines(found, wide=output is Format.WIDE):
             say(text, style)
@@ -53,15 +54,17 @@ def plan(
         raise typer.Exit(Exit.FOUND)
 
 
-async def _plan(files: list[str], kustomize: list[str], names: list[str], where: Where) -> WholePlan:
+async def _plan(files: list[str], kustomize: list[str], names: list[str], where: Where, *, recursive: bool) -> WholePlan:
     from dataclasses import replace  # noqa: PLC0415
 
     from shuren.cli.files import read  # noqa: PLC0415
     from shuren.cli.live import clusters_of, connected, preview, read_kubernetes  # noqa: PLC0415
     from shuren.cli.overlay import Overlay, overlay  # noqa: PLC0415
+    from shuren.cli.release import older_operator  # noqa: PLC0415
     from shuren.cli.session import session  # noqa: PLC0415
+    from shuren.domain.preview.whole import Unknown  # noqa: PLC0415
 
-    given = read(files, kustomize)
+    given = read(files, kustomize, recursive=recursive)
     async with session(where) as connection:
         laid = await overlay(connection, given) if given else Overlay()
         wanted = {key.namespace for key in laid.ours if key.namespace} | ({connection.namespace} if connection.namespace else set())
@@ -70,11 +73,14 @@ async def _plan(files: list[str], kustomize: list[str], names: list[str], where:
         if given:
             keys = frozenset(laid.ours) | _of_clusters(store, laid.ours)
             if not keys:
-                raise Failed("none of these files holds a resource of Shuren (PaasApp, PaasService, MesosCluster)")
+                raise Failed("none of these files holds a resource of Shuren (PaasApp, PaasService, ShardMap, MesosCluster)")
         else:
             keys = _chosen(store, names, connection.namespace)
         async with connected(connection, store, clusters=clusters_of(store, keys), given=laid.values, unknown=unknown) as world:
             found = await preview(connection, world, given=laid.values).plan(keys)
+        older = await older_operator(connection)
+        if older is not None:
+            unknown = (*unknown, Unknown(about="what the operator decides", why=f"{older.found}, so it may decide otherwise; {older.mend}"))
     return replace(found, unknown=(*found.unknown, *unknown))
 
 

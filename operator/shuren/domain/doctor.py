@@ -90,6 +90,16 @@ def operator_release(*, ours: str, theirs: str) -> Finding:
     return well(part, f"release {theirs}, as this program")
 
 
+def older_release(*, ours: str, theirs: str) -> Finding | None:
+    """The finding when an operator of another minor release leads that is older than this program; None when they belong together.
+
+    Patch releases understand each other.
+    """
+    if theirs and _numbers(theirs)[:2] >= _numbers(ours)[:2]:
+        return None
+    return operator_release(ours=ours, theirs=theirs)
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r"\d+", version)[:3])
 

@@ -44,9 +44,17 @@ class Shell:
         self._runner = CliRunner()
 
     def run(self, *arguments: str, code: int = 0) -> Result:
-        result = self._runner.invoke(app, [*arguments, "--kubeconfig", self.kubeconfig, "-n", self.namespace])
+        result = self._runner.invoke(app, self._here(*arguments))
         assert result.exit_code == code, (arguments, result.exit_code, result.output, result.stderr)
         return result
+
+    def _here(self, command: str, *arguments: str) -> list[str]:
+        return [command, "--kubeconfig", self.kubeconfig, "-n", self.namespace, *arguments]
+
+    def piped(self, *arguments: str, given: str) -> str:
+        """Standard output of the program as a process, with standard input from a pipe."""
+        argv = [sys.executable, "-m", "shuren.cli", *self._here(*arguments)]
+        return subprocess.run(argv, input=given, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.run(*arguments, "-o", "json", code=code).stdout)
@@ -100,6 +108,11 @@ def test_an_app_from_plan_to_roll_back(shell: Shell) -> None:
     assert {link["verdict"] for way in shell.json("why", "web") for link in way["links"]} == {"ok"}
     eventually(lambda: "hello" in shell.run("logs", "web").stdout, seconds=PATIENCE)
     assert f"{shell.namespace}/web" in shell.run("top").stdout
+    (task,) = shell.tasks()
+    said = shell.run("exec", "web", "--", "sh", "-c", 'echo "$MESOS_TASK_ID"; cat stdout; exit 9', code=9)
+    assert said.stdout == f"{task}\nhello\n"
+    assert shell.run("exec", task, "false", code=1).stderr == ""
+    assert shell.piped("exec", "-i", "web", "--", "tr", "a-z", "A-Z", given="down the wire") == "DOWN THE WIRE"
 
     # a change that restarts: exactly these tasks go
     before = shell.tasks()
@@ -187,7 +200,7 @@ def test_a_live_marathon_becomes_files_that_change_nothing(shell: Shell, tmp_pat
     before = engine.versions(app_id), set(engine.tasks(app_id))
     files = tmp_path / "git"
     shell.run("import", "--cluster", "sandbox", "--prefix", f"/{shell.namespace}", "-d", str(files))
-    plan = shell.json("plan", "-f", str(files))
+    plan = shell.json("plan", "-R", "-f", str(files))
     assert (plan["restarts"], [field for found in plan["apps"] for field in found["fields"]]) == (0, [])
     assert plan["apps"][0]["tasks"]["kept"] == list(before[1])
     shell.tenant.kubectl("apply", "-k", str(files))

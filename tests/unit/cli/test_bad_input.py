@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import shuren
 from shuren.cli.app import app
 from shuren.cli.exits import Exit
 from stub_api_server import Answer, Say, answering, empty_list, kubeconfig, status
 
-COMMANDS = (["plan", "--live"], ["status"], ["why", "web"], ["diff"], ["history", "web"], ["restart", "web"], ["top"], ["logs", "web"])
+COMMANDS = (
+    ["plan", "--live"], ["status"], ["why", "web"], ["diff"], ["history", "web"], ["restart", "web"], ["top"], ["logs", "web"],
+    ["exec", "web", "true"], ["rollback", "web"], ["suspend", "web"], ["resume", "web"], ["promote", "web"], ["abort", "web"],
+    ["pause", "web"], ["import", "--cluster", "bj1"], ["export", "--kubernetes"], ["backup", "/nonexistent/file"], ["shards", "watch"],
+)  # fmt: skip
 
 
 def run(*arguments: str) -> Result:
@@ -110,6 +115,66 @@ def test_an_old_operator_and_missing_definitions_are_found_by_the_doctor(tmp_pat
     assert "apply --server-side" in found["CRD paasapps.paas.shurenyun.com"]["mend"]
 
 
+def _led_by(version: str) -> Say:
+    """An app that runs, and an operator of some release that leads."""
+    item = {
+        "apiVersion": "paas.shurenyun.com/v1alpha1",
+        "kind": "PaasApp",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "1", "generation": 1},
+        "spec": {"clusterRef": {"name": "bj1"}, "cmd": "sleep 1", "rollout": {"strategy": "Gated"}},
+        "status": {"marathon": {"version": "2026-01-01T00:00:00.000Z"}, "rollout": {"phase": "Paused"}},
+    }
+
+    def say(method: str, path: str) -> Answer:
+        if path.endswith("/leases"):
+            code, found = _old_operator(method, path)
+            found["items"][0]["metadata"]["annotations"] = {"paas.shurenyun.com/version": version}
+            return code, found
+        if path.endswith("/paasapps"):
+            return 200, {"kind": "PaasAppList", "apiVersion": item["apiVersion"], "metadata": {"resourceVersion": "1"}, "items": [item]}
+        if path.endswith("/paasapps/web"):
+            return (200, item) if method == "GET" else status(500, "InternalError", "nothing was to be written")
+        return empty_list()
+
+    return say
+
+
+@pytest.mark.parametrize("command", ["restart", "rollback", "suspend", "resume", "promote", "abort", "pause"])
+def test_an_older_operator_is_asked_for_nothing_that_it_may_not_understand(tmp_path: Path, command: str) -> None:
+    with answering(_led_by("0.0.9")) as server:
+        result = run(command, "web", "--kubeconfig", kubeconfig(tmp_path / "config", server))
+    assert result.exit_code == Exit.FAILED
+    assert "release 0.0.9 is older than this program's" in said(result)
+    assert "upgrade the operator" in said(result)
+
+
+@pytest.mark.parametrize(("version", "code"), [("0.0.9", Exit.INCOMPLETE), ("", Exit.INCOMPLETE), (shuren.__version__, Exit.DONE)])
+def test_a_plan_says_that_an_older_operator_may_decide_otherwise(tmp_path: Path, version: str, code: Exit) -> None:
+    with answering(_led_by(version)) as server:
+        result = run("plan", "--live", "-o", "json", "--kubeconfig", kubeconfig(tmp_path / "config", server))
+    assert result.exit_code == code
+    told = [one["why"] for one in json.loads(result.stdout)["unknown"] if one["about"] == "what the operator decides"]
+    assert [("may decide otherwise" in why, "upgrade the operator" in why) for why in told] == [(True, True)] * (code is Exit.INCOMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [("web", {"management": {"suspend": True}}), ("psvc/web", {"suspend": True}), ("shm/web", {"suspend": True})],
+)
+def test_every_kind_is_suspended_by_its_own_field(tmp_path: Path, name: str, spec: object) -> None:
+    bodies: list[tuple[str, bytes]] = []
+
+    def say(method: str, path: str) -> Answer:
+        assert method in {"GET", "PATCH"}
+        item = {"metadata": {"name": "web", "namespace": "shop", "resourceVersion": "1"}, "spec": {}}
+        return (200, item) if path.endswith("/web") else empty_list()
+
+    with answering(say, bodies=bodies) as server:
+        result = run("suspend", name, "--kubeconfig", kubeconfig(tmp_path / "config", server))
+    assert result.exit_code == Exit.DONE, result.stderr
+    assert [json.loads(body)["spec"] for method, body in bodies if method == "PATCH"] == [spec]
+
+
 def test_a_kubeconfig_that_cannot_be_used(tmp_path: Path) -> None:
     assert "name one with --kubeconfig or KUBECONFIG" in said(run("status", "--kubeconfig", str(tmp_path / "none")))
     config = kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
@@ -124,4 +189,5 @@ def test_a_wrong_command_line_is_status_2(tmp_path: Path) -> None:
     assert run("plan", "--live", "-f", "x.yaml").exit_code == Exit.USAGE
     assert run("plan", "-f", str(tmp_path / "none.yaml"), "--kubeconfig", config).exit_code == Exit.FAILED
     assert "is no kind of Shuren" in said(run("suspend", "deploy/web", "--kubeconfig", config))
-    assert "cannot be run beside web" in said(run("exec", "web", "--", "sh"))
+    assert "name a command: shuren exec web --" in said(run("exec", "web"))
+    assert "--tty needs --stdin" in said(run("exec", "web", "-t", "--", "sh"))

@@ -19,6 +19,16 @@ def test_folders_documents_and_lists_are_read_in_order(tmp_path: Path) -> None:
     assert [item["metadata"]["name"] for item in read([str(tmp_path)], [])] == ["one", "two", "three"]
 
 
+def test_folders_in_folders_only_when_asked_for_as_kubectl_has_it(tmp_path: Path) -> None:
+    (tmp_path / "overlay").mkdir()
+    (tmp_path / "overlay" / "a.yaml").write_text(APP % "deep")
+    with pytest.raises(Failed, match="-R looks into folders"):
+        read([str(tmp_path)], [])
+    (tmp_path / "b.yaml").write_text(APP % "flat")
+    assert [item["metadata"]["name"] for item in read([str(tmp_path)], [])] == ["flat"]
+    assert [item["metadata"]["name"] for item in read([str(tmp_path)], [], recursive=True)] == ["flat", "deep"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
