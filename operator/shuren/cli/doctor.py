@@ -13,7 +13,7 @@ import typer
 
 from shuren.cli import options
 from shuren.cli.exits import Exit, run
-from shuren.cli.output import Format, say, structured
+from shuren.cli.output import Format, counted, say, structured
 
 if TYPE_CHECKING:
     from shuren.cli.live import LiveWorld, Reached
@@ -243,11 +243,11 @@ async def _zookeeper(part: str, reached: Reached) -> list[Finding]:
         found.append(advice(f"{part}, ZooKeeper", "answers, and does not tell its release", "allow the four-letter word srvr to know more"))
     hosts = reached.survey.settings.zookeeper.hosts
     if len(hosts) < 3:  # noqa: PLR2004 - the smallest ensemble that survives a loss
-        found.append(advice(f"{part}, ZooKeeper", f"{len(hosts)} server is named", "name three or five: one alone is no safety"))
+        found.append(advice(f"{part}, ZooKeeper", f"{counted(len(hosts), 'server')} named", "name three or five: one alone is no safety"))
     meta = await reached.parts.root.get("/meta")
     root = reached.survey.settings.zookeeper.root
     found.append(
-        well(f"{part}, ZooKeeper", f"{root} holds {reached.survey.claims.count} claims")
+        well(f"{part}, ZooKeeper", f"{root} holds {counted(reached.survey.claims.count, 'claim')}")
         if meta is not None
         else advice(f"{part}, ZooKeeper", f"{root} is empty: no operator has ever led here", "does an operator run?")
     )

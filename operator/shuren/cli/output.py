@@ -55,6 +55,11 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console().print(drawn)
 
 
+def counted(number: int, word: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def say(text: str, style: str = "") -> None:
     """One line; `style` is rich's."""
     from rich.text import Text  # noqa: PLC0415

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from shuren.cli.output import counted
 from shuren.domain.app.plan import Action, AppPlan, ClaimId, PutApp, WriteKind
 from shuren.domain.conditions import Condition, ConditionType, Truth
 from shuren.domain.identity import ObjectKey
@@ -178,11 +179,11 @@ def _sum(plan: WholePlan) -> str:
     changed += sum(1 for _, f in plan.shards if f.changes)
     reloads = sum(1 for b in plan.balancers if b.reload)
     words = [
-        f"{changed} of {len(plan.apps) + len(plan.services) + len(plan.shards)} resources change",
-        f"{plan.restarts} tasks are replaced",
+        f"{changed} of {counted(len(plan.apps) + len(plan.services) + len(plan.shards), 'resource')} change",
+        f"{counted(plan.restarts, 'task')} {'is' if plan.restarts == 1 else 'are'} replaced",
         f"{sum(len(f.tasks.removed) for _, f in plan.apps)} removed",
         f"{sum(f.tasks.started for _, f in plan.apps)} started",
-        f"load balancers of {reloads} groups reload",
+        f"load balancers of {counted(reloads, 'group')} reload",
     ]
     return ", ".join(words) + "."
 
@@ -258,11 +259,11 @@ _MAIN = {
 
 def _task_lines(fate: TaskFate, limit: int) -> Iterator[Line]:
     if fate.replaced:
-        yield f"    {len(fate.replaced)} tasks restart, since {fate.why}: {_listed(fate.replaced, limit)}", "yellow"
+        yield f"    {counted(len(fate.replaced), 'task')} to restart, since {fate.why}: {_listed(fate.replaced, limit)}", "yellow"
     if fate.removed:
-        yield f"    {len(fate.removed)} tasks end: {_listed(fate.removed, limit)}", "red"
+        yield f"    {counted(len(fate.removed), 'task')} to end: {_listed(fate.removed, limit)}", "red"
     if fate.started:
-        yield f"    {fate.started} tasks start", "green"
+        yield f"    {counted(fate.started, 'task')} to start", "green"
 
 
 def _beside(forecast: AppForecast) -> Iterator[str]:

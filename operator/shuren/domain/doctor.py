@@ -166,9 +166,9 @@ def room(part: str, *, used: float, total: float, what: str) -> Finding:
 
 def size(part: str, *, apps: int, limit: int) -> Finding:
     """How many apps one Marathon carries, and how many deployments are allowed at once."""
-    words = f"{apps} apps, {limit} deployments at once"
+    words = f"{apps} {'app' if apps == 1 else 'apps'}, {limit} deployments at once"
     if apps > _MANY_APPS:
-        return advice(part, words, "Marathon pays for every write in proportion to its apps: see docs/setup.md on sizing")
+        return advice(part, words, "Marathon pays for every write in proportion to its apps: see docs/performance.md")
     return well(part, words)
 
 
