@@ -53,12 +53,14 @@ async def _until_quiet(reader: asyncio.StreamReader) -> bytes:
             return received
 
 
-async def test_the_first_event_is_ones_own_arrival(served: Served) -> None:
-    async with reading(served) as reader:
-        assert await asyncio.wait_for(reader.readline(), 10) == b"event: event_stream_attached\r\n"
-        assert b'"remoteAddress":"127.0.0.1"' in await asyncio.wait_for(reader.readline(), 10)
-        await until(lambda: served.engine.bus.streams == 1)
-    await until(lambda: served.engine.bus.streams == 0)
+async def test_the_first_event_is_ones_own_arrival(tmp_path: Path) -> None:
+    # that nobody reads any more is noticed when a sign of life is sent
+    async with Served.of(tmp_path, streams=StreamTiming(heartbeat=0.2)) as served:
+        async with reading(served) as reader:
+            assert await asyncio.wait_for(reader.readline(), 10) == b"event: event_stream_attached\r\n"
+            assert b'"remoteAddress":"127.0.0.1"' in await asyncio.wait_for(reader.readline(), 10)
+            await until(lambda: served.engine.bus.streams == 1)
+        await until(lambda: served.engine.bus.streams == 0)
 
 
 async def test_a_reader_that_falls_behind_is_cut_off(served: Served) -> None:
