@@ -10,7 +10,7 @@ import pytest
 from engine_process import engine
 from marathon_replay import Player
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("unmeasured_programs")]
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.jsonl"))
 
 
