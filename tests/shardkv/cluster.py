@@ -281,12 +281,19 @@ class Run:
     def all_keys_answer(self) -> None:
         """Until each key was written and read after now."""
         since = time.monotonic()
-        wanted = {(operation, key) for operation in ("get", "put") for key in self._keys}
+        left = {(operation, key) for operation in ("get", "put") for key in self._keys}
+        looked_at = [0] * len(self._cluster.callers)
 
-        def left() -> set[tuple[str, str]]:
-            return wanted - {(op, key) for _, op, key, _, begin, end, *_ in self._history() if end is not None and begin > since}
+        def answered() -> bool:
+            for number, callers in enumerate(self._cluster.callers):
+                history = callers.history()
+                left.difference_update(
+                    (op, key) for _, op, key, _, begin, end, *_ in history[looked_at[number] :] if end is not None and begin > since
+                )
+                looked_at[number] = len(history)
+            return not left
 
-        wait_until(lambda: not left(), lambda: f"each key written and read again; not yet {sorted(left())[:5]}")
+        wait_until(answered, lambda: f"each key written and read again; not yet {sorted(left)[:5]}")
 
     def verdict(self) -> Verdict:
         """What is to be said about all calls, once they have ended."""
