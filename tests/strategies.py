@@ -43,6 +43,7 @@ marathon_checks = fields(
         "maxConsecutiveFailures": small,
         "delaySeconds": small,
         "ignoreHttp1xx": st.booleans(),
+        "ipProtocol": cased("IPv4", "IPv6"),
     },
 )
 command_checks = fields({"protocol": cased("COMMAND"), "command": st.just({"value": "true"})}, {"portIndex": small, "delaySeconds": small})
@@ -106,12 +107,36 @@ volumes = st.lists(
     ),
     max_size=2,
 )
+images = fields(
+    {"image": st.sampled_from(["nginx", "r:5000/a/b:1"])},
+    {
+        "privileged": st.booleans(),
+        "forcePullImage": st.booleans(),
+        "parameters": st.just([{"key": "a", "value": "b"}]),
+        "network": cased("BRIDGE", "HOST", "USER"),
+        "portMappings": port_mappings,
+    },
+)
+linux = fields(
+    {},
+    {
+        "seccomp": st.sampled_from([{"unconfined": True}, {"profileName": "p"}, {"profileName": "p", "unconfined": False}]),
+        "ipcInfo": fields({"mode": cased("PRIVATE", "SHARE_PARENT")}, {"shmSize": small}),
+    },
+)
 containers = st.one_of(
-    fields(
-        {"type": cased("DOCKER"), "docker": fields({"image": st.sampled_from(["nginx", "r:5000/a/b:1"])}, {"privileged": st.booleans()})},
-        {"portMappings": port_mappings, "volumes": volumes},
-    ),
-    fields({"type": cased("MESOS")}, {"portMappings": port_mappings, "volumes": volumes}),
+    fields({"type": cased("DOCKER"), "docker": images}, {"portMappings": port_mappings, "volumes": volumes}),
+    fields({"type": cased("MESOS")}, {"portMappings": port_mappings, "volumes": volumes, "linuxInfo": linux}),
+)
+probes = fields({}, {"port": st.sampled_from([0, 80]), "portIndex": small})
+checks = st.one_of(
+    fields({"http": fields({}, {"port": st.just(80), "path": st.just("/"), "scheme": cased("HTTP", "HTTPS")})}, {"delaySeconds": small}),
+    fields({"tcp": probes}, {"timeoutSeconds": small}),
+    st.just({"exec": {"command": {"argv": ["a", "b"]}}}),
+)
+discovered_ports = fields({"name": port_names}, {"number": st.just(80), "protocol": cased("TCP", "UDP", "udp,tcp"), "labels": labels})
+ip_addresses = fields(
+    {"networkName": st.just("overlay")}, {"labels": labels, "discovery": fields({}, {"ports": st.lists(discovered_ports, max_size=2)})}
 )
 networks: st.SearchStrategy[list[Json]] = st.one_of(
     st.just([]),
@@ -133,8 +158,10 @@ _OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "gpus": small,
     "constraints": constraints,
     "fetch": fetches,
-    "uris": st.lists(st.sampled_from(["http://h/a.tar.gz", "http://h/b.JAR"]), max_size=2),
+    "uris": st.lists(st.sampled_from(["http://h/a.tar.gz", "http://h/b.JAR", "x.ZIP", "http://h/c.gz?x=1"]), max_size=2),
     "container": containers,
+    "check": checks,
+    "ipAddress": ip_addresses,
     "networks": networks,
     "portDefinitions": port_definitions,
     "ports": st.lists(st.sampled_from([0, 8080]), max_size=2),
@@ -166,3 +193,10 @@ definitions = st.builds(
     st.fixed_dictionaries({}, optional={key: st.one_of(value, st.none()) for key, value in _OPTIONAL.items()}),
 )
 """Apps as people write them: any fields, any case of enums, nulls, fields that Marathon rewrites, drops or ignores."""
+
+some_fields = (
+    st.lists(st.sampled_from(sorted(_OPTIONAL)), max_size=4, unique=True)
+    .flatmap(lambda names: st.fixed_dictionaries({name: st.one_of(_OPTIONAL[name], _OPTIONAL[name], st.none()) for name in names}))
+    .map(lambda chosen: {"cmd": "sleep 1", **chosen})
+)
+"""A few fields, so that Marathon takes most of what comes out."""

@@ -5,10 +5,12 @@ It has its effect there, or Marathon refuses it with a path. And nothing is left
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 import app_corpus
 from quiet_engine import QuietEngine
@@ -23,6 +25,7 @@ from shuren.domain.marathon.normalise import normalise
 from shuren.domain.marathon.render import full_body
 from shuren.sandbox.contract import Settings
 from shuren.sandbox.http.app import build_app
+from strategies import some_fields
 from wire import Wire
 
 _KEY = ObjectKey(kind="PaasApp", namespace="shop", name="web")
@@ -39,10 +42,14 @@ class Came:
     refused: Any = None
 
 
-async def through(spec: dict[str, Any], settings: Settings = _EVERYTHING) -> Came:
+def read_as_resource(spec: dict[str, Any]) -> reading.Reading:
     item = app_corpus.paas_app("web", spec, namespace="shop")
     item["metadata"]["uid"] = "u"
-    read = reading.read(_KEY, item)
+    return reading.read(_KEY, item)
+
+
+async def through(spec: dict[str, Any], settings: Settings = _EVERYTHING) -> Came:
+    read = read_as_resource(spec)
     assert read.problem is None, read.problem
     assert read.recipe is not None
     body = full_body(render(read.recipe, {}, digest_key="u").definition)
@@ -395,3 +402,16 @@ async def test_a_pasted_definition_leaves_nothing_to_write(name: str) -> None:
     assert came.gap == ()
     if came.refused is not None:
         assert came.refused["details"], "a refusal names fields"
+
+
+@settings(max_examples=80, deadline=None)
+@given(spec=some_fields)
+def test_whatever_is_taken_leaves_nothing_to_write_and_neither_does_its_answer_pasted_back(spec: dict[str, Any]) -> None:
+    if read_as_resource(spec).problem is not None:
+        return
+    came = asyncio.run(through(spec))
+    if came.refused is not None:
+        return
+    assert came.gap == ()
+    again = asyncio.run(through(came.held))
+    assert (again.refused, again.gap) == (None, ())
