@@ -172,6 +172,12 @@ PORT_RULES = (
         at="portDefinitions",
     ),
     Rule(
+        cel="!has(self.ports) || self.ports.all(p, p == 0 || self.ports.exists_one(q, q == p))",
+        holds=lambda a: unique([str(port) if port else None for port in a.ports or []]),
+        message="numbers in ports other than 0 must be unique",
+        at="ports",
+    ),
+    Rule(
         cel=f"!has(self.networks) || self.networks.size() <= 1 || self.networks.all(n, {_MODE} == 'container')",
         holds=_one_kind_of_network,
         message="give one host network, or one container/bridge network, or only container networks",
