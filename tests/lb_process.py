@@ -45,9 +45,9 @@ async def until(question: Callable[[], bool], *, seconds: float = 30.0, what: st
 class Backend:
     """A small HTTP/1.1 server with keep-alive.
 
-    `/slow` takes a while, `/down/<n>` sends n KiB, `/echo` sends the request's head back, a POST is answered with its length. `/health` is
-    answered with `health`, everything else with `status`; whatever comes without a Host with 400, as RFC 9112 §3.2 has it. With `silent`
-    it closes the connection when it has read a request.
+    `/slow` takes a while, `/down/<n>` sends n KiB, `/go/<path>` sends elsewhere, `/echo` sends the request's head back, a POST is answered
+    with its length. `/health` is answered with `health`, everything else with `status`; whatever comes without a Host with 400, as RFC
+    9112 §3.2 has it. With `silent` it closes the connection when it has read a request.
     """
 
     def __init__(self, name: str, *, tls: ssl.SSLContext | None = None) -> None:
@@ -115,7 +115,8 @@ class Backend:
             await asyncio.sleep(0.5)
         size = int(path.removeprefix("/down/")) * 1024 if path.startswith("/down/") else 0
         text = b"x" * size if size else body if "/echo" in path else f"{self.name} {path} {len(body)}".encode()
-        writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
+        status, more = (302, f"Location: {path[3:]}\r\n") if path.startswith("/go/") else (self.status, "Content-Type: text/plain\r\n")
+        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(text)}\r\n{more}\r\n".encode() + text)
         await writer.drain()
 
     @staticmethod

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from engine_process import free_port
 from haproxy_front import NO_CHECK, QUICK, Front, carrying
 from haproxy_room import Json, endpoint, endpoints, http, route, service, tcp
 from lb_process import until
@@ -93,6 +94,39 @@ async def test_requests_and_answers_are_changed_as_asked(tmp_path: Path, port: i
         assert "strict-transport-security" not in headers
         status, headers, _ = await front.get("/a?b=c", "r.example")
         assert (status, headers["location"]) == (308, "https://r.example:8443/a?b=c")
+
+
+async def test_ports_addresses_and_answers_on_their_way_through(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    """A further port of the endpoints, clients behind a proxy, redirects of the app's own, and compression."""
+    behind = free_port()
+    routes = [
+        route(
+            "web",
+            http("x.example", port=port),
+            http("admin.x.example", port=port, name="admin", targetPort="admin"),
+            http={"rewrite": {"locationPrefix": "/shop"}, "compressTypes": ["text/plain"]},
+        ),
+        route("proxied", http(port=behind, acceptProxy=True), age=2),
+    ]
+    main, admin = await backends("main"), await backends("admin")
+    both = endpoint("a", address="127.0.0.1", port=main.port, ports={"admin": admin.port})
+    async with carrying(tmp_path, *routes, port=port) as front:
+        for name in ("web", "proxied"):
+            await front.set(name, both)
+        assert (await front.get(host="admin.x.example"))[2].split()[0] == "admin"
+        assert (await front.get("/go/there"))[1]["location"] == "/shop/there"
+        asked = "GET /down/1 HTTP/1.1\r\nHost: x.example\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
+        assert "content-encoding: gzip" in await _said(port, asked)
+        asked = "PROXY TCP4 192.0.2.7 192.0.2.8 4000 80\r\nGET /echo HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n"
+        assert "x-forwarded-for: 192.0.2.7" in await _said(behind, asked)
+
+
+async def _said(port: int, text: str) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(text.encode())
+    found = await reader.read()
+    writer.close()
+    return found.decode(errors="replace").lower()
 
 
 async def test_who_may_come_in(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
@@ -179,6 +213,46 @@ async def test_a_consistent_hash_moves_few_keys(tmp_path: Path, port: int, backe
         assert {after[key] for key in moved} == {"d"}
         assert 20 <= len(moved) <= 90
         assert min(Counter(after.values()).values()) >= 20
+
+
+BALANCES: dict[str, tuple[Json, int]] = {
+    "round-robin": ({"algorithm": "RoundRobin"}, 2),
+    "least-connections": ({"algorithm": "LeastConnections"}, 2),
+    "random": ({"algorithm": "Random"}, 2),
+    "first": ({"algorithm": "First"}, 1),
+    "source": ({"algorithm": "Source"}, 1),
+    "uri": ({"algorithm": "Uri"}, 2),
+    "header": ({"algorithm": "Header", "name": "X-Key"}, 2),
+    "parameter": ({"algorithm": "QueryParameter", "name": "key"}, 2),
+    "cookie": ({"algorithm": "Cookie", "name": "key"}, 2),
+}
+"""Each way to balance, and how many of two servers forty requests of one client, each with another key, come to."""
+
+
+async def test_every_way_to_balance_takes_servers_at_run_time(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
+    routes = [
+        route(name, http(f"{name}.example", port=port), balance=balance, healthCheck=NO_CHECK, age=age)
+        for age, (name, (balance, _)) in enumerate(BALANCES.items())
+    ]
+    made = {name: await backends(name) for name in ("a", "b", "c")}
+    given = {name: endpoint(name, address="127.0.0.1", port=backend.port) for name, backend in made.items()}
+    async with carrying(tmp_path, *routes, port=port) as front:
+        for name, (_, servers) in BALANCES.items():
+            await front.set(name, given["a"], given["b"])
+            assert len(await _answered(front, f"{name}.example")) == servers, name
+            await front.set(name, given["c"])
+            assert await _answered(front, f"{name}.example") == {"c"}, name
+
+
+async def _answered(front: Front, host: str) -> set[str]:
+    client = front.client(host)
+    found = set()
+    for number in range(40):
+        status, _, content = await client.request(f"/{number}?key={number}", headers=f"X-Key: {number}\r\nCookie: key={number}\r\n")
+        assert status == 200
+        found.add(content.decode().split()[0])
+    client.close()
+    return found
 
 
 async def test_a_client_is_known_again_by_its_address_over_a_reload(tmp_path: Path, port: int, backends: Callable[..., Any]) -> None:
