@@ -206,7 +206,7 @@ async def _floor(world: World, balancer: Balancer, *, changes: int) -> list[floa
 
 def rows(found: Found) -> list[Row]:
     """The table's."""
-    p99 = [statistics.quantiles(values, n=100)[98] for values in (found.gone, found.came, found.floor)]
+    p99 = [statistics.quantiles(values, n=100, method="inclusive")[98] for values in (found.gone, found.came, found.floor)]
     against = "one GET, one write, one command, p99"
     gone = f"median {statistics.median(found.gone):.0f} ms, {len(found.gone)} tasks"
     came = f"median {statistics.median(found.came):.0f} ms"
