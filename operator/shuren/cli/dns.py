@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shuren.cli.lb import Format
+from shuren.cli.lb import Format, Level
 
 
 def dns(
@@ -39,7 +39,7 @@ def dns(
     metrics_address: Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz are served.")] = "127.0.0.1",
     metrics_port: Annotated[int, typer.Option(help="0: nowhere.")] = 9103,
     log_format: Annotated[Format, typer.Option(help="Form of log lines.")] = Format.CONSOLE,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_level: Annotated[Level, typer.Option(case_sensitive=False, help="What is logged, from this on.")] = Level.INFO,
 ) -> None:
     """Answer DNS for services and tasks of one cluster, from ZooKeeper alone.
 
@@ -59,7 +59,7 @@ def dns(
     from shuren.edge import logs  # noqa: PLC0415
     from shuren.edge.dns.serve import Settings, serve  # noqa: PLC0415
 
-    logs.set_up(logs.LogFormat(log_format.value), log_level.upper())
+    logs.set_up(logs.LogFormat(log_format.value), log_level.value)
     us = identity()
     try:
         settings = Settings(

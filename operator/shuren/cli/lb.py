@@ -24,6 +24,15 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Level(StrEnum):
+    """The least that a line of the log has to be worth."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
 def lb(
     zookeeper: Annotated[str, typer.Option(envvar="SHUREN_ZOOKEEPER", help="Servers, as zk1:2181,zk2:2181.")],
     root: Annotated[str, typer.Option(envvar="SHUREN_ROOT", help="MesosCluster.spec.zookeeper.root, such as /shuren/bj1.")],
@@ -59,7 +68,7 @@ def lb(
     metrics_address: Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz are served.")] = "127.0.0.1",
     metrics_port: Annotated[int, typer.Option(envvar="SHUREN_LB_METRICS_PORT", help="0: nowhere.")] = 9102,
     log_format: Annotated[Format, typer.Option(help="Form of log lines.")] = Format.CONSOLE,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_level: Annotated[Level, typer.Option(case_sensitive=False, help="What is logged, from this on.")] = Level.INFO,
 ) -> None:
     """Drive HAProxy from ZooKeeper: routes and endpoints of one group, without a reload for endpoints.
 
@@ -81,12 +90,15 @@ def lb(
     from shuren.edge.lb.serve import Connection, serve  # noqa: PLC0415
     from shuren.edge.lb.settings import Settings  # noqa: PLC0415
 
-    logs.set_up(logs.LogFormat(log_format.value), log_level.upper())
+    logs.set_up(logs.LogFormat(log_format.value), log_level.value)
     try:
         allowed = PortSet.parse(ports)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--ports") from error
+    try:
         lines = tuple(line for line in global_lines.read_text().splitlines() if line.strip()) if global_lines is not None else ()
-    except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from error
+    except (OSError, UnicodeError) as error:
+        raise typer.BadParameter(f"{global_lines} cannot be read: {error}", param_hint="--global-lines") from error
     us = identity()
     settings = Settings(
         id=name or socket.gethostname(),

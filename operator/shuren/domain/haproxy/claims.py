@@ -130,10 +130,11 @@ class PortSet:
         """From `80,443,10000-10999`; ValueError when it is none."""
         ranges = []
         for part in text.split(","):
-            first, _, last = part.strip().partition("-")
-            low, high = int(first), int(last or first)
+            first, dash, last = part.strip().partition("-")
+            last = last if dash else first
+            low, high = (int(end) if end.isascii() and end.isdigit() else 0 for end in (first, last))
             if not 1 <= low <= high <= 65535:  # noqa: PLR2004 - the largest port there is
-                raise ValueError(f"{part.strip()!r} is no range of ports")
+                raise ValueError(f"{part.strip()!r} is no range of ports; ports look like 80,443,1024-65535")
             ranges.append((low, high))
         return cls(ranges=tuple(ranges))
 

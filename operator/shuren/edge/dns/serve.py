@@ -29,6 +29,7 @@ from shuren.edge.dns.publish import Publisher
 from shuren.edge.dns.server import Server
 from shuren.edge.dns.world import Follower, Picture
 from shuren.edge.exposition import Exposition
+from shuren.edge.root import check_root
 from shuren.ports.zookeeper import Session, ZooKeeper
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Settings:
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what is wrong with the settings or this host."""
     coredumps.refuse()
+    check_root(settings.root)
     zookeeper = ZooKeeperClient(settings.hosts, digest=settings.digest, tls=settings.tls)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

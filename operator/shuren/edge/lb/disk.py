@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shuren.domain.errors import Invalid
+from shuren.domain.errors import FieldError, Invalid
 from shuren.domain.haproxy.document import CONFIG_FILE, Written
 from shuren.domain.service.values import EndpointSet, Route, ServiceName
 from shuren.domain.service.wire import decode_endpoints, decode_head, decode_route, encode_endpoints, encode_route
@@ -61,11 +61,15 @@ class StateDirectory:
         return self.current / CONFIG_FILE
 
     def prepare(self) -> None:
-        """Make what is missing, for nobody else to read."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.certs.mkdir(exist_ok=True, mode=0o700)
-        if not self.state_file.exists():
-            self.state_file.write_text("1\n")
+        """Make what is missing, for nobody else to read. Invalid when that cannot be done."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.certs.mkdir(exist_ok=True, mode=0o700)
+            if not self.state_file.exists():
+                self.state_file.write_text("1\n")
+        except OSError as error:
+            message = f"{self.root} cannot be made or written: {error.strerror}"
+            raise Invalid(message, errors=(FieldError(path="--state-dir", message=message),)) from error
 
     # --------------------------------------------------------------------------------------------- configurations
 

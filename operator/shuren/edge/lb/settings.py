@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from shuren.domain.errors import FieldError, Invalid
 from shuren.domain.haproxy.claims import PortSet
+from shuren.edge.root import check_root
 
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+"""Of a node in ZooKeeper, where neither `/` nor `..` may stand."""
 _SOCKET_PATH = 97
 """Bytes; Linux takes 107 for a unix socket, and HAProxy (2.6: "too long (max 97)") adds a suffix to a new one while it binds it."""
 
@@ -56,9 +60,14 @@ class Settings:
         if self.bind_address != "*" and not _is_address(self.bind_address):
             message = f"{self.bind_address!r} is neither * nor an IP address of this host"
             raise Invalid(message, errors=(FieldError(path="--bind-address", message=message),))
-        if not self.root.startswith("/") or self.root.endswith("/"):
-            message = f"{self.root!r} is no root: such as /shuren/bj1, as in MesosCluster.spec.zookeeper.root"
-            raise Invalid(message, errors=(FieldError(path="--root", message=message),))
+        check_root(self.root)
+        for option, name in (("--id", self.id), ("--group", self.group)):
+            if not _NAME.fullmatch(name):
+                message = f"{name!r} is no name: letters, digits, '-', '_' and '.', at most 253"
+                raise Invalid(message, errors=(FieldError(path=option, message=message),))
+        if self.certificate_dir is not None and not self.certificate_dir.is_dir():
+            message = f"{self.certificate_dir} is no directory"
+            raise Invalid(message, errors=(FieldError(path="--certificates", message=message),))
 
 
 def _is_address(text: str) -> bool:
