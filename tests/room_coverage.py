@@ -23,7 +23,6 @@ _AGAIN = (
     "model/",
     "component/estate/test_publications.py",
     "component/importing/",
-    "component/shardmap/test_splits.py",
     "contract/sharding/test_large_map.py",
     "unit/domain/app/test_decide_properties.py",
     "unit/edge/dns/test_answers.py",
