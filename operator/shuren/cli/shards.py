@@ -140,11 +140,25 @@ async def _plan(files: list[str], drain: list[str], name: str, where: Where) -> 
     wanted = maps[0]["metadata"]["name"] if maps else name
     async with _opened(where, wanted) as opened:
         seen, published = await opened.need()
+        _check_drain(drain, seen, published)
         item = dict(opened.item)
         if maps:
             item["spec"] = maps[0]["spec"]
         snapshot = await opened.snapshot(item, seen, apps, frozenset(drain))
     return _planned(snapshot, published)
+
+
+def _check_drain(drain: list[str], seen: MapSeen, published: ShardTable) -> None:
+    """A name that nobody has would be planned as no change at all."""
+    known = {m.id for m in published.members} | {m.host for m in published.members} | seen.live.keys()
+    for name in drain:
+        if name not in known:
+            members = ", ".join(sorted(m.id for m in published.members)[:_SOME])
+            raise Failed(f"--drain {name}: no member of this map and no host of one; members are {members}")
+
+
+_SOME = 10
+"""Names that fit a line."""
 
 
 def _planned(snapshot: MapSnapshot, published: ShardTable) -> dict[str, Any]:

@@ -71,4 +71,10 @@ def __getattr__(name: str) -> Any:
     place = _PLACES.get(name)
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{place}"), name)
+    try:
+        module = importlib.import_module(f"{__name__}.{place}")
+    except ModuleNotFoundError as error:
+        if error.name != "kazoo":
+            raise
+        raise ModuleNotFoundError(f"{name} needs kazoo: pip install 'shuren[sharding]'", name="kazoo") from error
+    return getattr(module, name)

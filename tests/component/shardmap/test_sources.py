@@ -162,6 +162,28 @@ async def test_who_is_taken_off_the_list_is_emptied_after_the_delay() -> None:
     assert world.held() == {"n1": 8, "n2": 8}
 
 
+async def test_watching_tells_another_number_of_replicas_and_of_shards_by_name() -> None:
+    world = await served()
+
+    def look() -> MapSeen:
+        assert world.process is not None
+        seen = world.process.cluster.shards.get(world.name)
+        assert seen is not None
+        return seen
+
+    before = look()
+    world.apply(members=SERVICE, replicas=2)
+    await world.settle()
+    copied = look()
+    assert next(happened(before, copied)).endswith(", 2 replicas of each shard in place of 1")
+    both = [{"name": "p1", "shards": 16}, {"name": "p2", "shards": 32}]
+    world.apply(members=SERVICE, replicas=2, partitionings=both)
+    await world.settle()
+    halved = look()
+    assert next(happened(copied, halved)).endswith(": 32 shards, 3 members, split")
+    assert next(happened(halved, replace(copied))).endswith(", no longer split")
+
+
 async def test_watching_tells_each_step_once() -> None:
     world = await served()
     said: list[str] = []

@@ -200,6 +200,10 @@ def _ask_the_command_line(sandbox: Sandbox, namespace: str) -> None:
     emptied = shuren(sandbox, namespace, "plan", "--drain", holder["id"], "--exit-code")
     assert (emptied["moves"], emptied["problems"]) == (holder["holds"], [])
     assert {m["id"]: m["after"] for m in emptied["members"]}[holder["id"]] == 0
+    kubeconfig = ("--kubeconfig", str(sandbox.endpoints.kubeconfig))
+    nobody = CliRunner().invoke(app, ["shards", "plan", "--drain", "nobody", "-n", namespace, *kubeconfig])
+    assert nobody.exit_code not in {0, 3}
+    assert "--drain nobody: no member of this map" in nobody.output + nobody.stderr
     larger = {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "PaasApp", "metadata": {"name": "store"}, "spec": {"instances": 4}}
     grown = shuren(sandbox, namespace, "plan", "-f", "-", stdin=json.dumps(larger))
     assert (grown["moves"], grown["lowerBound"]) == (16, 16)

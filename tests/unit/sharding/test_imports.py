@@ -45,6 +45,15 @@ def test_the_core_routes_with_the_standard_library_alone() -> None:
     assert "xxhash" not in loaded
 
 
+def test_without_kazoo_it_says_what_to_install() -> None:
+    _modules_after(
+        "import shuren.sharding\n"
+        "try:\n    shuren.sharding.ZooKeeperStore\n"
+        "except ImportError as error:\n    assert 'ZooKeeperStore needs kazoo: pip install' in str(error), error\n"
+        "else:\n    raise AssertionError('kazoo is in the standard library')"
+    )
+
+
 def test_every_import_is_of_the_library_or_the_standard_library() -> None:
     foreign = []
     for path in sorted(_ROOT.rglob("*.py")):

@@ -166,8 +166,10 @@ def happened(before: MapSeen | None, now: MapSeen) -> Iterator[str]:
 
 
 def _changed(old: ShardTable, new: ShardTable) -> str:
-    if (old.shards, old.replicas) != (new.shards, new.replicas):
-        return ", split"
+    if old.shards != new.shards:
+        return ", split" if old.shards < new.shards else ", no longer split"
+    if old.replicas != new.replicas:
+        return f", {new.replicas} replicas of each shard in place of {old.replicas}"
     count = len(changes(rows_of(old), rows_of(new)))
     return f", {count} shards have other holders" if count else ", nobody holds anything else"
 
