@@ -111,7 +111,8 @@ class QuietEngine:
 
     def instance(self, instance_id: str) -> Json | None:
         tasks = {task["id"]: task for task in self.running if task["id"].startswith(instance_id)}
-        return {"instanceId": {"idString": instance_id}, "tasksMap": tasks} if tasks else None
+        condition = next((task["state"].removeprefix("TASK_").capitalize() for task in tasks.values()), "")
+        return {"instanceId": {"idString": instance_id}, "tasksMap": tasks, "state": {"condition": condition}} if tasks else None
 
     def has_instances(self, app_id: str) -> bool:
         return any(task["appId"] == app_id for task in self.running)

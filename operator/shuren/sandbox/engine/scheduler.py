@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from shuren.sandbox.engine.clock import Timer
     from shuren.sandbox.engine.world import World
 
+MAX_WAITING = 100_000
+"""Instances of one app that wait for an offer; of an app of two billion no more come to be at a time (Marathon would try, and fail)."""
+
 MAX_LAUNCHES = 500
 """Launches in one go; more wait for the next turn of the loop, so that requests are answered in between."""
 
@@ -46,6 +49,7 @@ class Scheduler:
         """Instances that wait for an offer: those that were stopped with their volumes first, then new ones."""
         now = self._world.clock.now()
         made = self._revived(definition, count)
+        count = min(count, len(made) + max(0, MAX_WAITING - self._world.instances.waiting(definition["id"])))
         for _ in range(count - len(made)):
             instance = Instance(id=new_instance_id(definition["id"]), definition=definition, now=now)
             self._world.instances.add(instance)

@@ -62,6 +62,10 @@ class Instances:
         """Those that wait for an offer."""
         return list(self._scheduled.get(app_id, {}).values())
 
+    def waiting(self, app_id: str) -> int:
+        """How many wait for an offer."""
+        return len(self._scheduled.get(app_id, {}))
+
     def launching(self, app_id: str) -> list[Instance]:
         """Those that wait for an offer, and those that have just got one."""
         return [*self._scheduled.get(app_id, {}).values(), *self._provisioned.get(app_id, {}).values()]

@@ -34,10 +34,21 @@ def instance_of(task_id: str) -> str | None:
 
 
 async def list_tasks(call: Call) -> web.StreamResponse:
-    """GET /v2/tasks; `status` (the first) and `status[]` (all) may be running or staging, anything else is ignored."""
-    states = {"running": "TASK_RUNNING", "staging": "TASK_STAGING"}
-    wanted = {states[name.lower()] for name in call.values("status")[:1] + call.values("status[]") if name.lower() in states}
-    return json_answer({"tasks": [task for task in call.engine.tasks() if not wanted or task["state"] in wanted]})
+    """GET /v2/tasks: of the apps that there are, not of pods, nor of what is being deleted.
+
+    `status` (the first) and `status[]` (all) may be running or staging, anything else is ignored. The instance's condition counts: one that
+    has just got its agent is not staging, whatever its task says.
+    """
+    conditions = {"running": "Running", "staging": "Staging"}
+    wanted = {conditions[name.lower()] for name in call.values("status")[:1] + call.values("status[]") if name.lower() in conditions}
+    members = set(tree.all_apps(call.root))
+
+    def condition(task: Json) -> str:
+        found = call.engine.instance(instance_of(task["id"]) or "")
+        return "" if found is None else str(found["state"]["condition"])
+
+    found = [task for task in call.engine.tasks() if task["appId"] in members and (not wanted or condition(task) in wanted)]
+    return json_answer({"tasks": found})
 
 
 async def list_app_tasks(call: Call) -> web.StreamResponse:

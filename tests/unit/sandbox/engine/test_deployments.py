@@ -13,6 +13,7 @@ from sandbox_room import Room, labels
 from shuren.sandbox.contract import Group, Locked, Settings, Started, TooManyDeployments
 from shuren.sandbox.definition import apps, changes, groups, pods
 from shuren.sandbox.definition.errors import ApiError
+from shuren.sandbox.engine import scheduler
 from shuren.sandbox.engine.deployments import CANCELLED
 from shuren.sandbox.engine.model import Condition
 
@@ -34,6 +35,19 @@ async def test_create_is_start_then_scale_and_holds_the_app_until_it_runs(room: 
     assert deployment["currentActions"] == [{"action": "ScaleApplication", "app": "/a", "readinessCheckResults": []}]
     room.until(lambda: not room.deployments())
     assert room.running("/a") == 2
+
+
+async def test_of_an_app_of_two_billion_so_many_wait_as_the_engine_can_hold(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "MAX_WAITING", 5)
+    await room.put("/a", constraints=NOWHERE, instances=2**31 - 1)
+    room.advance(60)
+    assert len(room.leading.world.instances.of("/a")) == 5
+    await room.put("/a", constraints=NOWHERE, instances=3, force=True)
+    room.advance(60)
+    assert len(room.leading.world.instances.of("/a")) == 3
+    await room.put("/a", instances=7, force=True)
+    room.until(lambda: not room.deployments())
+    assert room.running("/a") == 7
 
 
 async def test_an_app_of_no_instances_is_deployed_within_the_moment(room: Room) -> None:

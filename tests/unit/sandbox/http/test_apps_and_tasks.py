@@ -91,8 +91,16 @@ async def test_one_app_always_shows_its_tasks_without_service_ports(wire: Wire, 
     ],
 )
 async def test_tasks_by_status(wire: Wire, engine: QuietEngine, query: str, states: int) -> None:
-    engine.running = [task("/a", state=state) for state in ("TASK_RUNNING", "TASK_STAGING", "TASK_FAILED")]
+    await web_app(wire, "/a")
+    found = enumerate(("TASK_RUNNING", "TASK_STAGING", "TASK_FAILED"))
+    engine.running = [task("/a", UUID.replace("cf8b3873", f"cf8b387{n}"), state=state) for n, state in found]
     assert len((await wire.get(f"/v2/tasks{query}")).json["tasks"]) == states
+
+
+async def test_tasks_of_what_is_no_app_are_not_listed(wire: Wire, engine: QuietEngine) -> None:
+    await web_app(wire, "/a")
+    engine.running = [task("/a"), task("/deleted", OTHER)]
+    assert [shown["appId"] for shown in (await wire.get("/v2/tasks")).json["tasks"]] == ["/a"]
 
 
 @pytest.mark.parametrize("path", ["/v2/apps/nosuch", "/v2/apps/nosuch/tasks", "/v2/apps/nosuch/versions"])
