@@ -17,7 +17,7 @@ from shuren.controllers.estate.mirror import Mirror
 from shuren.controllers.estate.pace import Pace
 from shuren.domain.cluster import ClusterSettings, Credentials, MarathonSettings, MesosAgent, MesosSummary, ZooKeeperSettings
 from shuren.domain.errors import ShurenError
-from shuren.domain.marathon.state import ActualApp
+from shuren.domain.marathon.state import ActualApp, QueueItem
 from shuren.domain.service.values import ServiceName
 from shuren.domain.shardmap.snapshot import MapName
 from shuren.ports.mesos import Mesos
@@ -108,17 +108,23 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 class Leisurely(FakeMarathon):
-    """A Marathon that takes its time over a list of all apps: what it says is as it was at the beginning."""
+    """A Marathon that takes its time over a list of all apps, or its queue: what it says is as it was at the beginning."""
 
     def __init__(self, world: MarathonWorld, clock: ManualClock) -> None:
         super().__init__(world)
-        self.list_takes = 0.0
+        self.list_takes = self.queue_takes = 0.0
         self._clock = clock
 
     async def apps(self) -> tuple[ActualApp, ...]:
         found = await super().apps()
         if self.list_takes:
             await self._clock.sleep(self.list_takes)
+        return found
+
+    async def queue(self) -> tuple[QueueItem, ...]:
+        found = await super().queue()
+        if self.queue_takes:
+            await self._clock.sleep(self.queue_takes)
         return found
 
 

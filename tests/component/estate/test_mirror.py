@@ -222,6 +222,22 @@ async def test_what_happens_while_a_long_list_is_read_is_shown_at_once_and_outli
         assert room.mirror.app_count == 1000
 
 
+async def test_what_happens_while_a_long_queue_is_read_is_shown_at_once() -> None:
+    room = Room(apps=100)
+    async with running(room.mirror.run()):
+        await room.pass_time(5)
+        room.marathon.queue_takes = 10.0
+        room.put("/a1", instances=2)
+        await room.pass_time(1)
+        progress = room.mirror.reads.progress
+        room.put("/a7", cmd="sleep 2000")
+        await room.pass_time(_MOMENT)
+        app = room.mirror.app("/a7")
+        assert app is not None
+        assert app.definition["cmd"] == "sleep 2000"
+        assert room.mirror.reads.progress == progress, "the queue is still being read"
+
+
 async def test_too_much_that_happens_while_a_long_list_is_read_is_in_the_next_list() -> None:
     async with _while_a_list_is_read(takes=3.0) as room:
         for number in range(90):

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from shuren.controllers.estate.hints import hint
 from shuren.controllers.estate.pace import Budget, Pace
@@ -23,6 +23,7 @@ from shuren.runtime.waiting import sleep_or
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _AT_ONCE = 500
 """Apps that are compared before other tasks get their turn."""
 
@@ -286,7 +287,7 @@ class Mirror:
         if self._look_at_progress and now < self._progress_at + self._pace.progress_gap:
             return
         if self._look_at_progress or now >= self._progress_at + self._progress_beat():
-            await self._read_progress()
+            await self._beside(self._read_progress())
 
     async def _read_some(self, wanted: frozenset[str]) -> None:
         asked = self._clock.monotonic()
@@ -350,9 +351,21 @@ class Mirror:
         """The list of all apps, which takes long where there are many. What events tell of while it is read is read by itself and shown at
         once, as far as the budget for such reads goes.
         """
-        self._meanwhile.clear()
         if not self.synced:
+            self._meanwhile.clear()
             return await reading  # nothing is shown before there is a whole picture
+        apps = await self._beside(reading)
+        for app_id in self._meanwhile:
+            known = self._apps.get(app_id)
+            if known is None:
+                apps.pop(app_id, None)
+            else:
+                apps[app_id] = known
+        return apps
+
+    async def _beside(self, reading: Coroutine[Any, Any, _T]) -> _T:
+        """Read something that may take long; what events tell of meanwhile is read by itself and shown at once."""
+        self._meanwhile.clear()
         task = asyncio.create_task(reading)
         try:
             while not task.done() and await self._something_happens(task):
@@ -362,21 +375,14 @@ class Mirror:
                 try:
                     await self._read_some(wanted)
                 except ShurenError as error:
-                    log.info("apps could not be read beside a list: %s", error)
-                    break  # the list will tell whether Marathon answers
+                    log.info("apps could not be read beside a longer reading: %s", error)
+                    break  # that will tell whether Marathon answers
                 self._meanwhile |= wanted
-            apps = await task
+            return await task
         finally:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        for app_id in self._meanwhile:
-            known = self._apps.get(app_id)
-            if known is None:
-                apps.pop(app_id, None)
-            else:
-                apps[app_id] = known
-        return apps
 
     async def _something_happens(self, task: asyncio.Task[Any]) -> bool:
         """Wait until apps are due to be read by themselves; False when the task is done before."""
