@@ -7,36 +7,39 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import os
 import resource
+import socket
 import ssl
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import dns.query
 import pytest
-from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
-from kazoo.handlers.threading import KazooTimeoutError
+from typer.testing import CliRunner
 
 from engine_process import free_port
 from kube_rest import Rest
-from lb_process import Balancer, Client
+from lb_process import Balancer
 from lb_room import GROUP
 from real_parts import fresh_namespace
 from replicas import World
+from shuren.cli.app import app
 from shuren.clients.zookeeper.client import Digest, ZooKeeperClient
 from shuren.devenv.background import Sandbox
 from shuren.devenv.keypairs import KeyPair
 from shuren.devenv.parts import CLUSTER
 from shuren.devenv.pki import Authority
+from shuren.domain.errors import ShurenError
 from tenant import PATIENCE, Tenant, broken, web
 from waiting import eventually
 from zookeeper_process import sasl_server
@@ -150,6 +153,7 @@ def planted(cut_off: World, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         stack.callback(name_server.terminate)
         _apply(user, cluster, balancer.port)
         stack.callback(lambda: user.kubectl("delete", "paasservice/web", f"--timeout={PATIENCE:.0f}s"))
+        eventually((balancer.directory / "master.sock").exists, seconds=PATIENCE)
         yield Planted(
             world=cut_off,
             user=user,
@@ -201,18 +205,10 @@ def test_whole_programs_work_with_a_zookeeper_that_asks_for_a_login_by_sasl(plan
     trusting = ssl.create_default_context(cafile=str(planted.authority.ca.certificate))
     trusting.check_hostname = False  # the name is in the subject alone; the answer below names it
 
-    async def answer() -> tuple[int, bytes, str]:
-        client = Client(planted.balancer.port, HOST, tls=trusting)
-        try:
-            status, _, content = await client.request("/")
-            return status, content.strip(), client.peer()
-        finally:
-            client.close()
-
     def answered() -> bool:
         try:
-            return asyncio.run(answer()) == (200, b"1", HOST)
-        except (OSError, asyncio.IncompleteReadError):
+            return _answer(planted.balancer.port, trusting) == (200, b"1", HOST)
+        except (OSError, http.client.HTTPException):
             return False
 
     eventually(answered, seconds=PATIENCE)
@@ -223,22 +219,34 @@ def test_whole_programs_work_with_a_zookeeper_that_asks_for_a_login_by_sasl(plan
         return len([record for rrset in found.answer for record in rrset]) == len(planted.user.tasks("web"))
 
     eventually(named, seconds=PATIENCE)
-    assert not _reads(planted.hosts, f"{planted.root}/meta"), "without a login"
+    assert not asyncio.run(_reads(planted.hosts, f"{planted.root}/meta")), "without a login"
 
 
-def _reads(hosts: str, path: str) -> bool:
+def _answer(port: int, trusting: ssl.SSLContext) -> tuple[int, bytes, str]:
+    """Status, content, and the common name of the certificate."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        trusting.wrap_socket(plain, server_hostname=HOST) as line,
+        closing(http.client.HTTPResponse(line)) as answer,
+    ):
+        line.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+        answer.begin()
+        shown: Any = line.getpeercert()
+        return answer.status, answer.read().strip(), dict(pair for part in shown["subject"] for pair in part)["commonName"]
+
+
+async def _reads(hosts: str, path: str) -> bool:
     """Whether somebody without a login gets at a node."""
-    client = KazooClient(hosts=hosts, timeout=3.0, connection_retry={"max_tries": 1}, command_retry={"max_tries": 1})
+    client = ZooKeeperClient(hosts, request_timeout=3.0)
     try:
-        client.start(timeout=3)
-        client.get(path)
-    except (KazooException, KazooTimeoutError):
+        await client.connect(within=3.0)
+        await client.get(path)
+    except ShurenError:
         return False
     else:
         return True
     finally:
-        client.stop()
-        client.close()
+        await client.close()
 
 
 def test_programs_that_hold_secrets_leave_no_core_files(planted: Planted) -> None:
@@ -262,9 +270,9 @@ def test_marked_values_are_in_nothing_that_is_written_or_said(planted: Planted, 
     user.apply("waiting", web("1", **references, cpus=10_000))
     user.run("drifted", web("1", **references, instances=1, management={"drift": "Warn"}))
     user.until(lambda: bool(user.reason("refused")) and bool(user.reason("waiting")))
-    app = user.engine.app(user.app_id("web"))
-    assert app is not None
-    assert app["env"]["PASSWORD"] == VARIABLE, "it did come where it is used"
+    found = user.engine.app(user.app_id("web"))
+    assert found is not None
+    assert found["env"]["PASSWORD"] == VARIABLE, "it did come where it is used"
     drifted = user.engine.app(user.app_id("drifted"))
     assert drifted is not None
     elsewhere = {"env": {**drifted["env"], "PASSWORD": "another", "COPY": VARIABLE}}
@@ -334,7 +342,8 @@ def _files(directory: Path) -> dict[str, str]:
 
 
 def _shuren(sandbox: Sandbox, namespace: str, *arguments: str) -> str:
-    command = [sys.executable, "-m", "shuren.cli", *arguments, *(("-n", namespace) if namespace else ())]
-    done = subprocess.run(command, env=sandbox.environment(), capture_output=True, text=True, check=False, timeout=PATIENCE)
-    assert done.returncode in {0, 3, 4}, f"{arguments}: {done.stderr}"
-    return done.stdout + done.stderr
+    """All that a command prints."""
+    where = ("--kubeconfig", str(sandbox.endpoints.kubeconfig), *(("-n", namespace) if namespace else ()))
+    done = CliRunner().invoke(app, [*arguments, *where])
+    assert done.exit_code in {0, 3, 4}, f"{arguments}: {done.output}"
+    return done.output
