@@ -52,6 +52,11 @@ _FIRST = (
     "tests/chart/",
     "tests/integration/",
     "tests/model/",
+    "tests/contract/engine/test_transcripts.py",
+    "tests/component/importing/",
+    "tests/unit/domain/app/test_decide_properties.py",
+    "tests/contract/",
+    "tests/component/",
 )
 """Beginnings of pieces, the longest first; what is not here comes after them, in any order."""
 
