@@ -344,8 +344,14 @@ def api_writes(sandbox: Sandbox, since: int = 0) -> list[str]:
     ]
 
 
+def going(sandbox: Sandbox) -> list[str]:
+    """Namespaces that are being deleted."""
+    return [n["metadata"]["name"] for n in sandbox.get("namespaces")["items"] if "deletionTimestamp" in n["metadata"]]
+
+
 def until_quiet(sandbox: Sandbox) -> None:
-    """Wait until the operator has written nothing for a second: what earlier tests left is being taken away meanwhile."""
+    """Wait until what earlier tests left has been taken away, and the operator has written nothing for a second."""
+    eventually(lambda: not going(sandbox), seconds=PATIENCE, every=0.5)
     counts: list[int] = []
     audited = sandbox.audited()
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tenant import Tenant, answer_of, api_writes, leads, lease_holder, marathon_requests, passes, sleeper, web
+from tenant import Tenant, answer_of, api_writes, going, leads, lease_holder, marathon_requests, passes, sleeper, web
 
 SILENT = {"events": {"silent": True}}
 
@@ -27,12 +27,6 @@ def _leader(tenant: Tenant) -> str:
 def _reads(tenant: Tenant) -> int:
     """How often the leader has asked Marathon for something."""
     return marathon_requests(tenant.sandbox, _leader(tenant)).get("GET", 0)
-
-
-def _going(tenant: Tenant) -> list[str]:
-    """Namespaces that are being deleted."""
-    namespaces = tenant.rest.call("GET", "/api/v1/namespaces").body["items"]
-    return [n["metadata"]["name"] for n in namespaces if "deletionTimestamp" in n["metadata"]]
 
 
 @contextmanager
@@ -139,7 +133,7 @@ def test_zookeeper_killed_and_back_changes_nothing_and_what_waited_for_it_goes_o
 
 def test_the_api_server_killed_and_back_changes_nothing(steady: Tenant, may_be_refused: list[str]) -> None:
     may_be_refused.append("*")  # an API server that has just started knows no Role for a moment, and refuses everybody
-    steady.until(lambda: not _going(steady))  # it knows no custom resources either, and takes a namespace for empty that is not
+    steady.until(lambda: not going(steady.sandbox))  # it knows no custom resources either, and takes a namespace for empty that is not
     with untouched(steady):
         steady.sandbox.kill("apiserver")
         steady.sandbox.start("apiserver")
