@@ -1,7 +1,8 @@
 """Runs the end-to-end tests where they can leave nothing behind: `python tests/alone.py node|kind [pytest's arguments]`.
 
-`node`: in namespaces of their own for processes, mounts and network, which end with everything in them; control groups and settings of the
-kernel, which have none, are put back and looked after. `kind`: on a cluster that kind makes in Docker and that is deleted at the end.
+`node`: in namespaces of their own for processes, mounts and network, which end with everything in them, and with /etc, /opt, /run and /var
+overlaid; control groups and settings of the kernel, which have none, are put back; at the end it is looked for what is left. `kind`: on a
+cluster that kind makes in Docker and that is deleted at the end.
 Where the target is not possible this says why, and the exit status is 0.
 """
 
@@ -32,6 +33,11 @@ _SETTINGS = (
     "kernel/keys/root_maxbytes",
 )
 """What kubelet sets for the whole machine."""
+_PLACES = (
+    *("/etc/cni", "/opt/containerd", "/run/containerd", "/run/containers", "/run/netns", "/var/cache/containers", "/var/lib/cni"),
+    *("/var/lib/containers", "/var/lib/containerd", "/var/lib/kubelet", "/var/log/containers", "/var/log/pods"),
+)
+"""Where container tools leave something, unless they are kept from it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -63,11 +69,14 @@ def _alone(argv: list[str]) -> int:
     place = Path(tempfile.mkdtemp(prefix="shuren-e2e-", dir="/tmp"))
     groups = [hierarchy / place.name for hierarchy in real_node.hierarchies()]
     settings = {path: path.read_text() for path in (Path("/proc/sys") / name for name in _SETTINGS) if path.exists()}
+    before = _outside()
     try:
         for group in groups:
             group.mkdir()
         env = {**os.environ, TARGET: "node", PLACE: str(place)}
-        status = subprocess.run([*oci_images.ALONE, *argv, f"--basetemp={place / 'pytest'}"], env=env, check=False).returncode
+        script = f'{oci_images.untouched(place)}exec "$@"'
+        command = [*oci_images.ALONE, "bash", "-c", script, "e2e", *argv, f"--basetemp={place / 'pytest'}"]
+        status = subprocess.run(command, env=env, check=False).returncode
     finally:
         for path, value in settings.items():
             path.write_text(value)
@@ -81,11 +90,16 @@ def _alone(argv: list[str]) -> int:
             if (place / name).exists():
                 shutil.copytree(place / name, kept / name, symlinks=True)
         to_stderr(f"e2e: logs are in {kept.relative_to(ROOT)}")
-    left = left_behind(place)
+    left = left_behind(place) + [f"file {path}" for path in sorted(_outside() - before)]
     shutil.rmtree(place, ignore_errors=True)
     if left:
         to_stderr("e2e: left behind:\n" + "\n".join(f"  {one}" for one in left))
     return status or int(bool(left))
+
+
+def _outside() -> set[Path]:
+    """Which of these places there are, and what lies in them."""
+    return {entry for place in map(Path, _PLACES) if place.is_dir() for entry in (place, *place.iterdir())}
 
 
 def left_behind(place: Path) -> list[str]:

@@ -85,8 +85,8 @@ def _root_file_system() -> bytes:
 
 
 @contextlib.contextmanager
-def daemon(directory: Path) -> Iterator[Daemon]:
-    """Starts it with the image in it; ends it with all its containers and unmounts what it leaves."""
+def daemon(directory: Path, *, cgroup: str = "") -> Iterator[Daemon]:
+    """Starts it with the image in it; ends it with all its containers and unmounts what it leaves. `cgroup`: a group for its containers."""
     directory.mkdir(parents=True, exist_ok=True)
     # several at a time, one for each process that runs tests
     path, log, bridge = directory / "docker.sock", directory / "dockerd.log", f"shrn{os.getpid()}"
@@ -101,6 +101,7 @@ def daemon(directory: Path) -> Iterator[Daemon]:
         command = [
             "dockerd", f"--config-file={config}", f"--data-root={directory / 'data'}", f"--exec-root={directory / 'exec'}",
             f"--pidfile={directory / 'pid'}", f"--host=unix://{path}", "--iptables=false", "--ip-forward=false", f"--bridge={bridge}",
+            *([f"--cgroup-parent=/{cgroup}"] if cgroup else []),
         ]  # fmt: skip
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)

@@ -23,6 +23,9 @@ MESOS = "mesos"
 PATIENCE = 240.0
 """Seconds for anything that takes a few on a quiet machine."""
 AGENTS = 3
+GROUP = "public"
+"""The samples' group of load balancers."""
+ZONE = "mesos.test"
 _RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"}
 _POD: Mapping[str, Any] = {
     "runAsNonRoot": True,
@@ -92,12 +95,16 @@ class World:
         for name in (NAMESPACE, MESOS):
             self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": _RESTRICTED}})
         self.apply(*_zookeeper(), *_engine())
+        parts = {"enabled": True, "zookeeper": {"hosts": f"{self.address('zookeeper')}:2181", "root": ZOOKEEPER_ROOT}}
+        small = {"requests": {"cpu": "20m", "memory": "64Mi"}}
         values = {
             "image": {"pullPolicy": "Never", "repository": oci_images.SHUREN.rpartition(":")[0], "tag": NAME.rpartition(":")[2]},
             "rbac": {"secrets": {"namespaces": ["default"]}},
             "networkPolicy": {"enabled": True},
             # no other load of this machine may push it out, and two replicas fit on one small node
             "operator": {"resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}},
+            "loadBalancer": {**parts, "group": GROUP, "service": {"ports": [{"name": "http", "port": 8080}]}, "resources": small},
+            "dns": {**parts, "resources": small},
         }
         file = self.scratch / "values.json"
         file.write_text(json.dumps(values))
@@ -116,14 +123,19 @@ class World:
             raise AssertionError(f"{error}\n{self.pods()}") from None
 
     def _mesos_cluster(self) -> dict[str, Any]:
-        # names are not needed: a Service keeps its address
-        address = {name: self.get("service", name, "-n", MESOS)["spec"]["clusterIP"] for name in ("zookeeper", "marathon")}
+        marathon, zookeeper = self.address("marathon"), self.address("zookeeper")
         spec = {
-            "marathon": {"urls": [f"http://{address['marathon']}:8080"]},
-            "mesos": {"masters": [f"http://{address['marathon']}:5050"]},
-            "zookeeper": {"hosts": [f"{address['zookeeper']}:2181"], "root": ZOOKEEPER_ROOT},
+            "marathon": {"urls": [f"http://{marathon}:8080"]},
+            "mesos": {"masters": [f"http://{marathon}:5050"]},
+            "zookeeper": {"hosts": [f"{zookeeper}:2181"], "root": ZOOKEEPER_ROOT},
+            "tenancy": {"recordRoots": ["/discovery"]},
+            "dns": {"zone": ZONE},
         }
         return {"apiVersion": "paas.shurenyun.com/v1alpha1", "kind": "MesosCluster", "metadata": {"name": CLUSTER}, "spec": spec}
+
+    def address(self, service: str, namespace: str = MESOS) -> str:
+        """Where a Service is. Names are not needed: it keeps its address."""
+        return str(self.get("service", service, "-n", namespace)["spec"]["clusterIP"])
 
     def sample(self, name: str) -> None:
         """Apply a page of manifests/samples as it is."""
@@ -134,6 +146,11 @@ class World:
     def inside(self, script: str) -> str:
         """What a shell says in a pod of the operator."""
         return self.kubectl("exec", f"deployment/{ACCOUNT}", "-n", NAMESPACE, "--", "sh", "-c", script).strip()
+
+    def python(self, script: str, *arguments: str, beside: str = "engine") -> Any:
+        """What a program prints as JSON, run with the image's Python in the engine's pod, or in one of the operator."""
+        where = ("deployment/marathon", "-n", MESOS) if beside == "engine" else (f"deployment/{ACCOUNT}", "-n", NAMESPACE)
+        return json.loads(self.kubectl("exec", *where, "--", "python3", "-c", script, *arguments))
 
     def marathon(self, path: str, **query: str) -> dict[str, Any]:
         """A GET of Marathon's API, through the API server."""
@@ -171,7 +188,7 @@ for entry in pathlib.Path("/proc").iterdir():
                 found.setdefault(pair.partition(b"=")[2].decode(), []).append(int(entry.name))
 print(json.dumps({task: sorted(pids) for task, pids in found.items()}))
 """
-        found: dict[str, list[int]] = json.loads(self.kubectl("exec", "deployment/marathon", "-n", MESOS, "--", "python3", "-c", script))
+        found: dict[str, list[int]] = self.python(script)
         return found
 
     def operators(self) -> list[dict[str, Any]]:
@@ -260,12 +277,29 @@ def _zookeeper() -> list[dict[str, Any]]:
 
 
 def _engine() -> list[dict[str, Any]]:
+    # agents that other pods reach: each listens wherever the pod does, and Mesos tells its address, which is the pod's
+    names = [f"agent-{number}" for number in range(1, AGENTS + 1)]
+    agents = [
+        {"hostname": name, "ports": f"31{number}00-31{number}99", "attributes": {"rack": f"r{number}"}}
+        for number, name in enumerate(names, start=1)
+    ]
     container = {
         "image": oci_images.SHUREN,
         "command": ["python3", "-m", "shuren.sandbox"],
         # it tells clients where it listens
-        "args": ["--state-dir=/state", "--listen=$(ADDRESS):8080", "--mesos-listen=$(ADDRESS):5050", f"--agents={AGENTS}"],
+        "args": ["--state-dir=/state", "--listen=$(ADDRESS):8080", "--mesos-listen=$(ADDRESS):5050", "--agents-file=/agents/agents.json"],
         "env": [{"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
         "readinessProbe": {"httpGet": {"path": "/ping", "port": 8080}, "periodSeconds": 2, "timeoutSeconds": 5},
     }
-    return _workload("marathon", container, {"http": 8080, "mesos": 5050}, {"state": "/state", "tmp": "/tmp"})
+    mounts = {"state": "/state", "tmp": "/tmp", "agents": "/agents"}
+    deployment, service = _workload("marathon", container, {"http": 8080, "mesos": 5050}, mounts)
+    pod = deployment["spec"]["template"]["spec"]
+    pod["hostAliases"] = [{"ip": "0.0.0.0", "hostnames": names}]
+    pod["volumes"] = [one for one in pod["volumes"] if one["name"] != "agents"] + [{"name": "agents", "configMap": {"name": "agents"}}]
+    file = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "agents", "namespace": MESOS},
+        "data": {"agents.json": json.dumps({"agents": agents})},
+    }
+    return [file, deployment, service]

@@ -29,8 +29,20 @@ ZOOKEEPER = "localhost/tests/zookeeper:1"
 PAUSE = "localhost/tests/pause:1"
 ALONE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 """Namespaces of one's own for a command: what it starts or mounts ends with it, and there is no network but loopback."""
+_WRITTEN = ("/etc", "/opt", "/run", "/var")
+"""Where container tools write whatever they are told: names of places below that would outlive the namespaces."""
 _KEPT = 2
 """Archives of the product that stay in the cache."""
+
+
+def untouched(scratch: Path) -> str:
+    """Lines of a shell in namespaces of its own: what it and its children write outside of scratch, home and /tmp goes into memory."""
+    over = scratch / "over"
+    lines = [f"mkdir -p {over}", f"mount -t tmpfs tmpfs {over}"]
+    for name in _WRITTEN:
+        upper, work = over / name[1:] / "upper", over / name[1:] / "work"
+        lines += [f"mkdir -p {upper} {work}", f"mount -t overlay overlay -o lowerdir={name},upperdir={upper},workdir={work} {name}"]
+    return "\n".join(("set -eu", *lines, ""))
 
 
 def every(report: Report) -> list[Path]:
@@ -129,7 +141,7 @@ def _archive(name: str, script: Callable[[Path], str], report: Report) -> Path:
             fresh = storage / "archive"
             driver = "overlay" if "overlay" in Path("/proc/filesystems").read_text() else "vfs"
             options = f"--root {storage / 'root'} --runroot {storage / 'run'} --storage-driver {driver}"
-            text = f"set -euo pipefail\nbuildah='buildah {options}'\n{script(fresh)}"
+            text = f"set -o pipefail\n{untouched(storage)}buildah='buildah {options}'\n{script(fresh)}"
             report(f"image: packing {name} with buildah (once)")
             run_reporting([*ALONE, "bash", "-c", text], what=f"image {name}", report=report, env={**os.environ, "TMPDIR": scratch})
             fresh.rename(place)

@@ -40,8 +40,6 @@ PODS = "10.244.0.0/24"
 PLUGINS = Path("/usr/lib/cni")
 PATIENCE = 180.0
 _PROGRAMS = ("containerd", "runc", "ctr", "buildah", "mmdebstrap", "ip", "nft", "conntrack", "haproxy", "unshare", "java", "ldd")
-_SHARED = ("/run/netns", "/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers", "/var/log/pods")
-"""Where the programs write whatever they are told: what lies there would outlive the namespaces."""
 _HIERARCHIES = Path("/sys/fs/cgroup")
 
 
@@ -126,7 +124,7 @@ def _node_ready(sandbox: Sandbox) -> str:
 
 
 def network() -> None:
-    """An address that is not loopback, which kubelet and Endpoints ask for, and a default route, without a way out; private directories."""
+    """An address that is not loopback, which kubelet and Endpoints ask for, and a default route, without a way out."""
     commands = [
         "ip link set lo up",
         "ip link add node0 type veth peer name node0p",
@@ -135,9 +133,6 @@ def network() -> None:
         "ip link set node0 up",
         "ip route add default dev node0",
     ]
-    for name in _SHARED:
-        Path(name).mkdir(parents=True, exist_ok=True)
-        commands.append(f"mount -t tmpfs tmpfs {name}")
     for command in commands:
         subprocess.run(command.split(), check=True, capture_output=True)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
+import container_image
+import docker_daemon
 import shuren
+from alone import PLACE
 from container_image import SUITE, base
 from e2e_world import World
 from image_requirements import main as requirements
@@ -56,3 +64,27 @@ def test_labels_tell_what_it_is(world: World) -> None:
     assert config["User"] == "65532:65532"
     # the operator, unless told otherwise
     assert (config["Entrypoint"], config["Cmd"]) == (["shuren"], ["operator"])
+
+
+def test_docker_builds_the_same_image(world: World) -> None:
+    """The one in the pods is buildah's, from the same Dockerfile."""
+    if world.target != "node" or (why := container_image.missing()):
+        pytest.skip("there Docker has built the image anyway" if world.target != "node" else why)
+    place = Path(os.environ[PLACE])
+    with docker_daemon.daemon(place / "docker", cgroup=place.name) as own:
+        env = {**os.environ, "DOCKER_BUILDKIT": "0", "DOCKER_HOST": f"unix://{own.socket}"}
+
+        def docker(*arguments: str) -> str:
+            return subprocess.run(["docker", *arguments], env=env, check=True, capture_output=True, text=True).stdout
+
+        container_image.build(env, to_stderr)
+        restricted = ("--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+        said = docker("run", "--rm", *restricted, container_image.NAME, "version")
+        made = json.loads(docker("image", "inspect", container_image.NAME))[0]["Config"]
+    assert said == f"shuren {shuren.__version__}\n"
+    ours = world.image()
+    assert {key: made[key] for key in ("User", "Entrypoint", "Cmd", "Env")} == {
+        key: ours[key] for key in ("User", "Entrypoint", "Cmd", "Env")
+    }
+    labels = {key: value for key, value in made["Labels"].items() if not key.endswith(".revision")}
+    assert labels.items() <= ours["Labels"].items()

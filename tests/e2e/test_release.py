@@ -85,7 +85,7 @@ def test_the_rights_of_the_service_account_suffice(samples: World) -> None:
 
 
 def test_the_network_policy_allows_the_flows_that_there_are_and_no_others(samples: World) -> None:
-    (policy,) = samples.get("networkpolicies", "-n", NAMESPACE)["items"]
+    policy = samples.get("networkpolicy", ACCOUNT, "-n", NAMESPACE)
     allowed = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
     leader = samples.led_by(bool)
     needed = {443, 8080, 2181}
