@@ -37,6 +37,10 @@ WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"loadBalancer": {"service": {"ports": [{"name": "http"}]}}}, ("loadBalancer", "service", "ports", "port")),
     ({"loadBalancer": {"secrets": [{"namespace": "shop"}]}}, ("loadBalancer", "secrets", "names")),
     ({"dns": {"zookeeper": {"root": "shuren"}}}, ("dns", "zookeeper", "root")),
+    ({"image": None}, ("missing property 'image'",)),
+    ({"operator": {"log": None}}, ("operator", "missing property 'log'")),
+    ({"operator": {"podDisruptionBudget": None}}, ("operator", "missing property 'podDisruptionBudget'")),
+    ({"networkPolicy": {"mesos": {"ports": None}}}, ("networkPolicy", "mesos", "missing property 'ports'")),
     ({"image": {"repository": ""}}, ("image", "repository")),
     ({"image": {"repository": "shuren:0.1.0"}}, ("image", "repository")),
     ({"image": {"tag": "with space"}}, ("image", "tag")),
@@ -90,7 +94,19 @@ def test_defaults_and_the_values_of_ci_are_valid(chart: str) -> None:
     text = (place / "values.yaml").read_text(encoding="utf-8")
     validator = jsonschema.Draft7Validator(schema(read_values(text)))
     for file in [place / "values.yaml", *place.glob("ci/*.yaml")]:
-        assert [error.message for error in validator.iter_errors(yaml.safe_load(file.read_text(encoding="utf-8")))] == []
+        values = over(yaml.safe_load(text), yaml.safe_load(file.read_text(encoding="utf-8")))
+        assert [error.message for error in validator.iter_errors(values)] == []
+
+
+def over(defaults: Any, given: Any) -> Any:
+    """Values with the defaults below them, as Helm lays them."""
+    if not (isinstance(defaults, dict) and isinstance(given, dict)):
+        return given
+    return {key: over(defaults.get(key), given[key]) if key in given else defaults[key] for key in defaults | given}
+
+
+def test_lists_and_maps_that_are_empty_by_default_may_be_taken_away(helm: Helm) -> None:
+    helm.render({"commonLabels": None, "operator": {"nodeSelector": None, "extraEnv": None, "affinity": None}, "extraObjects": None})
 
 
 def test_a_subchart_may_be_given_global_values(helm: Helm) -> None:

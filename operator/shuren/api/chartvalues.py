@@ -1,7 +1,8 @@
 """Reads a chart's values.yaml with its comments, and makes its schema and the table of its README from them.
 
 In the comment above a key, lines from `--` on describe it and `@schema {…}` adds to what follows from its default: a map with keys takes
-these and no others, an empty map takes any, a list takes strings. `{"like": …}` among it names an entry of `chartkinds.LIKE`.
+these and no others, an empty map takes any, a list takes strings. `{"like": …}` among it names an entry of `chartkinds.LIKE`. Helm judges
+values with the defaults below them, so a default that says something is only missing where somebody took it away with `null`.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def schema(values: tuple[Value, ...]) -> dict[str, Any]:
 
 
 def _object(values: tuple[Value, ...]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "properties": {value.name: _schema(value) for value in values}}
+    found = {"type": "object", "additionalProperties": False, "properties": {value.name: _schema(value) for value in values}}
+    return {**found, "required": [value.name for value in values if value.below or value.default not in ([], {})]}
 
 
 def _schema(value: Value) -> dict[str, Any]:
