@@ -1,11 +1,10 @@
 """Fixtures that give running real parts. Each pytest process has its own; they end with it, even when it is killed.
 
 `kube`      API server, controller manager, ZooKeeper: no engine, no operator
-`sandbox`   the same with the engine; tests drive clients themselves
-`operated`  the same with one operator; tests talk through kubectl
+`operated`  the same with the engine and one operator; tests talk through kubectl
 `breakable` the same with two operators and two engines, for tests that break parts and put them back
 `new_sandbox(**options)`  one more, for a test that breaks things; ends with the test
-`namespace` a fresh namespace in `sandbox`; `operated_namespace` in `operated`, `kube_namespace` in `kube`
+`kube_namespace` a fresh namespace in `kube`; `operated_namespace` in `operated`
 """
 
 from __future__ import annotations
@@ -69,12 +68,6 @@ def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(Options(state_dir=tmp_path_factory.mktemp("sandbox"), operators=0, owner=owner())) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(scope="session")
 def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with unmeasured(), running(Options(state_dir=tmp_path_factory.mktemp("operated"), operators=1, owner=owner())) as sandbox:
         yield sandbox
@@ -130,12 +123,6 @@ def fresh_namespace(sandbox: Sandbox) -> Iterator[str]:
         yield name
     finally:
         sandbox.kubectl("delete", "namespace", name, "--wait=false", check=False)
-
-
-@pytest.fixture
-def namespace(sandbox: Sandbox) -> Iterator[str]:
-    with fresh_namespace(sandbox) as name:
-        yield name
 
 
 @pytest.fixture
