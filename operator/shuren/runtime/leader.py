@@ -20,6 +20,8 @@ from shuren.ports.kubernetes import LEASES, Kubernetes
 
 log = logging.getLogger(__name__)
 
+_NOT_RENEWED = "the lease was not renewed in time"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseTiming:
@@ -117,7 +119,7 @@ class Election:
         """One round: read the lease; renew it, take it, or watch it."""
         leading = self._renewed_at is not None
         if leading and not self.held():
-            self._lose("the lease was not renewed in time")
+            self._lose(_NOT_RENEWED)
             leading = False
         try:
             async with asyncio.timeout(self._timing.deadline / 2):
@@ -218,9 +220,12 @@ class Election:
             self._on_stop()
 
     def resign(self, why: str) -> None:
-        """Stop leading at once (a fence was met); the lease runs out or is taken again in a new term."""
+        """Stop leading at once (a fence was met); the lease runs out or is taken again in a new term.
+
+        Work that finds the time over before the next renewal does meets a fence too: then that is the reason.
+        """
         if self._renewed_at is not None:
-            self._lose(why)
+            self._lose(why if self.held() else _NOT_RENEWED)
 
     async def release(self) -> None:
         """On shutdown: give the lease back, so that a standby takes over within its next round."""

@@ -162,6 +162,8 @@ def test_suspension_stays_out_of_git(shell: Shell) -> None:
     shell.apply(web(shell.namespace, instances=0, management={"suspend": True}))
     refused = shell.run("resume", "web", code=Exit.FAILED)
     assert "set suspend to false there" in refused.stderr
+    shell.apply(item)  # what is suspended is not deleted either, and would hold its namespace
+    shell.settled(4)
 
 
 def test_values_of_secrets_are_shown_nowhere(shell: Shell) -> None:

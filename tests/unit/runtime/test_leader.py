@@ -163,6 +163,23 @@ async def test_resigning_stops_at_once(kubernetes: FakeKubernetes, clock: Manual
     assert a.election.remaining() == 0
 
 
+async def test_whoever_finds_the_time_over_before_the_next_round_is_told_why(
+    kubernetes: FakeKubernetes, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = Candidate(kubernetes, clock, "a"), Candidate(kubernetes, clock, "b")
+    await a.election.step()
+    clock.shift(10)
+    with pytest.raises(Fenced) as met:
+        a.election.check()
+    a.election.resign(str(met.value))
+    assert "not leading any more: the lease was not renewed in time" in caplog.text
+    await b.election.step()
+    clock.shift(15)
+    await b.election.step()
+    b.election.resign("a fence was met")
+    assert "not leading any more: a fence was met" in caplog.text
+
+
 @pytest.mark.parametrize("deleted", [False, True], ids=["renewed", "created anew"])
 async def test_a_leader_that_resigns_while_its_renewal_is_under_way_wins_a_new_term(
     kubernetes: FakeKubernetes, clock: ManualClock, *, deleted: bool
