@@ -38,6 +38,7 @@ class Connections(httpx.AsyncBaseTransport):
         self._kept = kept if kept is not None else limit
         self._idle: dict[_Origin, list[_Connection]] = {}
         self._open: set[_Connection] = set()
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See httpx."""
@@ -59,7 +60,8 @@ class Connections(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Close every connection, also those in use."""
+        """Close every connection, also those in use. Requests fail from now on, those that are still connecting too."""
+        self._closed = True
         connections, self._open = self._open, set()
         self._idle.clear()
         for connection in connections:
@@ -91,6 +93,7 @@ class Connections(httpx.AsyncBaseTransport):
         return None
 
     async def _connect(self, request: httpx.Request, within: float | None) -> _Connection:
+        self._require_open(request)
         origin = scheme, host, port = _origin(request.url)
         tls = None
         if scheme == "https":
@@ -106,8 +109,18 @@ class Connections(httpx.AsyncBaseTransport):
         except OSError as error:  # TLS errors are OSErrors
             raise httpx.ConnectError(str(error) or repr(error), request=request) from error
         connection = _Connection(origin, reader, writer)
+        try:
+            self._require_open(request)
+        except httpx.ConnectError:
+            connection.close()
+            await connection.closed()
+            raise
         self._open.add(connection)
         return connection
+
+    def _require_open(self, request: httpx.Request) -> None:
+        if self._closed:
+            raise httpx.ConnectError("all connections have been closed by ourselves", request=request)
 
     def leave(self, connection: _Connection) -> None:
         """A request on it has ended, well or badly."""

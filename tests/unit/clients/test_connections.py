@@ -242,6 +242,30 @@ async def test_a_request_cancelled_at_any_moment_leaves_nothing_open(tmp_path: P
     assert finished
 
 
+async def test_a_request_under_way_when_all_is_closed_leaves_nothing_open() -> None:
+    """At any moment, also while it connects: then it fails, and no connection comes after the end."""
+    failed = finished = 0
+    async with serving(lambda *_: PLAIN) as server:
+        for turns in range(1000):
+            transport = Connections(limit=1)
+            http = httpx.AsyncClient(transport=transport, trust_env=False, timeout=20.0)
+            request = asyncio.create_task(http.get(server.url))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            finished += request.done()
+            await transport.aclose()
+            (found,) = await asyncio.gather(request, return_exceptions=True)
+            failed += isinstance(found, httpx.TransportError)
+            assert isinstance(found, (httpx.Response, httpx.TransportError))
+            assert (transport._open, sum(map(len, transport._idle.values()))) == (set(), 0)
+            if finished:
+                break
+        with pytest.raises(httpx.TransportError, match="closed"):
+            await http.get(server.url)
+    gc.collect()
+    assert (finished, failed > 0) == (1, True)
+
+
 async def test_nobody_listens() -> None:
     async with serving(lambda *_: PLAIN) as server:
         url = server.url
