@@ -18,7 +18,7 @@ from bench import objects, worlds
 from bench.programs import Program, program
 from bench.report import Row
 from bench.worlds import KOPF, NATIVE, Api
-from shuren.operator.application import VERSION_ANNOTATION
+from shuren.ports.leadership import VERSION_ANNOTATION
 
 _TARGET_MS = 0.10
 

@@ -150,12 +150,13 @@ async def _restore(where: Where, document: Json, *, dry_run: bool) -> list[str]:
 async def _nobody_leads(connection: Session) -> None:
     from shuren.domain.app.rollout import moment  # noqa: PLC0415
     from shuren.ports.kubernetes import LEASES  # noqa: PLC0415
+    from shuren.ports.leadership import LEASE_NAME  # noqa: PLC0415
 
     for lease in (await connection.kubernetes.list(LEASES)).items:
         spec = lease.get("spec") or {}
         renewed = moment(spec.get("renewTime"))
         fresh = renewed is not None and (datetime.now(UTC) - renewed).total_seconds() < int(spec.get("leaseDurationSeconds") or 15)
-        if lease["metadata"]["name"] == "shuren-operator" and spec.get("holderIdentity") and fresh:
+        if lease["metadata"]["name"] == LEASE_NAME and spec.get("holderIdentity") and fresh:
             raise Failed(
                 f"{spec['holderIdentity']} leads and would decide on half of what is restored; stop it first: "
                 f"kubectl scale deployment -n {lease['metadata']['namespace']} -l app.kubernetes.io/name=shuren --replicas=0"

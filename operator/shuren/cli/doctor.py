@@ -195,16 +195,16 @@ def _missing(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str = ""
 async def _operator(connection: Session) -> list[Finding]:
     """The lease says who leads; its annotation says which release that is."""
     import shuren  # noqa: PLC0415
-    from shuren.cli.release import LEASE, VERSION  # noqa: PLC0415
     from shuren.domain.doctor import advice, lease, operator_release  # noqa: PLC0415
     from shuren.domain.errors import Denied  # noqa: PLC0415
     from shuren.ports.kubernetes import LEASES  # noqa: PLC0415
+    from shuren.ports.leadership import LEASE_NAME, VERSION_ANNOTATION  # noqa: PLC0415
 
     try:
         page = await connection.kubernetes.list(LEASES)
     except Denied:
         return [advice("operator", "you may not read leases, so whether it runs is not known", "ask for list on leases")]
-    item = next((i for i in page.items if i["metadata"]["name"] == LEASE), None)
+    item = next((i for i in page.items if i["metadata"]["name"] == LEASE_NAME), None)
     spec = (item or {}).get("spec") or {}
     notes = (item or {}).get("metadata", {}).get("annotations") or {}
     return [
@@ -214,7 +214,7 @@ async def _operator(connection: Session) -> list[Finding]:
             seconds=int(spec.get("leaseDurationSeconds") or 0),
             now=datetime.now(UTC),
         ),
-        operator_release(ours=shuren.__version__, theirs=str(notes.get(VERSION) or "")),
+        operator_release(ours=shuren.__version__, theirs=str(notes.get(VERSION_ANNOTATION) or "")),
     ]
 
 

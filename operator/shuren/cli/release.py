@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from shuren.cli.session import Session
     from shuren.domain.doctor import Finding
 
-LEASE = "shuren-operator"
-VERSION = "paas.shurenyun.com/version"
-"""Annotation of the Lease: the release of whoever leads."""
-
 
 async def older_operator(connection: Session) -> Finding | None:
     """What is to be mended when an operator leads whose release is older than this program's, or that does not tell it. None when there is
@@ -23,14 +19,15 @@ async def older_operator(connection: Session) -> Finding | None:
     from shuren.domain.doctor import older_release  # noqa: PLC0415
     from shuren.domain.errors import Denied  # noqa: PLC0415
     from shuren.ports.kubernetes import LEASES  # noqa: PLC0415
+    from shuren.ports.leadership import LEASE_NAME, VERSION_ANNOTATION  # noqa: PLC0415
 
     try:
         page = await connection.kubernetes.list(LEASES)
     except Denied:
         return None
     for item in page.items:
-        if item["metadata"]["name"] == LEASE and (item.get("spec") or {}).get("holderIdentity"):
-            theirs = str((item["metadata"].get("annotations") or {}).get(VERSION) or "")
+        if item["metadata"]["name"] == LEASE_NAME and (item.get("spec") or {}).get("holderIdentity"):
+            theirs = str((item["metadata"].get("annotations") or {}).get(VERSION_ANNOTATION) or "")
             found = older_release(ours=shuren.__version__, theirs=theirs)
             if found is not None:
                 return found

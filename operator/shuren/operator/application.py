@@ -52,6 +52,7 @@ from shuren.ports.kubernetes import (
     Object,
     Resource,
 )
+from shuren.ports.leadership import LEASE_NAME, VERSION_ANNOTATION
 from shuren.ports.source import EventSource, Sink
 from shuren.runtime.backoff import Backoff
 from shuren.runtime.controller import Controller
@@ -66,8 +67,6 @@ log = logging.getLogger(__name__)
 KINDS = (MESOS_CLUSTERS, PAAS_APPS, PAAS_SERVICES, SHARD_MAPS)
 """What this operator reconciles."""
 
-_LEASE = "shuren-operator"
-VERSION_ANNOTATION = "paas.shurenyun.com/version"
 """On the Lease: the release of who holds it, for `shuren doctor`."""
 _OUR_SERVICES = f"{SERVICE_MANAGED_BY_LABEL}={MANAGED_BY}"
 _OUR_SLICES = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
@@ -110,7 +109,7 @@ class Application:
             kubernetes=self._for_lease,
             clock=self.clock,
             namespace=settings.namespace,
-            name=_LEASE,
+            name=LEASE_NAME,
             identity=settings.identity,
             on_start=self._start_leading,
             on_stop=self.queue.pause,

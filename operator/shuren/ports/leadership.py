@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+LEASE_NAME = "shuren-operator"
+"""Of the Lease that whoever leads holds, in the operator's namespace."""
+VERSION_ANNOTATION = "paas.shurenyun.com/version"
+"""Annotation of the Lease: the release of whoever leads, or led last."""
+
 
 class Leadership(Protocol):
     """Held while the Lease is, judged by local monotonic time."""

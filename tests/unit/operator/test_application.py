@@ -18,11 +18,12 @@ from shuren.clients.kubernetes.config import Access
 from shuren.domain.errors import Invalid, ShurenError
 from shuren.domain.identity import ObjectKey
 from shuren.operator import run
-from shuren.operator.application import VERSION_ANNOTATION, Application, Surroundings
+from shuren.operator.application import Application, Surroundings
 from shuren.operator.kopf_source import KopfSource
 from shuren.operator.native_source import NativeSource
 from shuren.operator.settings import EventSourceKind, Settings
 from shuren.ports.clock import Clock
+from shuren.ports.leadership import VERSION_ANNOTATION
 from shuren.ports.source import EventSource, Sink
 from shuren.runtime.queue import Priority
 from tls_room import answering, serving
