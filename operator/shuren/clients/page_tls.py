@@ -31,10 +31,9 @@ class PageTls:
 
     def context(self) -> ssl.SSLContext:
         """A server's side that follows the files. OSError (ssl.SSLError is one) when they cannot be used now."""
-        follower = _Follower(self)
-        context = self.load()
+        seen, context = self.stamp(), self.load()
         # called for each connection, also for those that name no server
-        context.sni_callback = follower.choose
+        context.sni_callback = _Follower(self, seen, context).choose
         return context
 
     def load(self) -> ssl.SSLContext:
@@ -58,10 +57,10 @@ class PageTls:
 
 
 class _Follower:
-    def __init__(self, files: PageTls) -> None:
+    def __init__(self, files: PageTls, seen: _Stamp, context: ssl.SSLContext) -> None:
         self._files = files
-        self._seen = files.stamp()
-        self._context = files.load()
+        self._seen = seen
+        self._context = context
 
     def choose(self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         """Lets this connection have what the files hold now; what was good last while they are of no use."""
