@@ -53,6 +53,11 @@ def _claim(app_id: str, uid: str = "u1", name: str = "web") -> Claim:
     return Claim(app_id=app_id, uid=uid, namespace="shop", name=name, epoch=1)
 
 
+NEIGHBOUR = next(f"/n{n}" for n in range(10_000) if rules.bucket_of(f"/n{n}") == rules.bucket_of("/a"))
+"""In the bucket of `/a`."""
+BUCKET = f"{ROOT}/owners/{rules.bucket_name(rules.bucket_of('/a'))}"
+
+
 async def _party() -> Party:
     party = Party(ZooTree(), ManualClock())
     await party.lead()
@@ -184,15 +189,13 @@ async def test_nobody_claims_before_the_epoch_is_taken_over() -> None:
 
 async def test_a_bucket_that_changed_meanwhile_is_a_conflict_and_then_read() -> None:
     party = await _party()
-    neighbour = next(f"/n{n}" for n in range(10_000) if rules.bucket_of(f"/n{n}") == rules.bucket_of("/a"))
-    path = f"{ROOT}/owners/{rules.bucket_name(rules.bucket_of('/a'))}"
     foreigner = FakeZooKeeper(party.session.tree)
 
     def come_first(moment: Moment, what: str) -> None:
         if "/owners/" in what and moment is Moment.BEFORE:
             party.session.hook = None
-            held = [_claim("/a"), _claim(neighbour, uid="u7")]
-            foreigner.tree.apply(foreigner.session_id, [SetData(path=path, data=rules.encode(held), version=-1)])
+            held = [_claim("/a"), _claim(NEIGHBOUR, uid="u7")]
+            foreigner.tree.apply(foreigner.session_id, [SetData(path=BUCKET, data=rules.encode(held), version=-1)])
 
     async with running(party.claims.run()):
         await party.claims.claim(_claim("/a"))
@@ -200,27 +203,25 @@ async def test_a_bucket_that_changed_meanwhile_is_a_conflict_and_then_read() -> 
         with pytest.raises(Conflict):
             await party.claims.release(_claim("/a"))
         await turns()
-        assert party.claims.get(neighbour) == _claim(neighbour, uid="u7")
+        assert party.claims.get(NEIGHBOUR) == _claim(NEIGHBOUR, uid="u7")
         await party.claims.release(_claim("/a"))
-        assert party.claims.app_ids == {neighbour}
+        assert party.claims.app_ids == {NEIGHBOUR}
 
 
 async def test_a_bucket_that_changes_just_before_it_is_written_is_read_first_and_nobody_is_refused() -> None:
     party = await _party()
-    neighbour = next(f"/n{n}" for n in range(10_000) if rules.bucket_of(f"/n{n}") == rules.bucket_of("/a"))
-    path = f"{ROOT}/owners/{rules.bucket_name(rules.bucket_of('/a'))}"
     foreigner = FakeZooKeeper(party.session.tree)
 
     def come_between(moment: Moment, what: str) -> None:
         if "/owners" in what and moment is Moment.AFTER:
             party.session.hook = None
-            foreigner.tree.apply(foreigner.session_id, [Create(path=path, data=rules.encode([_claim(neighbour, uid="u7")]))])
+            foreigner.tree.apply(foreigner.session_id, [Create(path=BUCKET, data=rules.encode([_claim(NEIGHBOUR, uid="u7")]))])
             party.claims._waker(rules.bucket_of("/a"))()  # the watch is faster than what goes on here
 
     async with running(party.claims.run()):
         party.session.hook = come_between
         await party.claims.claim(_claim("/a"))
-        assert party.claims.app_ids == {"/a", neighbour}, "the neighbour's came between"
+        assert party.claims.app_ids == {"/a", NEIGHBOUR}, "the neighbour's came between"
 
 
 @pytest.mark.parametrize("happened", ["written", "lost"])
