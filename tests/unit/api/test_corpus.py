@@ -17,6 +17,7 @@ from shuren.api.nodes import Node, Rule
 from shuren.api.problems import problems
 from shuren.api.schema import reachable
 from shuren.api.v1alpha1 import mesoscluster, paasapp, paasservice, shardmap
+from shuren.domain.marathon.advice import advise
 
 GOOD = app_corpus.good()
 BAD = app_corpus.bad()
@@ -101,3 +102,10 @@ def test_samples_are_good(path: Path) -> None:
                 assert shardmap.read(obj).metadata.name == obj["metadata"]["name"]
             case other:
                 assert other in ("Secret", "ConfigMap")
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.rglob("*.yaml")), ids=lambda path: str(path.relative_to(SAMPLES)))
+def test_no_sample_walks_into_a_trap_that_we_know(path: Path) -> None:
+    for item in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        if (item or {}).get("kind") == "PaasApp":
+            assert advise(paasapp.marathon_definition(item["spec"])) == (), item["metadata"]["name"]
